@@ -1,0 +1,351 @@
+//! Every way in which the engine says no, and every message it says it with.
+//!
+//! Invariant: torn, corrupt and I/O error are three things. A torn end is not an error at all (it stands in the
+//! recovery report); changed bytes are [`Error::Corrupt`]; a refusal of the operating system is [`Error::Io`], which
+//! never travels without its operation and path. Decoders know bytes but no file: they return a private error that
+//! becomes [`Corruption`] in one place, `format::DecodeError::at`.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::name::{GroupName, TopicName};
+use crate::offset::{Epoch, Offset, Position};
+use crate::place::Place;
+
+/// The result of every fallible call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, what was expected, and what to do.
+///
+/// `Display` doesn't repeat [`source`](std::error::Error::source).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused. What was acknowledged before stays; nothing of the call itself may be relied on.
+    /// Try again when the cause is gone.
+    #[error("cannot {operation} `{}`", path.display())]
+    Io {
+        /// What was being done: `read`, `sync`, ...
+        operation: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The disk, or a quota, is full. The call was undone: reads, retention, delete and commits still work, and appends
+    /// work again as soon as there is room.
+    #[error("no space left for {bytes} bytes in `{}`; the append was undone", path.display())]
+    StorageFull {
+        /// The file that could not grow.
+        path: PathBuf,
+        /// How much room was asked for.
+        bytes: u64,
+    },
+
+    /// A sync failed earlier, so what reached the disk is unknown and nothing more is written there. What was
+    /// acknowledged as durable is safe. Close the store and open it again: recovery finds out.
+    #[error("{what} refuses writes since {operation} of `{}` failed; reopen the store to recover", path.display())]
+    Latched {
+        /// What refuses: a partition, a topic's commits or the store.
+        what: String,
+        /// The operation that failed.
+        operation: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+    },
+
+    /// Another process has the store open for writing. Wait for it, or open with `Store::open_read_only`.
+    #[error("store `{}` is open for writing in another process{}; close it there or open read-only", path.display(), with_pid(*pid))]
+    Locked {
+        /// The store.
+        path: PathBuf,
+        /// The process that holds the lock, where it could be read.
+        pid: Option<u32>,
+    },
+
+    /// The store was opened with `Store::open_read_only`. Open it with `Store::open` to write.
+    #[error("store `{}` is open read-only; open it for writing to do this", path.display())]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+    },
+
+    /// The store was closed, by this handle or by another one.
+    #[error("the store is closed; open it again")]
+    Closed,
+
+    /// There is no store at this path, or something that isn't one. Nothing was changed there.
+    #[error("`{}` is not a store: {reason}", path.display())]
+    NotAStore {
+        /// Where a store was expected.
+        path: PathBuf,
+        /// What is there instead and what to do.
+        reason: String,
+    },
+
+    /// The path already holds a store. Open it with `Store::open`.
+    #[error("`{}` already holds a store; open it instead of creating it", path.display())]
+    StoreExists {
+        /// The store.
+        path: PathBuf,
+    },
+
+    /// The file was written by a later version of this library, or uses a feature that this one doesn't have. Nothing
+    /// was changed.
+    #[error("`{}` has format {found}; this version reads {supported}", path.display())]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// What the file says of itself.
+        found: String,
+        /// What this version reads.
+        supported: String,
+    },
+
+    /// Bytes changed, or a file vanished, after it was synced. Everything else stays readable.
+    #[error(transparent)]
+    Corrupt(#[from] Box<Corruption>),
+
+    /// The store has no topic of this name. Create it, or use `Store::topic_or_create`.
+    #[error("topic `{topic}` not found; create it first")]
+    TopicNotFound {
+        /// The name that was asked for.
+        topic: TopicName,
+    },
+
+    /// The store already has a topic of this name.
+    #[error("topic `{topic}` exists already, created in epoch {epoch}")]
+    TopicExists {
+        /// The name.
+        topic: TopicName,
+        /// The creation epoch of the topic that is there.
+        epoch: Epoch,
+    },
+
+    /// This handle's topic was deleted. It is never bound again by name, even if a topic of the same name was created
+    /// since; ask the store for the new one.
+    #[error("topic `{topic}` of epoch {epoch} was deleted; ask the store for a topic of that name again")]
+    TopicDeleted {
+        /// The name it had.
+        topic: TopicName,
+        /// Its creation epoch.
+        epoch: Epoch,
+    },
+
+    /// The topic has no such partition.
+    #[error("topic `{topic}` has no partition {partition}; it has {partitions}, numbered from 0")]
+    PartitionNotFound {
+        /// The topic.
+        topic: TopicName,
+        /// The number that was asked for.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+
+    /// The group has committed nothing in this topic.
+    #[error("group `{group}` has no commit in topic `{topic}`")]
+    GroupNotFound {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+    },
+
+    /// A live consumer of the same group has this partition. Drop it first, or choose other partitions.
+    #[error("group `{group}` already has a live consumer of partition {partition} of `{topic}`; drop it first")]
+    GroupInUse {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+        /// The partition that is taken.
+        partition: u32,
+    },
+
+    /// The text can't be a name.
+    #[error("{what} name `{}` is invalid: {reason}", name.escape_debug())]
+    InvalidName {
+        /// `topic` or `group`.
+        what: &'static str,
+        /// The text.
+        name: String,
+        /// The rule it breaks and what is allowed.
+        reason: String,
+    },
+
+    /// An option is out of range. Nothing was done.
+    #[error("option `{option}` is invalid: {reason}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// What was given and what is allowed.
+        reason: String,
+    },
+
+    /// The bytes or the text are not a place, or a place that no log can ever have given out.
+    #[error("place `{}` is invalid: {reason}", place.escape_debug())]
+    InvalidPlace {
+        /// What was given.
+        place: String,
+        /// What is wrong with it and what is allowed.
+        reason: String,
+    },
+
+    /// The record or batch can't fit. Nothing was written. Split it, or raise the limit.
+    #[error("{what} of {size} bytes is larger than the limit of {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// The partition doesn't hold this offset: it was removed by retention or trim, or was never written. The consumer
+    /// or reader stays where it is; seek to go on.
+    #[error("offset {offset} of partition {partition} of `{topic}` is out of range; it holds {start}..{end}")]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: u32,
+        /// The offset that was asked for.
+        offset: Offset,
+        /// The first offset there.
+        start: Offset,
+        /// The offset after the last.
+        end: Offset,
+    },
+
+    /// The place belongs to a history that this partition never had: the topic was deleted and created again, or the
+    /// place comes from another topic or store. Refused before it was resolved; only the caller may choose where to go
+    /// on: seek.
+    #[error(
+        "place `{place}` belongs to epoch {} of `{topic}`, now in epoch {}: the topic was recreated; seek to choose where to go on",
+        place.epoch().number, current.number
+    )]
+    StaleEpoch {
+        /// The topic it was offered to.
+        topic: TopicName,
+        /// The place.
+        place: Place,
+        /// The topic's epoch now: the newest of the partition's lineage.
+        current: Epoch,
+    },
+
+    /// The records before this place were lost in a power cut, or truncated, or belong to a copy that went its own way.
+    /// Seek to choose where to go on; the histories agree up to `fork`.
+    #[error(
+        "place `{place}` of `{topic}` lies beyond offset {fork}, where its history was cut; seek to choose where to go on"
+    )]
+    Diverged {
+        /// The topic.
+        topic: TopicName,
+        /// The place.
+        place: Place,
+        /// The offset up to which the place's history and this one are the same.
+        fork: Offset,
+    },
+}
+
+fn with_pid(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// Adds operation and path to an `io::Error`: `file.sync().at("sync", path)?`.
+pub(crate) trait IoContext<T> {
+    fn at(self, operation: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, operation: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::Io { operation, path: path.to_path_buf(), source })
+    }
+}
+
+/// Whether the operating system said that there is no room: a full disk, a quota, a file size limit.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Which bytes are wrong, where, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Corruption {
+    /// What is wrong with them.
+    pub damage: Damage,
+    /// What they should have been: `batch`, `file header`, `history`, ...
+    pub what: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The byte at which the damaged thing begins.
+    pub position: Option<Position>,
+    /// The offsets that can't be read because of it, where known.
+    pub offsets: Option<Range<Offset>>,
+}
+
+/// The ways in which bytes can be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// The checksum doesn't match the bytes.
+    Checksum {
+        /// What the file says.
+        found: u32,
+        /// What the bytes give.
+        expected: u32,
+    },
+    /// The bytes are well formed but belong to another store, topic, epoch, partition or base offset.
+    Foreign {
+        /// Whose they are.
+        found: String,
+        /// Whose they should be.
+        expected: String,
+    },
+    /// A file that should be there is gone, or records between two files are.
+    Missing,
+    /// Two live things that exclude each other.
+    Duplicate,
+    /// The file ends too early.
+    Short {
+        /// Its length in bytes.
+        found: u64,
+        /// The length that was recorded.
+        expected: u64,
+    },
+    /// The checksum matches but the content breaks the format.
+    Malformed(String),
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let adjective = match self.damage {
+            Damage::Foreign { .. } => "foreign",
+            Damage::Missing => "missing",
+            Damage::Duplicate => "duplicate",
+            Damage::Checksum { .. } | Damage::Short { .. } | Damage::Malformed(_) => "corrupt",
+        };
+        write!(f, "{adjective} {} in `{}`", self.what, self.path.display())?;
+        if let Some(position) = self.position {
+            write!(f, " at position {position}")?;
+        }
+        if let Some(offsets) = &self.offsets {
+            write!(f, ", offsets {}..{}", offsets.start, offsets.end)?;
+        }
+        match &self.damage {
+            Damage::Checksum { found, expected } => write!(f, ": checksum {found:#010x}, expected {expected:#010x}"),
+            Damage::Foreign { found, expected } => write!(f, ": belongs to {found}, expected {expected}"),
+            Damage::Short { found, expected } => write!(f, ": {found} bytes, expected {expected}"),
+            Damage::Malformed(reason) => write!(f, ": {reason}"),
+            Damage::Missing | Damage::Duplicate => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Corruption {}

@@ -1,0 +1,202 @@
+//! Memory over a file, mapped or on the heap, split into one writer and its readers. The only unsafe code of the crate.
+//!
+//! Invariant: bytes below `published` never change; bytes from `published` to `reserved` belong to the one
+//! [`RegionWriter`]; nothing from `reserved` on is touched. So no reference ever overlaps one that can be written
+//! through: the writer's `&mut` covers `published..reserved` and ends before `publish`, the readers' `&` covers
+//! `0..published`, and a release store and an acquire load order the two.
+//!
+//! What this can't rule out is said in the docs of `Store::open`: an I/O error under a mapped page, or another program
+//! that cuts the file, ends the process (SIGBUS); `Mapping::Never` maps nothing.
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memmap2::MmapRaw;
+
+/// A stretch of memory that is valid as long as this lives, and that nobody has a reference to.
+pub struct Memory {
+    start: NonNull<u8>,
+    len: usize,
+    _backing: Backing,
+}
+
+/// What keeps the memory valid; held only to be dropped.
+enum Backing {
+    Mapped { _map: MmapRaw },
+    Heap { _bytes: Box<[std::cell::UnsafeCell<u8>]> },
+}
+
+// SAFETY: the memory is plain bytes, owned by the backing and valid on every thread; which of them may be written, and
+// by whom, is what `RegionWriter` and `RegionReader` uphold.
+unsafe impl Send for Memory {}
+// SAFETY: as above; `Memory` itself hands out no access.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Takes a mapping over. The caller opened the file and keeps to the contracts of `File::map_write` and
+    /// `File::map_read`: only bytes below the file's length are published or reserved.
+    #[must_use]
+    pub fn mapped(map: MmapRaw) -> Memory {
+        let start = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
+        Memory { start, len: map.len(), _backing: Backing::Mapped { _map: map } }
+    }
+
+    /// Zeroed memory on the heap: the simulated side, and what Miri runs on.
+    #[must_use]
+    pub fn heap(len: usize) -> Memory {
+        let bytes: Box<[u8]> = vec![0; len].into_boxed_slice();
+        let raw = Box::into_raw(bytes) as *mut [std::cell::UnsafeCell<u8>];
+        // SAFETY: `raw` comes from `Box::into_raw` just above, and `UnsafeCell<u8>` has the layout of `u8`.
+        let bytes = unsafe { Box::from_raw(raw) };
+        let start = NonNull::new(bytes.as_ptr() as *mut u8).expect("a box is never at address 0");
+        Memory { start, len, _backing: Backing::Heap { _bytes: bytes } }
+    }
+
+    /// Splits the memory into its one writer and the first reader. The first `published` bytes are readable at once;
+    /// the writer may touch what lies behind, up to `reserved`.
+    ///
+    /// # Panics
+    ///
+    /// Unless `published <= reserved <= len`.
+    #[must_use]
+    pub fn split(self, published: usize, reserved: usize) -> (RegionWriter, RegionReader) {
+        assert!(published <= reserved && reserved <= self.len, "published <= reserved <= length of the memory");
+        let shared = Arc::new(Shared { memory: self, published: AtomicUsize::new(published) });
+        (RegionWriter { shared: shared.clone(), published, reserved }, RegionReader { shared })
+    }
+}
+
+struct Shared {
+    memory: Memory,
+    published: AtomicUsize,
+}
+
+/// The one writer of a region. Not `Clone`: whoever holds it is alone.
+pub struct RegionWriter {
+    shared: Arc<Shared>,
+    published: usize,
+    reserved: usize,
+}
+
+impl RegionWriter {
+    /// The bytes that may still be written: `published..reserved`. They hold what was last written there, or zero.
+    pub fn spare(&mut self) -> &mut [u8] {
+        let len = self.reserved - self.published;
+        // SAFETY: `published <= reserved <= memory.len` (checked by `split`, `grow` and `publish`), so the bytes lie in
+        // the memory, which `shared` keeps alive. No other reference covers them: readers end at `published`, which
+        // only `publish` moves, and that takes `&mut self`, so this borrow has ended by then; the writer isn't `Clone`.
+        unsafe { std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(self.published), len) }
+    }
+
+    /// Makes the first `n` spare bytes readable, for ever unchanged.
+    ///
+    /// # Panics
+    ///
+    /// If fewer than `n` are reserved.
+    pub fn publish(&mut self, n: usize) {
+        assert!(n <= self.reserved - self.published, "publishes only what is reserved");
+        self.published += n;
+        self.shared.published.store(self.published, Ordering::Release);
+    }
+
+    /// Says that the file now has room up to `reserved` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If that is less than before or more than the memory.
+    pub fn grow(&mut self, reserved: usize) {
+        assert!(self.reserved <= reserved && reserved <= self.shared.memory.len, "a region only grows, within its memory");
+        self.reserved = reserved;
+    }
+
+    /// The end of what readers see.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.published
+    }
+
+    /// The end of what may be written.
+    #[must_use]
+    pub fn reserved(&self) -> usize {
+        self.reserved
+    }
+}
+
+impl fmt::Debug for RegionWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegionWriter({}..{})", self.published, self.reserved)
+    }
+}
+
+/// A reader of a region: sees what was published. Keeps the memory alive.
+#[derive(Clone)]
+pub struct RegionReader {
+    shared: Arc<Shared>,
+}
+
+impl RegionReader {
+    /// Everything published so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        let published = self.shared.published.load(Ordering::Acquire);
+        // SAFETY: `published` lies within the memory, which `shared` keeps alive as long as the slice; the bytes below
+        // it were written before the release store that this acquire load has seen, and nobody writes them again.
+        unsafe { std::slice::from_raw_parts(self.shared.memory.start.as_ptr(), published) }
+    }
+
+    /// The end of what was published.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.shared.published.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for RegionReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegionReader(..{})", self.published())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_exactly_what_was_published() {
+        let (mut writer, reader) = Memory::heap(16).split(0, 8);
+        writer.spare()[..3].copy_from_slice(b"abc");
+        assert_eq!(reader.bytes(), b"");
+        writer.publish(2);
+        assert_eq!(reader.bytes(), b"ab");
+        assert_eq!(writer.spare(), [b'c', 0, 0, 0, 0, 0]);
+        writer.grow(16);
+        assert_eq!(writer.spare().len(), 14);
+    }
+
+    #[test]
+    #[should_panic(expected = "publishes only what is reserved")]
+    fn more_than_is_reserved_is_never_published() {
+        let (mut writer, _reader) = Memory::heap(16).split(0, 8);
+        writer.publish(9);
+    }
+
+    #[test]
+    fn what_is_published_stays_as_it_is_while_another_thread_writes_on() {
+        let (mut writer, reader) = Memory::heap(64 * 100).split(0, 64 * 100);
+        let watch = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < 100 {
+                let bytes = reader.bytes();
+                assert!(bytes.chunks(64).enumerate().all(|(i, chunk)| chunk.iter().all(|&byte| usize::from(byte) == i)));
+                seen = bytes.len() / 64;
+            }
+        });
+        for i in 0..100u8 {
+            writer.spare()[..64].fill(i);
+            writer.publish(64);
+        }
+        watch.join().expect("the reader saw only whole chunks");
+    }
+}

@@ -1,0 +1,209 @@
+//! The outside world, as five small contracts: a directory tree, a file, a region of memory over a file, a clock and a
+//! source of randomness.
+//!
+//! Invariant: everything the engine does to the outside passes through here, so that whatever can be done to a log by
+//! a disk, a crash or a clock can be done to it in a test. [`os`] is the real side; `sim` (feature `testing`) the side
+//! that loses, tears and fails. The engine has no other branch for tests.
+//!
+//! What holds at each edge:
+//!
+//! - *write* moves bytes to the kernel: they survive the process. *sync* moves them to the medium: they survive the
+//!   power. Neither implies the other's order: unsynced pages, lengths and directory entries reach the medium in any
+//!   order, or not at all.
+//! - A file's sync covers its bytes and its length, not the entry that names it; that is the directory's sync.
+//! - A rename is atomic, also over an existing file.
+//! - After a failed sync nothing is known of what was written since the last good one.
+
+pub(crate) mod latch;
+mod map;
+mod os;
+mod region;
+#[cfg(feature = "testing")]
+pub mod sim;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use map::{Memory, RegionReader, RegionWriter};
+pub use os::{OsClock, OsDir, OsEntropy};
+pub(crate) use region::{Source, Tail, View};
+
+use crate::offset::Timestamp;
+
+/// The outside world of one store.
+#[derive(Clone)]
+pub struct Seam {
+    /// The store's directory tree.
+    pub dir: Arc<dyn Dir>,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Its randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for Seam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seam({})", self.dir.root().display())
+    }
+}
+
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else; the engine never makes one.
+    Other,
+}
+
+/// One entry of a directory: its name (lossy where not UTF-8: such a name is never ours) and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name within its directory.
+    pub name: String,
+    /// What it names.
+    pub kind: Kind,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For reading only.
+    Read,
+    /// For reading and writing.
+    Write,
+}
+
+/// A directory tree. Every path is relative to its root and uses no `..`; the empty path is the root itself.
+///
+/// No call but [`sync`](Dir::sync) makes anything durable.
+pub trait Dir: Send + Sync + fmt::Debug {
+    /// Where the tree stands, for messages only.
+    fn root(&self) -> &Path;
+
+    /// The entries of a directory, in no order. Fails with `NotFound` where there is none, `NotADirectory` for a file.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Makes a directory, readable by its owner only; its parent must exist. Fails with `AlreadyExists`.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in this directory durable: what was created, renamed and removed.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// Renames a file (replacing one that is there) or a directory (to a name that is free), in one atomic step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name; open handles and maps live on.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens a file that exists.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a file for reading and writing, readable by its owner only. Fails with `AlreadyExists`.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Takes the kernel's exclusive lock on an existing file; `None` if another holds it. Held until dropped; dies with
+    /// the process.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// Whether the file system is known to reserve the blocks that [`File::reserve`] asks for, so that writing to them
+    /// through a map can't fail for want of room.
+    fn reserves(&self) -> bool;
+}
+
+/// A kernel lock; dropping it releases it.
+pub trait Lock: Send + Sync + fmt::Debug {}
+
+/// An open file. Positions are bytes from its beginning.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads some bytes at a position; 0 only at or behind the end (or for an empty buffer). May read fewer than asked.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes some bytes at a position, growing the file if need be. May write fewer than asked, never 0 of some.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize>;
+
+    /// Makes bytes and length durable, those written through a map included.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts or extends (with zeros) the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Grows the file to `len` zero bytes behind what it has, with blocks reserved for them where
+    /// [`Dir::reserves`] says so. Fails with `StorageFull` (or a quota's or limit's error) and changes nothing then.
+    /// Never shrinks.
+    fn reserve(&self, len: u64) -> io::Result<()>;
+
+    /// Maps the file for one writer and its readers, `capacity` bytes from the beginning; the file may be shorter, and
+    /// only bytes below its length may be touched. The first `published` bytes exist and will not change.
+    fn map_write(&self, capacity: usize, published: usize) -> io::Result<(RegionWriter, RegionReader)>;
+
+    /// Maps the first `len` bytes for reading. They exist and will not change, and the file isn't cut below them.
+    fn map_read(&self, len: usize) -> io::Result<RegionReader>;
+}
+
+/// A wall clock that people set, and a monotonic one that nobody does.
+pub trait Clock: Send + Sync {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+
+    /// Milliseconds since an arbitrary moment, never going back.
+    fn monotonic_ms(&self) -> u64;
+}
+
+/// Randomness for tags and ids.
+pub trait Entropy: Send + Sync {
+    /// Fills the bytes.
+    fn fill(&self, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+/// Writes all the bytes, resuming after short writes and interruptions.
+pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut position: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                position += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the file ends, resuming after short reads and interruptions; says how much it got.
+pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match file.read_at(&mut buffer[got..], position + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is an `InvalidData` error before memory is taken.
+pub(crate) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {
+    let len = file.len()?;
+    if len > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{len} bytes, more than {limit}")));
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    let got = read_full_at(file, &mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}

@@ -1,0 +1,214 @@
+//! One append-only stretch of a file behind one small type: [`Tail`] writes it, [`Source`] reads it, mapped or by
+//! positioned calls.
+//!
+//! Invariant: whichever side is chosen, what `publish` returned for is in the kernel, can be read, and never changes.
+//! Called by segments and indexes; nobody above knows whether a file is mapped.
+
+use std::fmt;
+use std::io;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::{File, RegionReader, RegionWriter, read_full_at, write_all_at};
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    file: Arc<dyn File>,
+    side: Side,
+}
+
+#[derive(Debug)]
+enum Side {
+    Mapped(RegionWriter),
+    Positioned { buffer: Vec<u8>, end: Arc<AtomicUsize>, reserved: usize },
+}
+
+impl Tail {
+    /// Begins to write behind the first `published` bytes of a file, which hold its header. It never grows past
+    /// `capacity`.
+    pub(crate) fn begin(file: Arc<dyn File>, mapped: bool, capacity: usize, published: usize) -> io::Result<(Tail, Source)> {
+        if mapped {
+            let (writer, reader) = file.map_write(capacity, published)?;
+            return Ok((Tail { file, side: Side::Mapped(writer) }, Source::Mapped(reader)));
+        }
+        let end = Arc::new(AtomicUsize::new(published));
+        let source = Source::Positioned { file: file.clone(), end: end.clone() };
+        Ok((Tail { file, side: Side::Positioned { buffer: Vec::new(), end, reserved: published } }, source))
+    }
+
+    /// The file behind it.
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// The end of what was published.
+    pub(crate) fn published(&self) -> usize {
+        match &self.side {
+            Side::Mapped(writer) => writer.published(),
+            Side::Positioned { end, .. } => end.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The end of the space that was reserved.
+    pub(crate) fn reserved(&self) -> usize {
+        match &self.side {
+            Side::Mapped(writer) => writer.reserved(),
+            Side::Positioned { reserved, .. } => *reserved,
+        }
+    }
+
+    /// Reserves the file's space up to `len`. On failure nothing has changed.
+    pub(crate) fn reserve(&mut self, len: usize) -> io::Result<()> {
+        self.file.reserve(len as u64)?;
+        match &mut self.side {
+            Side::Mapped(writer) => writer.grow(len),
+            Side::Positioned { reserved, .. } => *reserved = len,
+        }
+        Ok(())
+    }
+
+    /// `n` bytes to fill, behind the published ones. They hold anything.
+    ///
+    /// # Panics
+    ///
+    /// If they aren't reserved.
+    pub(crate) fn spare(&mut self, n: usize) -> &mut [u8] {
+        assert!(n <= self.reserved() - self.published(), "fills only what is reserved");
+        match &mut self.side {
+            Side::Mapped(writer) => &mut writer.spare()[..n],
+            Side::Positioned { buffer, .. } => {
+                if buffer.len() < n {
+                    buffer.resize(n, 0);
+                }
+                &mut buffer[..n]
+            }
+        }
+    }
+
+    /// Publishes the first `n` bytes that were filled. On failure nothing is published, and the next ones go to the
+    /// same place.
+    pub(crate) fn publish(&mut self, n: usize) -> io::Result<()> {
+        match &mut self.side {
+            Side::Mapped(writer) => writer.publish(n),
+            Side::Positioned { buffer, end, .. } => {
+                let position = end.load(Ordering::Relaxed);
+                write_all_at(&*self.file, &buffer[..n], position as u64)?;
+                end.store(position + n, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The reading end; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// Lends bytes from the map.
+    Mapped(RegionReader),
+    /// Reads bytes into memory.
+    Positioned {
+        /// The file.
+        file: Arc<dyn File>,
+        /// The end of what was published.
+        end: Arc<AtomicUsize>,
+    },
+}
+
+impl Source {
+    /// Reads a file whose first `len` bytes will not change, by positioned reads.
+    pub(crate) fn positioned(file: Arc<dyn File>, len: usize) -> Source {
+        Source::Positioned { file, end: Arc::new(AtomicUsize::new(len)) }
+    }
+
+    /// The end of what was published.
+    pub(crate) fn published(&self) -> usize {
+        match self {
+            Source::Mapped(reader) => reader.published(),
+            Source::Positioned { end, .. } => end.load(Ordering::Acquire),
+        }
+    }
+
+    /// The published bytes from `position` on: all of them from a map, about `want` of them by a read. Empty at the
+    /// end.
+    pub(crate) fn view(&self, position: usize, want: usize) -> io::Result<View> {
+        match self {
+            Source::Mapped(reader) => {
+                let end = reader.published();
+                Ok(View::mapped(reader.clone(), position.min(end)..end))
+            }
+            Source::Positioned { file, end } => {
+                let end = end.load(Ordering::Acquire);
+                let mut bytes = vec![0; want.min(end.saturating_sub(position))];
+                let got = read_full_at(&**file, &mut bytes, position as u64)?;
+                bytes.truncate(got);
+                Ok(View::owned(bytes.into()))
+            }
+        }
+    }
+}
+
+/// Bytes that are lent from a map or owned; they stay valid and unchanged as long as this lives.
+#[derive(Clone)]
+pub(crate) enum View {
+    /// A range of a region.
+    Mapped(RegionReader, Range<usize>),
+    /// Bytes on the heap.
+    Owned(Bytes),
+}
+
+impl View {
+    fn mapped(reader: RegionReader, range: Range<usize>) -> View {
+        View::Mapped(reader, range)
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn owned(bytes: Bytes) -> View {
+        View::Owned(bytes)
+    }
+
+    /// A part of it.
+    pub(crate) fn slice(&self, range: Range<usize>) -> View {
+        match self {
+            View::Mapped(reader, whole) => {
+                assert!(range.start <= range.end && range.end <= whole.len(), "a slice lies within its view");
+                View::Mapped(reader.clone(), whole.start + range.start..whole.start + range.end)
+            }
+            View::Owned(bytes) => View::Owned(bytes.slice(range)),
+        }
+    }
+
+    /// A part of it as `Bytes`, which keep the map alive; nothing is copied.
+    pub(crate) fn to_bytes(&self, range: Range<usize>) -> Bytes {
+        match self.slice(range) {
+            View::Owned(bytes) => bytes,
+            mapped @ View::Mapped(..) => Bytes::from_owner(mapped),
+        }
+    }
+}
+
+impl Deref for View {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            View::Mapped(reader, range) => &reader.bytes()[range.clone()],
+            View::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "View({} bytes)", self.len())
+    }
+}

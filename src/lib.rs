@@ -1,0 +1,26 @@
+//! epochlog (docs come with the engine)
+#![deny(unsafe_op_in_unsafe_fn)]
+mod error;
+mod io;
+mod name;
+mod offset;
+mod options;
+mod place;
+mod record;
+
+pub use error::{Corruption, Damage, Error, Result};
+pub use name::{GroupName, TopicName};
+pub use offset::{Epoch, Offset, Position, Timestamp};
+pub use options::{AppendOptions, Durability, Mapping, Retention, Start, StoreOptions, TopicOptions, Visibility};
+pub use place::{PLACE_BYTES, Place};
+pub use record::{Header, Record};
+
+/// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::io::sim::*;
+    pub use crate::io::{
+        Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, OsClock, OsDir, OsEntropy, RegionReader,
+        RegionWriter, Seam,
+    };
+}

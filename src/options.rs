@@ -1,0 +1,278 @@
+//! What a user may choose, with defaults, limits and the check of both.
+//!
+//! Invariant: an option out of range is refused with its name, what was given and what is allowed, before anything is
+//! done. Options of a topic are written into its header at creation; options of a store hold while it is open.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::offset::{Offset, Timestamp};
+
+/// What an acknowledgement survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Synced to the medium, together with whoever else waits: survives the loss of power.
+    #[default]
+    Durable,
+    /// In the kernel: survives a kill of the process. A power cut may take it, from the end; the next open makes that
+    /// visible as [`Error::Diverged`].
+    Written,
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Visibility {
+    /// Everything appended.
+    #[default]
+    Written,
+    /// Only what is synced.
+    Durable,
+}
+
+/// Whether files are memory-mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mapping {
+    /// On file systems known to reserve blocks (ext4, xfs, tmpfs); positioned reads and writes elsewhere.
+    #[default]
+    Auto,
+    /// Never, for reads and indexes too. An append then costs a system call.
+    Never,
+}
+
+/// Where to begin when there is no place to resume from. An explicit request, never a resumption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Start {
+    /// The first record that is there.
+    #[default]
+    Earliest,
+    /// Behind the last record: only what comes from now on.
+    Latest,
+    /// So many records behind the first one.
+    FromBeginning(u64),
+    /// So many records before the end.
+    FromEnd(u64),
+    /// This offset.
+    At(Offset),
+    /// The first record whose timestamp is at or after this time; the end if there is none.
+    Time(Timestamp),
+}
+
+/// How long sealed segments are kept. Without a limit: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Whole segments whose newest append is older than this are removed.
+    pub age: Option<Duration>,
+    /// The oldest whole segments are removed while a partition takes more than this many bytes.
+    pub bytes: Option<u64>,
+}
+
+/// How a store is opened. Every option holds while the store is open and isn't written down.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    pub(crate) mapping: Mapping,
+    pub(crate) background: bool,
+    pub(crate) seam: Option<crate::io::Seam>,
+}
+
+impl StoreOptions {
+    /// The defaults: mapped where that is safe, no background thread.
+    #[must_use]
+    pub fn new() -> StoreOptions {
+        StoreOptions::default()
+    }
+
+    /// Whether files are memory-mapped. Default: [`Mapping::Auto`].
+    #[must_use]
+    pub fn mapping(mut self, mapping: Mapping) -> StoreOptions {
+        self.mapping = mapping;
+        self
+    }
+
+    /// Whether one thread does interval syncs, early syncs of rolled segments and `maintain()`. Default: no; the host
+    /// then calls `Store::maintain` itself.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> StoreOptions {
+        self.background = background;
+        self
+    }
+
+    /// Runs the store over another outside world, such as the simulated disk.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn seam(mut self, seam: crate::io::Seam) -> StoreOptions {
+        self.seam = Some(seam);
+        self
+    }
+}
+
+/// How a topic is created; written into its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicOptions {
+    pub(crate) partitions: u32,
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes_max: u64,
+    pub(crate) segment_age: Option<Duration>,
+    pub(crate) retention: Retention,
+    pub(crate) unsynced_bytes_max: u64,
+    pub(crate) sync_interval: Option<Duration>,
+    pub(crate) sync_bytes: Option<u64>,
+}
+
+/// The most partitions a topic may have.
+pub const PARTITIONS_MAX: u32 = 10_000;
+/// The least and the most bytes of a segment.
+pub const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1024..=1 << 31;
+/// The least bytes of a size limit other than a segment's.
+const BYTES_MIN: u64 = 1024;
+
+impl Default for TopicOptions {
+    fn default() -> TopicOptions {
+        TopicOptions {
+            partitions: 1,
+            durability: Durability::Durable,
+            segment_bytes_max: 64 << 20,
+            segment_age: None,
+            retention: Retention::default(),
+            unsynced_bytes_max: 64 << 20,
+            sync_interval: None,
+            sync_bytes: None,
+        }
+    }
+}
+
+impl TopicOptions {
+    /// The defaults: one partition, durable appends, segments of 64 MiB, nothing is ever removed.
+    #[must_use]
+    pub fn new() -> TopicOptions {
+        TopicOptions::default()
+    }
+
+    /// The number of partitions, 1 to 10,000. Default: 1. More can be added later, never fewer.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> TopicOptions {
+        self.partitions = partitions;
+        self
+    }
+
+    /// What an append's acknowledgement survives unless the append says otherwise. Default: [`Durability::Durable`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> TopicOptions {
+        self.durability = durability;
+        self
+    }
+
+    /// The most bytes of a segment, 1 KiB to 2 GiB; a record or batch must fit into one. Default: 64 MiB.
+    #[must_use]
+    pub fn segment_bytes_max(mut self, bytes: u64) -> TopicOptions {
+        self.segment_bytes_max = bytes;
+        self
+    }
+
+    /// Begins a new segment when the active one is older than this, at the next append or `maintain()`. Default: never.
+    #[must_use]
+    pub fn segment_age(mut self, age: Duration) -> TopicOptions {
+        self.segment_age = Some(age);
+        self
+    }
+
+    /// Removes whole segments whose newest append is older than this, at `maintain()`; never the newest. Default: never.
+    #[must_use]
+    pub fn retention_age(mut self, age: Duration) -> TopicOptions {
+        self.retention.age = Some(age);
+        self
+    }
+
+    /// Removes the oldest whole segments while a partition takes more bytes than this, at every roll and `maintain()`;
+    /// never the newest. At least 1 KiB. Default: no limit.
+    #[must_use]
+    pub fn retention_bytes(mut self, bytes: u64) -> TopicOptions {
+        self.retention.bytes = Some(bytes);
+        self
+    }
+
+    /// The most bytes of a partition that may be written and not synced; an append that would pass it syncs first. At
+    /// least 1 KiB. Default: 64 MiB.
+    #[must_use]
+    pub fn unsynced_bytes_max(mut self, bytes: u64) -> TopicOptions {
+        self.unsynced_bytes_max = bytes;
+        self
+    }
+
+    /// Syncs what is unsynced about this often, by the background thread or `maintain()`; 1 ms at least. Default: never.
+    #[must_use]
+    pub fn sync_interval(mut self, interval: Duration) -> TopicOptions {
+        self.sync_interval = Some(interval);
+        self
+    }
+
+    /// Syncs whenever this many bytes of a partition are unsynced; at least 1 KiB. Default: never.
+    #[must_use]
+    pub fn sync_bytes(mut self, bytes: u64) -> TopicOptions {
+        self.sync_bytes = Some(bytes);
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        within("partitions", u64::from(self.partitions), 1, u64::from(PARTITIONS_MAX))?;
+        within("segment_bytes_max", self.segment_bytes_max, *SEGMENT_BYTES.start(), *SEGMENT_BYTES.end())?;
+        within("unsynced_bytes_max", self.unsynced_bytes_max, BYTES_MIN, u64::MAX)?;
+        if let Some(bytes) = self.retention.bytes {
+            within("retention_bytes", bytes, BYTES_MIN, u64::MAX)?;
+        }
+        if let Some(bytes) = self.sync_bytes {
+            within("sync_bytes", bytes, BYTES_MIN, u64::MAX)?;
+        }
+        for (option, duration) in [
+            ("segment_age", self.segment_age),
+            ("retention_age", self.retention.age),
+            ("sync_interval", self.sync_interval),
+        ] {
+            if let Some(duration) = duration {
+                let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                within_ms(option, ms)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within(option: &'static str, given: u64, least: u64, most: u64) -> Result<()> {
+    if (least..=most).contains(&given) {
+        return Ok(());
+    }
+    let allowed = if most == u64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+    Err(Error::InvalidOption { option, reason: format!("{given} was given; allowed is {allowed}") })
+}
+
+/// A thousand years, so that no sum of times can overflow.
+const MS_MAX: u64 = 1000 * 366 * 24 * 3600 * 1000;
+
+fn within_ms(option: &'static str, ms: u64) -> Result<()> {
+    if (1..=MS_MAX).contains(&ms) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption { option, reason: format!("{ms} ms was given; allowed is 1 ms to {MS_MAX} ms") })
+}
+
+/// How one append differs from its topic's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppendOptions {
+    pub(crate) durability: Option<Durability>,
+}
+
+impl AppendOptions {
+    /// As the topic says.
+    #[must_use]
+    pub fn new() -> AppendOptions {
+        AppendOptions::default()
+    }
+
+    /// What this append's acknowledgement survives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> AppendOptions {
+        self.durability = Some(durability);
+        self
+    }
+}

@@ -1,1 +1,418 @@
-//! The real side of the seam. (helper writes)
+//! The real side of the seam: the operating system's files, clocks and randomness. Contracts in [`super`].
+//!
+//! Invariant: no call answers `Ok` before the kernel did what the contract says, and none keeps a state of its own that
+//! could differ from the kernel's. Made by the store when it opens; everything above holds it as a `Seam`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use memmap2::MmapOptions;
+
+use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
+use crate::offset::Timestamp;
+
+/// A directory of the operating system. It need not exist yet.
+#[derive(Clone, Debug)]
+pub struct OsDir {
+    root: PathBuf,
+}
+
+impl OsDir {
+    /// The directory at this path.
+    #[must_use]
+    pub fn new(root: &Path) -> OsDir {
+        OsDir { root: root.to_path_buf() }
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        // Joining an empty path would add a slash, which follows a symbolic link where the bare path doesn't.
+        if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(OsFile { file: options.open(self.at(path))? }))
+    }
+}
+
+impl Dir for OsDir {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.at(path))? {
+            let entry = entry?;
+            let kind = match entry.file_type() {
+                Ok(kind) if kind.is_file() => Kind::File,
+                Ok(kind) if kind.is_dir() => Kind::Dir,
+                Ok(_) => Kind::Other,
+                // Removed since it was read, and the file system gave no type with the name.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind });
+        }
+        Ok(entries)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(self.at(path))
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(self.at(path))?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(self.at(from), self.at(to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(self.at(path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(self.at(path))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        self.file(fs::OpenOptions::new().read(true).write(access == Access::Write), path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.file(fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600), path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.at(path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn reserves(&self) -> bool {
+        reserving::is_known(&self.root)
+    }
+}
+
+/// The lock lives as long as the open file.
+#[derive(Debug)]
+struct OsLock {
+    _file: fs::File,
+}
+
+impl Lock for OsLock {}
+
+#[derive(Debug)]
+struct OsFile {
+    file: fs::File,
+}
+
+impl File for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, position)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Covers the length: a changed length is data that a later read needs, unlike the times. Covers what was
+        // written through a map: those are the same pages.
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let before = self.len()?;
+        if len <= before {
+            return Ok(());
+        }
+        reserving::extend(&self.file, before, len).inspect_err(|_| {
+            // A full disk can stop half way, with the file longer and the blocks taken: give them back. Should that
+            // fail too, the file has zeros behind its end, which every reader must expect after a crash anyway.
+            let _longer = self.file.set_len(before);
+        })
+    }
+
+    fn map_write(&self, capacity: usize, published: usize) -> io::Result<(RegionWriter, RegionReader)> {
+        if capacity == 0 {
+            return Ok(Memory::heap(0).split(0, 0));
+        }
+        let map = MmapOptions::new().len(capacity).map_raw(&self.file)?;
+        // A child made by fork must not write into the log.
+        #[cfg(target_os = "linux")]
+        map.advise(memmap2::Advice::DontFork)?;
+        Ok(Memory::mapped(map).split(published, published))
+    }
+
+    fn map_read(&self, len: usize) -> io::Result<RegionReader> {
+        if len == 0 {
+            return Ok(Memory::heap(0).split(0, 0).1);
+        }
+        let map = MmapOptions::new().len(len).map_raw_read_only(&self.file)?;
+        // The writer has nothing to write (`published` is all there is) and ends here.
+        Ok(Memory::mapped(map).split(len, len).1)
+    }
+}
+
+/// Reserving blocks, so that a write through a map finds its block there.
+#[cfg(target_os = "linux")]
+mod reserving {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    use rustix::fs::{FallocateFlags, fallocate, fstatfs, statfs};
+    use rustix::io::{Errno, retry_on_intr};
+
+    // From linux/magic.h; the name is shared by ext2, ext3 and ext4.
+    const EXT4_SUPER_MAGIC: i64 = 0xEF53;
+    const XFS_SUPER_MAGIC: i64 = 0x5846_5342;
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+    /// Whether `extend` takes the blocks for good there: neither copy-on-write nor compression nor a server far away
+    /// can ask for others later. False for what can't be asked.
+    pub(super) fn is_known(root: &Path) -> bool {
+        statfs(root).is_ok_and(|system| is_reserving(magic(&system)))
+    }
+
+    fn is_reserving(magic: i64) -> bool {
+        matches!(magic, EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | TMPFS_MAGIC)
+    }
+
+    // The field's type differs from one architecture to the next.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    fn magic(system: &rustix::fs::StatFs) -> i64 {
+        system.f_type as i64
+    }
+
+    pub(super) fn extend(file: &File, from: u64, to: u64) -> io::Result<()> {
+        match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), from, to - from)) {
+            Err(Errno::OPNOTSUPP) => without_fallocate(file, from, to),
+            done => Ok(done?),
+        }
+    }
+
+    /// `is_known` promised blocks by the file system's name, but ext2 and ext3 bear the name of ext4 and can't
+    /// `fallocate`: there only written zeros take their blocks.
+    fn without_fallocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+        if fstatfs(file).is_ok_and(|system| is_reserving(magic(&system))) {
+            write_zeros(file, from, to)
+        } else {
+            file.set_len(to)
+        }
+    }
+
+    pub(super) fn write_zeros(file: &File, mut from: u64, to: u64) -> io::Result<()> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        while from < to {
+            let n = usize::try_from(to - from).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            file.write_all_at(&ZEROS[..n], from)?;
+            from += n as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod reserving {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    pub(super) fn is_known(_root: &Path) -> bool {
+        false
+    }
+
+    pub(super) fn extend(file: &File, _from: u64, to: u64) -> io::Result<()> {
+        file.set_len(to)
+    }
+}
+
+/// The clocks of the operating system.
+#[derive(Clone, Debug)]
+pub struct OsClock {
+    started: Instant,
+}
+
+impl OsClock {
+    /// The clocks; monotonic time counts from here.
+    #[must_use]
+    pub fn new() -> OsClock {
+        OsClock { started: Instant::now() }
+    }
+}
+
+impl Default for OsClock {
+    fn default() -> OsClock {
+        OsClock::new()
+    }
+}
+
+impl Clock for OsClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn dir() -> (tempfile::TempDir, OsDir) {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let dir = OsDir::new(temp.path());
+        (temp, dir)
+    }
+
+    fn read(file: &dyn File) -> Vec<u8> {
+        crate::io::read_all(file, 1 << 20).expect("read")
+    }
+
+    #[test]
+    fn what_is_published_through_a_map_is_what_a_positioned_read_finds() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        let file = dir.create(Path::new("a"))?;
+        file.write_at(b"head", 0)?;
+        let (mut writer, reader) = file.map_write(1 << 20, 4)?;
+        file.reserve(8192)?;
+        writer.grow(8192);
+        writer.spare()[..4].copy_from_slice(b"tail");
+        writer.publish(4);
+        assert_eq!(reader.bytes(), b"headtail");
+        assert_eq!(read(&*file)[..9], *b"headtail\0");
+        assert_eq!(dir.open(Path::new("a"), Access::Read)?.map_read(8)?.bytes(), b"headtail");
+        file.sync()
+    }
+
+    #[test]
+    fn an_empty_map_needs_no_file_to_be_there() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        let file = dir.create(Path::new("a"))?;
+        assert_eq!(file.map_read(0)?.bytes(), b"");
+        assert_eq!(file.map_write(0, 0)?.0.reserved(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn reserve_adds_zeros_and_never_shrinks() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        let file = dir.create(Path::new("a"))?;
+        file.write_at(b"abc", 0)?;
+        file.reserve(5)?;
+        assert_eq!(read(&*file), b"abc\0\0");
+        file.reserve(2)?;
+        assert_eq!(file.len()?, 5);
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn blocks_are_taken_where_the_file_system_is_known_to() -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let (_temp, dir) = dir();
+        dir.create(Path::new("a"))?.reserve(1 << 20)?;
+        let blocks = fs::metadata(dir.at(Path::new("a")))?.blocks();
+        assert!(!dir.reserves() || blocks * 512 >= 1 << 20, "{blocks} blocks");
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn zeros_are_written_exactly_up_to_the_end_where_fallocate_is_missing() -> io::Result<()> {
+        let (temp, dir) = dir();
+        let file = dir.create(Path::new("a"))?;
+        file.write_at(b"abc", 0)?;
+        let raw = fs::OpenOptions::new().write(true).open(temp.path().join("a"))?;
+        reserving::write_zeros(&raw, 3, 5000)?;
+        assert_eq!((file.len()?, &read(&*file)[..4]), (5000, &b"abc\0"[..]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_until_it_is_dropped() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        dir.create(Path::new("LOCK"))?;
+        let held = dir.try_lock(Path::new("LOCK"))?;
+        assert!(held.is_some());
+        assert!(dir.try_lock(Path::new("LOCK"))?.is_none());
+        drop(held);
+        assert!(dir.try_lock(Path::new("LOCK"))?.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn files_and_directories_are_their_owners_alone() -> io::Result<()> {
+        let (temp, dir) = dir();
+        dir.create_dir(Path::new("d"))?;
+        dir.create(Path::new("d/f"))?;
+        let mode = |path: &str| fs::metadata(temp.path().join(path)).map(|meta| meta.permissions().mode() & 0o777);
+        assert_eq!((mode("d")?, mode("d/f")?), (0o700, 0o600));
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_never_taken_over_but_by_rename() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        let old = dir.create(Path::new("a"))?;
+        old.write_at(b"old", 0)?;
+        assert_eq!(dir.create(Path::new("a")).expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        dir.create(Path::new("b"))?.write_at(b"new", 0)?;
+        dir.rename(Path::new("b"), Path::new("a"))?;
+        dir.sync(Path::new(""))?;
+        assert_eq!(dir.list(Path::new(""))?, [Entry { name: "a".into(), kind: Kind::File }]);
+        assert_eq!(read(&*dir.open(Path::new("a"), Access::Read)?), b"new");
+        assert_eq!(read(&*old), b"old");
+        Ok(())
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_reserves_nothing_and_lists_as_not_found() {
+        let (temp, _dir) = dir();
+        let dir = OsDir::new(&temp.path().join("later"));
+        assert!(!dir.reserves());
+        assert_eq!(dir.list(Path::new("")).expect_err("absent").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn randomness_differs_from_one_call_to_the_next() -> io::Result<()> {
+        let (mut a, mut b) = ([0; 16], [0; 16]);
+        OsEntropy.fill(&mut a)?;
+        OsEntropy.fill(&mut b)?;
+        assert_ne!(a, b);
+        Ok(())
+    }
+}

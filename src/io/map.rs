@@ -46,7 +46,13 @@ impl Memory {
     /// Zeroed memory on the heap: the simulated side, and what Miri runs on.
     #[must_use]
     pub fn heap(len: usize) -> Memory {
-        let bytes: Box<[u8]> = vec![0; len].into_boxed_slice();
+        Memory::holding(vec![0; len].into_boxed_slice())
+    }
+
+    /// Memory on the heap that holds these bytes: what a map of a file finds there.
+    #[must_use]
+    pub fn holding(bytes: Box<[u8]>) -> Memory {
+        let len = bytes.len();
         let raw = Box::into_raw(bytes) as *mut [std::cell::UnsafeCell<u8>];
         // SAFETY: `raw` comes from `Box::into_raw` just above, and `UnsafeCell<u8>` has the layout of `u8`.
         let bytes = unsafe { Box::from_raw(raw) };
@@ -107,7 +113,10 @@ impl RegionWriter {
     ///
     /// If that is less than before or more than the memory.
     pub fn grow(&mut self, reserved: usize) {
-        assert!(self.reserved <= reserved && reserved <= self.shared.memory.len, "a region only grows, within its memory");
+        assert!(
+            self.reserved <= reserved && reserved <= self.shared.memory.len,
+            "a region only grows, within its memory"
+        );
         self.reserved = reserved;
     }
 
@@ -151,6 +160,15 @@ impl RegionReader {
     pub fn published(&self) -> usize {
         self.shared.published.load(Ordering::Acquire)
     }
+
+    /// Whether no writer and no other reader is left. If so, `bytes` has everything that was ever published.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_alone(&self) -> bool {
+        let alone = Arc::strong_count(&self.shared) == 1;
+        // The count is a relaxed load; the writer published before it let go.
+        std::sync::atomic::fence(Ordering::Acquire);
+        alone
+    }
 }
 
 impl fmt::Debug for RegionReader {
@@ -189,7 +207,9 @@ mod tests {
             let mut seen = 0;
             while seen < 100 {
                 let bytes = reader.bytes();
-                assert!(bytes.chunks(64).enumerate().all(|(i, chunk)| chunk.iter().all(|&byte| usize::from(byte) == i)));
+                assert!(
+                    bytes.chunks(64).enumerate().all(|(i, chunk)| chunk.iter().all(|&byte| usize::from(byte) == i))
+                );
                 seen = bytes.len() / 64;
             }
         });

@@ -1,0 +1,85 @@
+//! What a test does to files behind the engine's back: looks, flips, cuts, copies, removes.
+//!
+//! Invariant: none of it is an operation, and what it changes is written and synced at once, as if it had always been
+//! so. It works on names as they read now.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::content::Content;
+use super::disk::SimDisk;
+
+impl SimDisk {
+    /// Every file, sorted.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state().medium.tree.files().into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// A file's bytes as they read now.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file; so do the other calls that harm one.
+    #[must_use]
+    pub fn read(&self, path: impl AsRef<Path>) -> Vec<u8> {
+        let mut state = self.state();
+        state.absorb_all();
+        let id = found(state.medium.tree.find_file(path.as_ref()), path.as_ref());
+        state.medium.inode(id).written.bytes()
+    }
+
+    /// Puts a file's bytes there, written and synced; makes the file and its directories if need be. Maps of it keep
+    /// showing what they showed.
+    pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        let mut state = self.state();
+        state.absorb_all();
+        state.medium.plant(path.as_ref(), Content::of(bytes.as_ref()));
+    }
+
+    /// Flips one bit of a file, counted from the lowest of its first byte.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file or bit.
+    pub fn flip(&self, path: impl AsRef<Path>, bit: u64) {
+        let mut bytes = self.read(&path);
+        let byte = usize::try_from(bit / 8).expect("a bit of the file");
+        bytes[byte] ^= 1 << (bit % 8);
+        self.write(path, bytes);
+    }
+
+    /// Cuts a file, or extends it with zeros.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    pub fn truncate(&self, path: impl AsRef<Path>, len: usize) {
+        let mut bytes = self.read(&path);
+        bytes.resize(len, 0);
+        self.write(path, bytes);
+    }
+
+    /// Takes a file away, written and synced.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    pub fn remove(&self, path: impl AsRef<Path>) {
+        let removed = self.state().medium.uproot(path.as_ref());
+        found(removed, path.as_ref());
+    }
+
+    /// Puts a copy of a file over another, or beside it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    pub fn copy(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
+        self.write(to, self.read(from));
+    }
+}
+
+fn found<T>(answer: io::Result<T>, path: &Path) -> T {
+    answer.unwrap_or_else(|error| panic!("no file `{}` on the simulated disk: {error}", path.display()))
+}

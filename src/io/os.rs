@@ -151,9 +151,6 @@ impl File for OsFile {
     }
 
     fn map_write(&self, capacity: usize, published: usize) -> io::Result<(RegionWriter, RegionReader)> {
-        if capacity == 0 {
-            return Ok(Memory::heap(0).split(0, 0));
-        }
         let map = MmapOptions::new().len(capacity).map_raw(&self.file)?;
         // A child made by fork must not write into the log.
         #[cfg(target_os = "linux")]
@@ -162,9 +159,6 @@ impl File for OsFile {
     }
 
     fn map_read(&self, len: usize) -> io::Result<RegionReader> {
-        if len == 0 {
-            return Ok(Memory::heap(0).split(0, 0).1);
-        }
         let map = MmapOptions::new().len(len).map_raw_read_only(&self.file)?;
         // The writer has nothing to write (`published` is all there is) and ends here.
         Ok(Memory::mapped(map).split(len, len).1)
@@ -319,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_map_needs_no_file_to_be_there() -> io::Result<()> {
+    fn a_map_of_nothing_is_empty() -> io::Result<()> {
         let (_temp, dir) = dir();
         let file = dir.create(Path::new("a"))?;
         assert_eq!(file.map_read(0)?.bytes(), b"");

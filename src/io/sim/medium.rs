@@ -85,9 +85,9 @@ impl Unit {
         self.slots().any(|slot| slot.dir == dir)
     }
 
-    /// Whether this must have happened before a later unit can: it is about the same node or the same name.
+    /// Whether this must have happened before a later unit can: it is about a name that the later one takes or leaves.
     fn precedes(&self, later: &Unit) -> bool {
-        self.link.id == later.link.id || self.slots().any(|slot| later.slots().any(|other| slot == other))
+        self.slots().any(|slot| later.slots().any(|other| slot == other))
     }
 }
 

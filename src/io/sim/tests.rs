@@ -211,11 +211,13 @@ fn what_is_published_through_a_map_is_written_at_once_and_synced_by_the_file() -
     writer.spare()[..5].copy_from_slice(b"tail!");
     assert_eq!(disk.read("a")[..9], *b"head\0\0\0\0\0", "nothing is published yet");
     writer.publish(4);
+    assert_eq!(disk.image().after(Loss::None).read("a")[..9], *b"headtail\0");
+    writer.spare()[..1].copy_from_slice(b"!");
+    writer.publish(1);
     let mut bytes = [0; 9];
     file.read_at(&mut bytes, 0)?;
-    assert_eq!(bytes, *b"headtail\0");
+    assert_eq!(bytes, *b"headtail!");
     disk.sync(path(ROOT))?;
-    assert_eq!(disk.image().after(Loss::None).read("a")[..8], *b"headtail");
     assert_eq!(disk.image().after(Loss::All).read("a"), b"");
     file.sync()?;
     assert_eq!(disk.image().after(Loss::All).read("a")[..8], *b"headtail");
@@ -267,6 +269,7 @@ fn after_a_kill_what_was_only_written_is_there_and_still_pending() -> io::Result
 #[test]
 fn a_machine_that_stopped_does_nothing_more() -> io::Result<()> {
     let disk = SimDisk::new(1);
+    disk.on_operation(Box::new(|operation| assert!(operation.number < 3, "shown though it takes no effect")));
     disk.stop_after(3);
     let file = create(&disk, "a", b"abc")?;
     assert_eq!(file.sync().expect_err("stopped").to_string(), "the simulated machine stopped");
@@ -340,6 +343,18 @@ fn pages_of_a_failed_sync_stay_dirty_turn_clean_or_revert() -> io::Result<()> {
 }
 
 #[test]
+fn a_cut_writes_its_page_back_though_it_was_marked_clean() -> io::Result<()> {
+    let (disk, file) = three_pages();
+    file.write_at(&[2; 10], 4096)?;
+    disk.fail(Fault::of("sync").leaves(Pages::Clean));
+    assert!(file.sync().is_err());
+    file.set_len(4096 + 10)?;
+    file.sync()?;
+    assert_eq!(disk.image().after(Loss::All).read("a")[4096..], [2; 10]);
+    Ok(())
+}
+
+#[test]
 fn ignored_syncs_make_nothing_durable() -> io::Result<()> {
     let disk = SimDisk::new(1);
     disk.ignore_syncs(true);
@@ -385,6 +400,8 @@ fn reserved_room_is_there_when_the_disk_is_full() -> io::Result<()> {
         let file = disk.create(path("a"))?;
         file.reserve(4096)?;
         disk.set_capacity(Some(0));
+        let next = disk.image().after(Loss::None).open(path("a"), Access::Write)?;
+        assert_eq!(next.write_at(b"abc", 0).is_ok(), reserves);
         assert_eq!(file.write_at(b"abc", 0).is_ok(), reserves);
         assert_eq!(file.len()?, 4096);
         file.reserve(1)?;
@@ -416,6 +433,9 @@ fn what_a_directory_refuses_has_the_kind_that_its_contract_names() -> io::Result
     assert_eq!(kind(disk.create(path("x/a"))), Some(ErrorKind::NotFound));
     assert_eq!(kind(disk.remove_dir(path("d"))), Some(ErrorKind::DirectoryNotEmpty));
     assert_eq!(kind(disk.rename(path("d"), path("d/e"))), Some(ErrorKind::InvalidInput));
+    disk.write("b", b"");
+    assert_eq!(kind(disk.rename(path("b"), path("d"))), Some(ErrorKind::AlreadyExists));
+    assert_eq!(kind(disk.rename(path("d"), path("b"))), Some(ErrorKind::AlreadyExists));
     assert_eq!(kind(disk.open(path("../d"), Access::Read)), Some(ErrorKind::InvalidInput));
     let file = disk.open(path("d/a"), Access::Read)?;
     assert_eq!(kind(file.write_at(b"x", 0)), Some(ErrorKind::PermissionDenied));
@@ -432,7 +452,10 @@ fn a_test_harms_files_as_if_they_had_always_been_so() {
     disk.copy("d/a", "d/b");
     disk.truncate("d/b", 2);
     disk.remove("d/a");
+    create(&disk, "c", b"abc").expect("create");
+    disk.remove("c");
     assert_eq!(disk.image().pending(), []);
+    assert_eq!(disk.image().after(Loss::All).files(), [path("d/b")]);
     let backup = disk.clone_synced();
     disk.write("d/b", b"later");
     assert_eq!((backup.files(), backup.read("d/b")), (vec![path("d/b").to_path_buf()], vec![0, 2]));

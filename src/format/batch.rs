@@ -1,0 +1,259 @@
+//! The batch: what is written and checked as one.
+//!
+//! Invariant: a length is trusted only after the header's checksum, records only after the payload's. `log::append`
+//! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
+
+use super::{Cursor, DecodeError, Seed, Slots, put_record, record_bytes};
+use crate::offset::{Offset, Timestamp};
+use crate::record::Record;
+
+/// The length of the header as this version writes it, and the least that any version may.
+pub(crate) const BATCH_HEADER_BYTES: usize = 46;
+/// As a durable mark: so far below, or unknown, that nothing follows from it.
+pub(crate) const NO_MARK: u32 = u32::MAX;
+
+/// The last millisecond that six bytes hold, in the year 10889.
+const TIME_MAX: i64 = (1 << 48) - 1;
+
+/// What stands in front of a batch's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// The length of the header itself: 46 and extensions, which are skipped.
+    pub(crate) header_bytes: usize,
+    pub(crate) payload_bytes: usize,
+    /// The offset of the first record that was appended.
+    pub(crate) base: Offset,
+    /// How many records there are; at least one.
+    pub(crate) count: u32,
+    /// How many offsets the batch stands for; more than the records once some were removed.
+    pub(crate) span: u32,
+    pub(crate) append_time: Timestamp,
+    /// The greatest timestamp of a record, as milliseconds after the append time; saturates.
+    pub(crate) greatest_delta: i32,
+    /// How far below the base everything was known to be synced when this was written, in offsets; saturates.
+    pub(crate) mark: u32,
+    pub(crate) codec: u8,
+    /// Flags that must be understood.
+    pub(crate) flags: u8,
+    pub(crate) header_checksum: u32,
+    pub(crate) payload_checksum: u32,
+}
+
+impl BatchHeader {
+    /// The offset after the last that the batch stands for.
+    #[inline]
+    pub(crate) fn end(&self) -> Offset {
+        self.base.plus(u64::from(self.span))
+    }
+
+    /// The length of header and payload.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.header_bytes.saturating_add(self.payload_bytes)
+    }
+
+    /// Everything below was known to be synced when the batch was written; 0 where the mark says nothing.
+    #[inline]
+    pub(crate) fn durable_end(&self) -> Offset {
+        if self.mark == NO_MARK { Offset::ZERO } else { self.base.minus(u64::from(self.mark)) }
+    }
+
+    /// No record is later than this.
+    pub(crate) fn greatest_timestamp(&self) -> Timestamp {
+        match self.greatest_delta {
+            i32::MAX => Timestamp::MAX,
+            delta => Timestamp::from_millis(self.append_time.as_millis().saturating_add(i64::from(delta))),
+        }
+    }
+
+    /// Reads and checks the header of the batch at the front of the bytes, which stands at this position of the file.
+    #[inline]
+    pub(crate) fn decode(bytes: &[u8], seed: Seed, position: u64) -> Result<BatchHeader, DecodeError> {
+        let header = BatchHeader::parse(bytes)?;
+        seed.check(position, &bytes[4..header.header_bytes], header.header_checksum)?;
+        header.check()?;
+        Ok(header)
+    }
+
+    /// Reads the header of a batch that was checked before.
+    #[inline]
+    pub(crate) fn trusted(bytes: &[u8]) -> Option<BatchHeader> {
+        BatchHeader::parse(bytes).ok()
+    }
+
+    /// Checks the payload of the batch at the front of the bytes, and lends it.
+    #[inline]
+    pub(crate) fn verify<'a>(&self, bytes: &'a [u8], seed: Seed, position: u64) -> Result<&'a [u8], DecodeError> {
+        let short = DecodeError::Short { found: bytes.len() as u64, expected: self.bytes() as u64 };
+        let payload = bytes.get(self.header_bytes..self.bytes()).ok_or(short)?;
+        seed.check(position, payload, self.payload_checksum)?;
+        Ok(payload)
+    }
+
+    #[inline]
+    fn parse(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
+        let header = Cursor::new(bytes).take_array::<BATCH_HEADER_BYTES>()?;
+        let header_bytes = usize::from(header[42]);
+        if header_bytes < BATCH_HEADER_BYTES {
+            return Err(DecodeError::Malformed("batch header shorter than 46 bytes"));
+        }
+        if bytes.len() < header_bytes {
+            return Err(DecodeError::Short { found: bytes.len() as u64, expected: header_bytes as u64 });
+        }
+        let time = u64::from_le_bytes([header[28], header[29], header[30], header[31], header[32], header[33], 0, 0]);
+        Ok(BatchHeader {
+            header_bytes,
+            payload_bytes: word(&header, 8) as usize,
+            base: Offset::new(u64::from(word(&header, 16)) << 32 | u64::from(word(&header, 12))),
+            count: word(&header, 20),
+            span: word(&header, 24),
+            append_time: Timestamp::from_millis(time.cast_signed()),
+            greatest_delta: word(&header, 34).cast_signed(),
+            mark: word(&header, 38),
+            codec: header[43],
+            flags: header[44],
+            header_checksum: word(&header, 0),
+            payload_checksum: word(&header, 4),
+        })
+    }
+
+    /// What a header must keep beside its checksum. A record takes two bytes, so the count is bounded by the payload.
+    #[inline]
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.codec != 0 || self.flags != 0 {
+            return Err(self.unsupported());
+        }
+        if self.count == 0 || u64::from(self.count) * 2 > self.payload_bytes as u64 {
+            return Err(DecodeError::Malformed("batch with an impossible number of records"));
+        }
+        if self.span < self.count || self.base.get().checked_add(u64::from(self.span)).is_none() {
+            return Err(DecodeError::Malformed("batch with an impossible range of offsets"));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn unsupported(&self) -> DecodeError {
+        let found = format!("version 1 with batch codec {} and batch flags {:#04x}", self.codec, self.flags);
+        DecodeError::Unsupported { found, supported: "version 1 with codec 0 and none" }
+    }
+
+    #[inline]
+    fn write(&self, header: &mut [u8; BATCH_HEADER_BYTES]) {
+        header[4..8].copy_from_slice(&self.payload_checksum.to_le_bytes());
+        header[8..12].copy_from_slice(&narrow(self.payload_bytes).to_le_bytes());
+        header[12..20].copy_from_slice(&self.base.get().to_le_bytes());
+        header[20..24].copy_from_slice(&self.count.to_le_bytes());
+        header[24..28].copy_from_slice(&self.span.to_le_bytes());
+        header[28..34].copy_from_slice(&self.append_time.as_millis().to_le_bytes()[..6]);
+        header[34..38].copy_from_slice(&self.greatest_delta.to_le_bytes());
+        header[38..42].copy_from_slice(&self.mark.to_le_bytes());
+        header[42..].copy_from_slice(&[BATCH_HEADER_BYTES as u8, self.codec, self.flags, 0]);
+    }
+}
+
+/// What the log decides of a batch before it is encoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft<'a, 'r> {
+    /// The offset of the first record; the others follow without gaps.
+    pub(crate) base: Offset,
+    pub(crate) append_time: Timestamp,
+    /// How far below the base everything is synced, in offsets; [`NO_MARK`] if it is more than that.
+    pub(crate) mark: u32,
+    /// At least one.
+    pub(crate) records: &'a [Record<'r>],
+}
+
+/// The exact size of the payload that [`encode`] writes for these records.
+#[inline]
+pub(crate) fn payload_bytes(records: &[Record<'_>], append_time: Timestamp) -> u64 {
+    let append_time = storable(append_time);
+    records.iter().fold(0, |sum: u64, record| sum.saturating_add(record_bytes(record, append_time)))
+}
+
+/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file.
+///
+/// Panics if `out` is not of that length, or if there is no record: the caller's errors. Runs at every append.
+#[inline]
+pub(crate) fn encode(
+    draft: &Draft<'_, '_>,
+    payload_bytes: usize,
+    seed: Seed,
+    position: u64,
+    out: &mut [u8],
+) -> BatchHeader {
+    let (head, payload) = out.split_first_chunk_mut::<BATCH_HEADER_BYTES>().expect("room for the header");
+    assert_eq!(payload.len(), payload_bytes, "room for the payload");
+    let append_time = storable(draft.append_time);
+    let greatest_delta = put_records(draft.records, append_time, payload);
+    let count = narrow(draft.records.len());
+    assert!(count > 0, "a batch holds at least one record");
+    let mut header = BatchHeader {
+        header_bytes: BATCH_HEADER_BYTES,
+        payload_bytes,
+        base: draft.base,
+        count,
+        span: count,
+        append_time,
+        greatest_delta,
+        mark: draft.mark,
+        codec: 0,
+        flags: 0,
+        header_checksum: 0,
+        payload_checksum: seed.checksum(position, payload),
+    };
+    header.write(head);
+    header.header_checksum = seed.checksum(position, &head[4..]);
+    head[..4].copy_from_slice(&header.header_checksum.to_le_bytes());
+    header
+}
+
+/// Writes the records and gives the greatest of their timestamps as a delta.
+#[inline]
+fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8]) -> i32 {
+    let mut out = Slots::new(payload);
+    let mut greatest = i32::MIN;
+    for record in records {
+        put_record(record, append_time, &mut out);
+        greatest = greatest.max(record.get_timestamp().map_or(0, |time| saturating_delta(time, append_time)));
+    }
+    assert_eq!(out.left(), 0, "the payload has the size that was computed");
+    greatest
+}
+
+/// Gives a batch that was verified, and is copied to another file or position, new checksums and a new mark.
+///
+/// Panics if the bytes are not exactly one batch: the caller's error.
+pub(crate) fn reseal(batch: &mut [u8], seed: Seed, position: u64, mark: u32) {
+    let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
+    let header_bytes = header.expect("exactly one verified batch").header_bytes;
+    let payload_checksum = seed.checksum(position, &batch[header_bytes..]);
+    batch[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
+    batch[38..42].copy_from_slice(&mark.to_le_bytes());
+    let header_checksum = seed.checksum(position, &batch[4..header_bytes]);
+    batch[..4].copy_from_slice(&header_checksum.to_le_bytes());
+}
+
+/// The append time as six bytes can hold it: a clock before 1970 counts as 1970.
+#[inline]
+fn storable(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis().clamp(0, TIME_MAX))
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the type's range")]
+fn saturating_delta(time: Timestamp, append_time: Timestamp) -> i32 {
+    let delta = time.as_millis().saturating_sub(append_time.as_millis());
+    delta.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+}
+
+/// Panics above `u32::MAX`: a batch fits into a segment of at most 2 GiB.
+#[inline]
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("a batch is smaller than 4 GiB")
+}
+
+#[inline]
+fn word(header: &[u8; BATCH_HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}

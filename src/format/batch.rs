@@ -3,12 +3,15 @@
 //! Invariant: a length is trusted only after the header's checksum, records only after the payload's. `log::append`
 //! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
 
-use super::{Cursor, DecodeError, Seed, Slots, put_record, record_bytes};
+use super::cursor::{Cursor, Slots};
+use super::record::{put_record, record_bytes};
+use super::{DecodeError, Seed};
 use crate::offset::{Offset, Timestamp};
 use crate::record::Record;
 
 /// The length of the header as this version writes it, and the least that any version may.
-pub(crate) const BATCH_HEADER_BYTES: usize = 46;
+pub(crate) const BATCH_HEADER_BYTES: usize = LENGTH as usize;
+const LENGTH: u8 = 46;
 /// As a durable mark: so far below, or unknown, that nothing follows from it.
 pub(crate) const NO_MARK: u32 = u32::MAX;
 
@@ -148,7 +151,7 @@ impl BatchHeader {
         header[28..34].copy_from_slice(&self.append_time.as_millis().to_le_bytes()[..6]);
         header[34..38].copy_from_slice(&self.greatest_delta.to_le_bytes());
         header[38..42].copy_from_slice(&self.mark.to_le_bytes());
-        header[42..].copy_from_slice(&[BATCH_HEADER_BYTES as u8, self.codec, self.flags, 0]);
+        header[42..].copy_from_slice(&[LENGTH, self.codec, self.flags, 0]);
     }
 }
 
@@ -256,4 +259,132 @@ fn narrow(number: usize) -> u32 {
 #[inline]
 fn word(header: &[u8; BATCH_HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::check_records;
+    use crate::format::fixtures::{SEGMENT, TIME, batch, plain, resealed, varied};
+
+    const AT: u64 = 96;
+
+    fn read(bytes: &[u8], seed: Seed, position: u64) -> Result<BatchHeader, DecodeError> {
+        let header = BatchHeader::decode(bytes, seed, position)?;
+        check_records(&header, header.verify(bytes, seed, position)?)?;
+        Ok(header)
+    }
+
+    fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> DecodeError {
+        let bytes = resealed(&batch(&varied(), 101, AT), AT, change);
+        read(&bytes, SEGMENT.seed(), AT).expect_err("is refused")
+    }
+
+    #[test]
+    fn a_header_comes_back() {
+        let bytes = batch(&varied(), 101, AT);
+        let header = read(&bytes, SEGMENT.seed(), AT).expect("is valid");
+        assert_eq!((header.base, header.end(), header.count), (Offset::new(101), Offset::new(104), 3));
+        assert_eq!((header.bytes(), header.durable_end()), (bytes.len(), Offset::new(100)));
+        assert_eq!((header.append_time, header.greatest_timestamp()), (TIME, TIME));
+        assert_eq!(BatchHeader::trusted(&bytes), Some(header));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let good = batch(&varied(), 101, AT);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&bad, SEGMENT.seed(), AT).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_batch_cut_anywhere_is_short() {
+        let good = batch(&varied(), 101, AT);
+        for length in 0..good.len() {
+            let cut = read(&good[..length], SEGMENT.seed(), AT);
+            assert!(matches!(cut, Err(DecodeError::Short { .. })), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_batch_elsewhere_or_in_another_segment_never_validates() {
+        let bytes = batch(&varied(), 101, AT);
+        let other = crate::format::Identity { base: Offset::new(99), ..SEGMENT };
+        for position in [0, AT + 1, AT + (1 << 32), u64::MAX] {
+            assert!(read(&bytes, SEGMENT.seed(), position).is_err(), "{position}");
+        }
+        assert!(read(&bytes, other.seed(), AT).is_err());
+    }
+
+    #[test]
+    fn zeros_are_never_a_batch_under_any_seed() {
+        let refused = Err(DecodeError::Malformed("batch header shorter than 46 bytes"));
+        assert_eq!(BatchHeader::decode(&[0; 512], SEGMENT.seed(), AT), refused);
+        assert_eq!(BatchHeader::trusted(&[0; 512]), None);
+    }
+
+    #[test]
+    fn what_must_be_understood_is_refused_and_what_may_be_ignored_is() {
+        let supported = "version 1 with codec 0 and none";
+        let found = "version 1 with batch codec 2 and batch flags 0x80".to_string();
+        assert_eq!(
+            refusal(|bytes| bytes[43..45].copy_from_slice(&[2, 0x80])),
+            DecodeError::Unsupported { found, supported }
+        );
+        let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
+        assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
+    }
+
+    #[test]
+    fn an_extension_of_the_header_is_skipped_and_covered_by_its_checksum() {
+        let good = batch(&plain(), 100, AT);
+        let mut longer = resealed(&good, AT, |bytes| {
+            bytes[42] = 50;
+            bytes.splice(46..46, [1, 2, 3, 4]);
+        });
+        assert_eq!(read(&longer, SEGMENT.seed(), AT).expect("is valid").bytes(), good.len() + 4);
+        longer[47] ^= 1;
+        assert!(matches!(read(&longer, SEGMENT.seed(), AT), Err(DecodeError::Checksum { .. })));
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_though_the_checksum_matches() {
+        let cases: [(usize, u64, usize); 5] =
+            [(20, 0, 4), (20, u64::from(u32::MAX), 4), (24, 2, 4), (12, u64::MAX - 2, 8), (42, 45, 1)];
+        for (at, value, bytes) in cases {
+            let refused = refusal(|batch| {
+                batch[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+            });
+            assert!(matches!(refused, DecodeError::Malformed(_)), "field at {at}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_resealed_batch_is_valid_at_its_new_position_only() {
+        let mut moved = batch(&varied(), 101, AT);
+        reseal(&mut moved, SEGMENT.seed(), 4096, 0);
+        let header = read(&moved, SEGMENT.seed(), 4096).expect("is valid");
+        assert_eq!((header.mark, header.durable_end()), (0, Offset::new(101)));
+        assert!(read(&moved, SEGMENT.seed(), AT).is_err());
+    }
+
+    #[test]
+    fn saturated_fields_claim_nothing() {
+        let records = [Record::new("late").timestamp(Timestamp::MAX), Record::new("early").timestamp(Timestamp::MIN)];
+        let bytes = batch(&records, 1 << 40, AT);
+        let header = read(&bytes, SEGMENT.seed(), AT).expect("is valid");
+        assert_eq!(header.greatest_timestamp(), Timestamp::MAX);
+        assert_eq!(BatchHeader { mark: NO_MARK, ..header }.durable_end(), Offset::ZERO);
+        let early = BatchHeader { greatest_delta: i32::MIN, ..header };
+        assert!(early.greatest_timestamp() < TIME);
+    }
+
+    #[test]
+    fn a_clock_outside_of_six_bytes_is_kept_within_them() {
+        assert_eq!(storable(Timestamp::MIN), Timestamp::from_millis(0));
+        assert_eq!(storable(Timestamp::MAX), Timestamp::from_millis(TIME_MAX));
+    }
 }

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Cursor, DecodeError, put_prefixed, put_varint};
+use super::DecodeError;
+use super::cursor::{Cursor, put_prefixed, put_varint};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::{Durability, Retention, TopicOptions};
@@ -14,7 +15,7 @@ use crate::place::Place;
 /// A type with this bit may be skipped by whoever doesn't know it.
 const SKIPPABLE: u8 = 0x80;
 /// Partition, next offset, epoch number, epoch tag.
-const PLACE_BYTES: u64 = 28;
+const PLACE_BYTES: usize = 28;
 
 /// Why an epoch began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,9 +260,9 @@ fn put_places(out: &mut Vec<u8>, places: &[Place]) {
 
 /// Takes memory only for as many places as there are bytes.
 fn take_places(body: &mut Cursor<'_>) -> Result<Vec<Place>, DecodeError> {
-    let bytes = body.take_varint()?.saturating_mul(PLACE_BYTES);
+    let bytes = body.take_varint()?.saturating_mul(PLACE_BYTES as u64);
     let mut places = Cursor::new(body.take_bytes(bytes)?);
-    let mut taken = Vec::with_capacity(places.left() / PLACE_BYTES as usize);
+    let mut taken = Vec::with_capacity(places.left() / PLACE_BYTES);
     while places.left() > 0 {
         taken.push(Place::new(places.take_u32()?, take_offset(&mut places)?, take_epoch(&mut places)?));
     }
@@ -321,5 +322,104 @@ fn take_duration(fields: &mut Cursor<'_>) -> Result<Duration, DecodeError> {
     match u32::try_from(fields.take_varint()?) {
         Ok(nanos @ 0..1_000_000_000) => Ok(Duration::new(seconds, nanos)),
         _ => Err(DecodeError::Malformed("a second has fewer nanoseconds")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::fixtures::{CREATION, EPOCH, TIME, entries};
+
+    fn decode(bytes: &[u8]) -> Result<Option<Entry>, DecodeError> {
+        Entry::take(&mut Cursor::new(bytes))
+    }
+
+    fn comes_back(entry: &Entry) {
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        assert_eq!(decode(&bytes).as_ref(), Ok(&Some(entry.clone())));
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{entry:?} cut to {length}");
+        }
+        bytes[1] += 1;
+        bytes.push(0);
+        assert!(decode(&bytes).is_err(), "{entry:?} with a byte too many");
+    }
+
+    #[test]
+    fn every_entry_comes_back_and_no_part_of_one_does() {
+        entries().iter().for_each(comes_back);
+        for reason in Reason::ALL {
+            comes_back(&Entry::Epoch { epoch: EPOCH, start: Offset::MAX, reason, time: TIME });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_commit_comes_back(next in vec((any::<u32>(), any::<u64>()), 0..9), metadata in of(vec(any::<u8>(), 0..40))) {
+            let places = next.into_iter().map(|(p, next)| Place::new(p, Offset::new(next), CREATION)).collect();
+            let group = GroupName::new("billing").expect("is a name");
+            let entry = Entry::Commit { group, time: TIME, places, metadata };
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            prop_assert_eq!(decode(&bytes), Ok(Some(entry)));
+        }
+
+        #[test]
+        fn any_durations_come_back(seconds in 1_u64..1_000_000_000, nanos in 0_u32..1_000_000_000, bytes in 1024_u64..) {
+            let duration = Duration::new(seconds, nanos);
+            let options = TopicOptions::new().segment_age(duration).retention_bytes(bytes).sync_interval(duration);
+            let name = TopicName::new("orders").expect("is a name");
+            let entry = Entry::Topic { name, options };
+            let mut encoded = Vec::new();
+            entry.encode(&mut encoded);
+            prop_assert_eq!(decode(&encoded), Ok(Some(entry)));
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..64), kind in 0_u8..12) {
+            let _ = decode(&bytes);
+            let mut typed = vec![kind];
+            put_prefixed(&mut typed, &bytes);
+            let _ = decode(&typed);
+        }
+    }
+
+    #[test]
+    fn a_later_type_is_refused_by_name_unless_it_may_be_skipped() {
+        let refusal = DecodeError::Unsupported {
+            found: "version 1 with entry type 10".into(),
+            supported: "version 1 with types 1 to 9",
+        };
+        assert_eq!(decode(&[10, 1, 0]), Err(refusal));
+        assert_eq!(decode(&[0x80, 1, 0]), Ok(None));
+        assert_eq!(decode(&[0, 0]), Err(DecodeError::Malformed("entry of type 0")));
+    }
+
+    #[test]
+    fn a_hostile_count_of_places_takes_no_memory() {
+        let mut body = vec![1, b'g', 0, 0, 0, 0, 0, 0, 0, 0];
+        put_varint(&mut body, u64::MAX / 28);
+        let mut bytes = vec![6];
+        put_prefixed(&mut bytes, &body);
+        assert!(matches!(decode(&bytes), Err(DecodeError::Short { .. })));
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_and_later_ones_are_skipped() {
+        let topic = |fields: &[u8]| {
+            let mut bytes = vec![9, u8::try_from(fields.len() + 3).expect("is small"), 1, b't'];
+            put_prefixed(&mut bytes, fields);
+            decode(&bytes)
+        };
+        assert!(matches!(topic(&[1, 0, 0x80, 8, 0, 0, 0, 0x80, 8, 0, 0]), Ok(Some(_))));
+        assert!(matches!(topic(&[1, 0, 0x80, 8, 0, 0, 0, 0x80, 8, 0, 0, 99, 99]), Ok(Some(_))));
+        let refused = Err(DecodeError::Malformed("topic options out of range"));
+        assert_eq!(topic(&[0, 0, 0x80, 8, 0, 0, 0, 0x80, 8, 0, 0]), refused);
+        assert_eq!(topic(&[1, 0, 1, 0, 0, 0, 0x80, 8, 0, 0]), refused);
     }
 }

@@ -3,7 +3,8 @@
 //! Invariant: what ends a file is called torn only if no valid frame behind it knew it to be synced. Owners encode a
 //! frame for the position at which they append it, and read a whole file at once when they open it.
 
-use super::{Cursor, DecodeError, Entry, HEADER_BYTES, NO_MARK, Seed};
+use super::cursor::Cursor;
+use super::{DecodeError, Entry, HEADER_BYTES, NO_MARK, Seed};
 
 /// The most bytes of a frame's payload.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -164,4 +165,124 @@ fn judge(bytes: &[u8], bad: usize, error: DecodeError, seed: Seed) -> Rest {
         }
     }
     Rest::Torn { position: bad }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::fixtures::{HISTORY, TIME, entries, frames_file};
+
+    fn read(bytes: &[u8]) -> Frames {
+        read_frames(bytes, HISTORY.seed()).expect("has a header")
+    }
+
+    /// A file of three frames, each of which was written with everything in front of it synced, and their ends.
+    fn synced() -> (Vec<u8>, Vec<usize>) {
+        frames_file(&HISTORY, entries().chunks(3), 0)
+    }
+
+    #[test]
+    fn frames_come_back_with_zeros_behind_them_or_nothing() {
+        let (mut bytes, ends) = synced();
+        let expected = Frames { entries: entries(), ends: ends[2], rest: Rest::Clean };
+        assert_eq!(read(&bytes), expected);
+        bytes.extend([0; 4096]);
+        assert_eq!(read(&bytes), expected);
+        assert_eq!(read(&HISTORY.encode(TIME)), Frames { entries: vec![], ends: 96, rest: Rest::Clean });
+    }
+
+    #[test]
+    fn every_flipped_bit_of_the_last_frame_is_torn_and_of_an_earlier_one_is_damage() {
+        let (good, ends) = synced();
+        for bit in HEADER_BYTES * 8..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let hit = ends.iter().position(|&end| bit / 8 < end).expect("lies in a frame");
+            let frames = read(&bad);
+            assert_eq!((frames.entries.len(), frames.ends), (hit * 3, if hit == 0 { 96 } else { ends[hit - 1] }));
+            match frames.rest {
+                Rest::Torn { position } => assert_eq!((hit, position), (2, frames.ends), "bit {bit}"),
+                Rest::Damaged { position, .. } => assert_eq!((hit < 2, position), (true, frames.ends), "bit {bit}"),
+                Rest::Clean => panic!("bit {bit} went unnoticed"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_keeps_its_whole_frames() {
+        let (good, ends) = synced();
+        for length in HEADER_BYTES..good.len() {
+            let whole = ends.iter().filter(|&&end| end <= length).count();
+            assert_eq!(read(&good[..length]).entries.len(), whole * 3, "{length}");
+        }
+        assert!(matches!(read_frames(&good[..95], HISTORY.seed()), Err(DecodeError::Short { found: 95, .. })));
+    }
+
+    #[test]
+    fn a_hole_that_no_later_frame_knew_synced_is_torn() {
+        let (mut bytes, ends) = frames_file(&HISTORY, entries().chunks(3), NO_MARK);
+        bytes[ends[0]..ends[1]].fill(0);
+        assert_eq!(read(&bytes).rest, Rest::Torn { position: ends[0] });
+    }
+
+    #[test]
+    fn a_synced_frame_that_became_zeros_is_damage() {
+        let (mut bytes, ends) = synced();
+        bytes[ends[0]..ends[1]].fill(0);
+        assert!(matches!(read(&bytes).rest, Rest::Damaged { position, .. } if position == ends[0]));
+    }
+
+    #[test]
+    fn a_mark_covers_exactly_what_lies_in_front_of_it() {
+        let first = encode_frame(&entries(), HISTORY.seed(), 96, 0);
+        let position = HEADER_BYTES + first.len();
+        for (mark, damaged) in [(first.len() - 1, true), (first.len(), false)] {
+            let mark = u32::try_from(mark).expect("is small");
+            let mut bytes = [HISTORY.encode(TIME).as_slice(), &first].concat();
+            bytes.extend(encode_frame(&entries(), HISTORY.seed(), position as u64, mark));
+            bytes[100] ^= 1;
+            assert_eq!(matches!(read(&bytes).rest, Rest::Damaged { position: 96, .. }), damaged, "{mark}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_frame_elsewhere_or_of_another_file_never_validates() {
+        let (mut bytes, ends) = synced();
+        let copy = bytes[96..ends[0]].to_vec();
+        bytes.extend(copy);
+        assert_eq!(read(&bytes).rest, Rest::Torn { position: ends[2] });
+        let other = read_frames(&bytes, Seed(HISTORY.seed().0 ^ 1)).expect("has a header");
+        assert_eq!((other.entries.len(), other.rest), (0, Rest::Torn { position: 96 }));
+    }
+
+    #[test]
+    fn a_frame_is_there_whole_or_not_at_all() {
+        let mut frame = encode_frame(&entries(), HISTORY.seed(), 96, 0);
+        *frame.last_mut().expect("is not empty") = 9;
+        let checksum = HISTORY.seed().checksum(96, &frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        let frames = read(&[HISTORY.encode(TIME).as_slice(), &frame].concat());
+        assert_eq!((frames.entries, frames.ends), (vec![], 96));
+    }
+
+    #[test]
+    fn flags_that_must_be_understood_are_refused_by_name() {
+        let mut frame = encode_frame(&entries(), HISTORY.seed(), 96, 0);
+        frame[12] = 1;
+        let checksum = HISTORY.seed().checksum(96, &frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        let refused = read_frames(&[HISTORY.encode(TIME).as_slice(), &frame].concat(), HISTORY.seed());
+        let found = "version 1 with frame flags 0x01".to_string();
+        assert_eq!(refused, Err(DecodeError::Unsupported { found, supported: "version 1 with none" }));
+    }
+
+    #[test]
+    fn hostile_bytes_end_the_search_in_bounded_time_and_on_the_safe_side() {
+        let (mut bytes, ends) = synced();
+        // At every fourth byte a frame of 131,328 bytes that claims to cover and is entries all through.
+        bytes.extend([0, 1, 2, 0].repeat(1 << 19));
+        let frames = read(&bytes);
+        assert_eq!(frames.ends, ends[2]);
+        assert!(matches!(frames.rest, Rest::Damaged { position, .. } if position == ends[2]), "{:?}", frames.rest);
+    }
 }

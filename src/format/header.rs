@@ -7,7 +7,8 @@ use super::{DecodeError, Seed};
 use crate::offset::{Epoch, Offset, Timestamp};
 
 /// The length of the header of version 1.
-pub(crate) const HEADER_BYTES: usize = 96;
+pub(crate) const HEADER_BYTES: usize = LENGTH as usize;
+const LENGTH: u8 = 96;
 /// Stands where a file has no epoch: in the file `STORE`, and as the segment epoch of what is no segment.
 pub(crate) const NO_EPOCH: Epoch = Epoch { number: 0, tag: 0 };
 
@@ -79,7 +80,7 @@ impl Identity {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8] = self.kind as u8;
         bytes[10..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
+        bytes[12..16].copy_from_slice(&u32::from(LENGTH).to_le_bytes());
         bytes[16..32].copy_from_slice(&self.store);
         bytes[32..48].copy_from_slice(&epoch_bytes(self.creation));
         bytes[48..64].copy_from_slice(&epoch_bytes(self.epoch));
@@ -151,7 +152,7 @@ fn check_version(header: &[u8; HEADER_BYTES]) -> Result<(), DecodeError> {
 }
 
 fn check_layout(header: &[u8; HEADER_BYTES]) -> Result<(), DecodeError> {
-    let same = header[9..16] == [0, 1, 0, HEADER_BYTES as u8, 0, 0, 0] && header[88..92] == [0; 4];
+    let same = header[9..16] == [0, 1, 0, LENGTH, 0, 0, 0] && header[88..92] == [0; 4];
     if same { Ok(()) } else { Err(DecodeError::Malformed("not the header of version 1")) }
 }
 

@@ -6,23 +6,21 @@ use std::path::Path;
 use crate::error::{Corruption, Damage, Error};
 use crate::offset::{Offset, Position};
 
-mod batch;
-mod cursor;
-mod entry;
-mod filename;
-mod frame;
-mod header;
-mod index;
-mod record;
+pub(crate) mod batch;
+pub(crate) mod cursor;
+pub(crate) mod entry;
+pub(crate) mod filename;
+pub(crate) mod frame;
+pub(crate) mod header;
+pub(crate) mod index;
+pub(crate) mod record;
 
-pub(crate) use batch::*;
-pub(crate) use cursor::*;
-pub(crate) use entry::*;
-pub(crate) use filename::*;
-pub(crate) use frame::*;
-pub(crate) use header::*;
-pub(crate) use index::*;
-pub(crate) use record::*;
+pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK};
+pub(crate) use entry::{Entry, Reason};
+pub(crate) use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Frames, Rest, encode_frame, read_frames};
+pub(crate) use header::{FileKind, HEADER_BYTES, Identity, NO_EPOCH};
+pub(crate) use index::{INDEX_ENTRY_BYTES, IndexEntry};
+pub(crate) use record::{Headers, RawRecord, check_records, next_record};
 
 /// What every checksum of a file begins with: made of the file's [`Identity`], and of each thing's position in it.
 ///

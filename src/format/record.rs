@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::{BatchHeader, Cursor, DecodeError, Slots, varint_bytes, zigzag};
+use super::cursor::{Cursor, Slots, varint_bytes, zigzag};
+use super::{BatchHeader, DecodeError};
 use crate::offset::Timestamp;
 use crate::record::Record;
 
@@ -244,5 +245,147 @@ impl<'a> Iterator for Headers<'a> {
         let header = if self.left == 0 { None } else { self.decode() };
         self.left = if header.is_some() { self.left - 1 } else { 0 };
         header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::DecodeError;
+    use crate::format::fixtures::{SEGMENT, TIME, batch, plain, varied};
+    use crate::offset::Offset;
+
+    const PLAIN: BatchHeader = BatchHeader {
+        header_bytes: 46,
+        payload_bytes: 0,
+        base: Offset::ZERO,
+        count: 1,
+        span: 1,
+        append_time: TIME,
+        greatest_delta: 0,
+        mark: 0,
+        codec: 0,
+        flags: 0,
+        header_checksum: 0,
+        payload_checksum: 0,
+    };
+
+    fn check(count: u32, span: u32, payload: &[u8]) -> Result<(), DecodeError> {
+        check_records(&BatchHeader { count, span, ..PLAIN }, payload)
+    }
+
+    /// Encodes, checks and compares every part with what went in.
+    fn comes_back(records: &[Record<'_>]) {
+        let bytes = batch(records, 100, 96);
+        let header = BatchHeader::decode(&bytes, SEGMENT.seed(), 96).expect("is valid");
+        let payload = header.verify(&bytes, SEGMENT.seed(), 96).expect("is valid");
+        assert_eq!(check_records(&header, payload), Ok(()));
+        let mut at = 0;
+        for (index, record) in (0..).zip(records) {
+            let raw = next_record(payload, &mut at, index, TIME).expect("was checked");
+            let part = |range: Option<Range<usize>>| range.map(|range| &payload[range]);
+            assert_eq!((raw.offset_delta, raw.timestamp), (index, record.get_timestamp()));
+            assert_eq!((part(raw.key), part(raw.value)), (record.get_key(), record.value()));
+            assert_eq!(Headers::new(&payload[raw.headers]).collect::<Vec<_>>(), record.get_headers());
+        }
+        assert_eq!(at, payload.len());
+    }
+
+    #[test]
+    fn records_of_every_form_come_back() {
+        comes_back(&plain());
+        comes_back(&varied());
+        comes_back(&[Record::new(&[7; 126]), Record::new(&[7; 127]), Record::new(&[7; 20_000])]);
+        comes_back(&[Record::new("").timestamp(Timestamp::MIN), Record::new("").timestamp(Timestamp::MAX)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_records_come_back(parts in vec((of(vec(any::<u8>(), 0..200)), of(vec(any::<u8>(), 0..9)),
+            of(any::<i64>()), vec((".{0,5}", vec(any::<u8>(), 0..5)), 0..4)), 1..6))
+        {
+            let headers: Vec<Vec<_>> = parts.iter()
+                .map(|part| part.3.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect())
+                .collect();
+            let records: Vec<_> = parts.iter().zip(&headers).map(|((value, key, time, _), headers)| {
+                let record = value.as_ref().map_or_else(Record::default, Record::new);
+                let record = record.with_key(key.as_deref()).headers(headers);
+                time.map_or(record, |time| record.timestamp(Timestamp::from_millis(time)))
+            }).collect();
+            comes_back(&records);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(payload in vec(any::<u8>(), 0..64), count: u32, span: u32) {
+            let _ = check(count, span, &payload);
+            let _ = Headers::new(&payload).count();
+        }
+
+        #[test]
+        fn what_is_checked_is_read_without_failing(payload in vec(0_u8..32, 2..24), count in 1_u32..4) {
+            if check(count, 40, &payload).is_ok() {
+                let mut at = 0;
+                for index in 0..count {
+                    prop_assert!(next_record(&payload, &mut at, index, TIME).is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_that_were_kept_after_others_went_are_read() {
+        let payload = [4, OFFSET_DELTA, 3, b'a', b'b', 3, OFFSET_DELTA, 9, b'c'];
+        assert_eq!(check(2, 10, &payload), Ok(()));
+        let mut at = 0;
+        assert_eq!(next_record(&payload, &mut at, 0, TIME).expect("is valid").offset_delta, 3);
+        assert_eq!(next_record(&payload, &mut at, 1, TIME).expect("is valid").offset_delta, 9);
+    }
+
+    #[test]
+    fn offsets_that_fall_repeat_or_leave_the_span_are_refused() {
+        let refused = Err(DecodeError::Malformed("record offsets that don't rise within their batch"));
+        assert_eq!(check(2, 10, &[2, OFFSET_DELTA, 3, 2, OFFSET_DELTA, 3]), refused);
+        assert_eq!(check(2, 10, &[2, OFFSET_DELTA, 3, 1, 0]), refused);
+        assert_eq!(check(1, 3, &[2, OFFSET_DELTA, 3]), refused);
+        assert!(check(1, 3, &[6, OFFSET_DELTA, 0xff, 0xff, 0xff, 0xff, 0x1f]).is_err());
+    }
+
+    #[test]
+    fn content_that_breaks_the_format_is_refused() {
+        let cases: [&[u8]; 9] = [
+            &[],                          // no record
+            &[0, 0],                      // a record without attributes
+            &[1, 0, 0],                   // bytes behind the last
+            &[3, 0],                      // longer than the payload
+            &[2, NULL, 1],                // a value that isn't there
+            &[2, KEY, 9],                 // a key longer than the record
+            &[3, HEADERS, 2, 0],          // headers that end early
+            &[5, HEADERS, 1, 1, 0xff, 0], // a name that is not UTF-8
+            &[0xff; 12],                  // a length of more than 64 bits
+        ];
+        for payload in cases {
+            assert!(check(1, 1, payload).is_err(), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_counts_end_with_the_bytes() {
+        let mut payload = vec![13, HEADERS];
+        payload.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0]);
+        assert!(check(1, 1, &payload).is_err());
+        assert!(check(u32::MAX, u32::MAX, &[1, 0, 1, 0]).is_err());
+    }
+
+    #[test]
+    fn unknown_attributes_are_refused_by_name() {
+        let refusal = DecodeError::Unsupported {
+            found: "version 1 with record attributes 0x20".into(),
+            supported: "version 1 with none above 0x1f",
+        };
+        assert_eq!(check(1, 1, &[1, 0x20]), Err(refusal));
     }
 }

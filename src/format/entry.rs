@@ -1,7 +1,7 @@
 //! Entries: what `STORE`, `topic`, `commits` and `history` say, one fact each.
 //!
 //! Invariant: an entry that decodes satisfies the rules of its types: names are names, options are in range, no count
-//! is larger than its bytes. `format::frame` puts entries into frames and takes them out again.
+//! is larger than its bytes. `frame.rs` puts entries into frames and takes them out again.
 
 use std::time::Duration;
 
@@ -360,7 +360,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_commit_comes_back(next in vec((any::<u32>(), any::<u64>()), 0..9), metadata in of(vec(any::<u8>(), 0..40))) {
+        fn any_commit_comes_back(
+            next in vec((any::<u32>(), any::<u64>()), 0..9),
+            metadata in of(vec(any::<u8>(), 0..40)),
+        ) {
             let places = next.into_iter().map(|(p, next)| Place::new(p, Offset::new(next), CREATION)).collect();
             let group = GroupName::new("billing").expect("is a name");
             let entry = Entry::Commit { group, time: TIME, places, metadata };
@@ -370,7 +373,11 @@ mod tests {
         }
 
         #[test]
-        fn any_durations_come_back(seconds in 1_u64..1_000_000_000, nanos in 0_u32..1_000_000_000, bytes in 1024_u64..) {
+        fn any_durations_come_back(
+            seconds in 1_u64..1_000_000_000,
+            nanos in 0_u32..1_000_000_000,
+            bytes in 1024_u64..,
+        ) {
             let duration = Duration::new(seconds, nanos);
             let options = TopicOptions::new().segment_age(duration).retention_bytes(bytes).sync_interval(duration);
             let name = TopicName::new("orders").expect("is a name");

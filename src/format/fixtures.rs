@@ -82,7 +82,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry::Seal {
             base: Offset::new(100),
             epoch: EPOCH,
-            bytes: 246,
+            bytes: 238,
             end: Offset::new(104),
             greatest_timestamp: TIME,
             append_time: TIME,

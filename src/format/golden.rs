@@ -64,12 +64,12 @@ fn the_files_of_entries_of_version_1_are_as_they_were() {
     assert_golden_frames(STORE, &fixtures::STORE, &entries[8..]);
 }
 
-/// The hexadecimal bytes of the worked example: between `position` columns and `|`.
+/// The hexadecimal bytes of the worked example: between the position and the bar of each row.
 fn documented() -> Vec<u8> {
     let docs = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! "));
     let rows =
         docs.skip_while(|line| !line.starts_with("# A worked example")).filter_map(|line| line.split_once(" | "));
-    let bytes = rows.filter_map(|(row, _)| row.split_once("  ")).flat_map(|(_, bytes)| bytes.split_whitespace());
+    let bytes = rows.flat_map(|(row, _)| row.split_whitespace().skip(1));
     bytes.map(|byte| u8::from_str_radix(byte, 16).expect("a hexadecimal byte")).collect()
 }
 

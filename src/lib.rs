@@ -1,6 +1,7 @@
 //! epochlog (docs come with the engine)
 #![deny(unsafe_op_in_unsafe_fn)]
 mod error;
+mod format;
 mod io;
 mod name;
 mod offset;

@@ -1,0 +1,390 @@
+//! The batch: what is written and checked as one.
+//!
+//! Invariant: a length is trusted only after the header's checksum, records only after the payload's. `log::append`
+//! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
+
+use super::cursor::{Cursor, Slots};
+use super::record::{put_record, record_bytes};
+use super::{DecodeError, Seed};
+use crate::offset::{Offset, Timestamp};
+use crate::record::Record;
+
+/// The length of the header as this version writes it, and the least that any version may.
+pub(crate) const BATCH_HEADER_BYTES: usize = LENGTH as usize;
+const LENGTH: u8 = 46;
+/// As a durable mark: so far below, or unknown, that nothing follows from it.
+pub(crate) const NO_MARK: u32 = u32::MAX;
+
+/// The last millisecond that six bytes hold, in the year 10889.
+const TIME_MAX: i64 = (1 << 48) - 1;
+
+/// What stands in front of a batch's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// The length of the header itself: 46 and extensions, which are skipped.
+    pub(crate) header_bytes: usize,
+    pub(crate) payload_bytes: usize,
+    /// The offset of the first record that was appended.
+    pub(crate) base: Offset,
+    /// How many records there are; at least one.
+    pub(crate) count: u32,
+    /// How many offsets the batch stands for; more than the records once some were removed.
+    pub(crate) span: u32,
+    pub(crate) append_time: Timestamp,
+    /// The greatest timestamp of a record, as milliseconds after the append time; saturates.
+    pub(crate) greatest_delta: i32,
+    /// How far below the base everything was known to be synced when this was written, in offsets; saturates.
+    pub(crate) mark: u32,
+    pub(crate) codec: u8,
+    /// Flags that must be understood.
+    pub(crate) flags: u8,
+    pub(crate) header_checksum: u32,
+    pub(crate) payload_checksum: u32,
+}
+
+impl BatchHeader {
+    /// The offset after the last that the batch stands for.
+    #[inline]
+    pub(crate) fn end(&self) -> Offset {
+        self.base.plus(u64::from(self.span))
+    }
+
+    /// The length of header and payload.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.header_bytes.saturating_add(self.payload_bytes)
+    }
+
+    /// Everything below was known to be synced when the batch was written; 0 where the mark says nothing.
+    #[inline]
+    pub(crate) fn durable_end(&self) -> Offset {
+        if self.mark == NO_MARK { Offset::ZERO } else { self.base.minus(u64::from(self.mark)) }
+    }
+
+    /// No record is later than this.
+    pub(crate) fn greatest_timestamp(&self) -> Timestamp {
+        match self.greatest_delta {
+            i32::MAX => Timestamp::MAX,
+            delta => Timestamp::from_millis(self.append_time.as_millis().saturating_add(i64::from(delta))),
+        }
+    }
+
+    /// Reads and checks the header of the batch at the front of the bytes, which stands at this position of the file.
+    #[inline]
+    pub(crate) fn decode(bytes: &[u8], seed: Seed, position: u64) -> Result<BatchHeader, DecodeError> {
+        let header = BatchHeader::parse(bytes)?;
+        seed.check(position, &bytes[4..header.header_bytes], header.header_checksum)?;
+        header.check()?;
+        Ok(header)
+    }
+
+    /// Reads the header of a batch that was checked before.
+    #[inline]
+    pub(crate) fn trusted(bytes: &[u8]) -> Option<BatchHeader> {
+        BatchHeader::parse(bytes).ok()
+    }
+
+    /// Checks the payload of the batch at the front of the bytes, and lends it.
+    #[inline]
+    pub(crate) fn verify<'a>(&self, bytes: &'a [u8], seed: Seed, position: u64) -> Result<&'a [u8], DecodeError> {
+        let short = DecodeError::Short { found: bytes.len() as u64, expected: self.bytes() as u64 };
+        let payload = bytes.get(self.header_bytes..self.bytes()).ok_or(short)?;
+        seed.check(position, payload, self.payload_checksum)?;
+        Ok(payload)
+    }
+
+    #[inline]
+    fn parse(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
+        let header = Cursor::new(bytes).take_array::<BATCH_HEADER_BYTES>()?;
+        let header_bytes = usize::from(header[42]);
+        if header_bytes < BATCH_HEADER_BYTES {
+            return Err(DecodeError::Malformed("batch header shorter than 46 bytes"));
+        }
+        if bytes.len() < header_bytes {
+            return Err(DecodeError::Short { found: bytes.len() as u64, expected: header_bytes as u64 });
+        }
+        let time = u64::from_le_bytes([header[28], header[29], header[30], header[31], header[32], header[33], 0, 0]);
+        Ok(BatchHeader {
+            header_bytes,
+            payload_bytes: word(&header, 8) as usize,
+            base: Offset::new(u64::from(word(&header, 16)) << 32 | u64::from(word(&header, 12))),
+            count: word(&header, 20),
+            span: word(&header, 24),
+            append_time: Timestamp::from_millis(time.cast_signed()),
+            greatest_delta: word(&header, 34).cast_signed(),
+            mark: word(&header, 38),
+            codec: header[43],
+            flags: header[44],
+            header_checksum: word(&header, 0),
+            payload_checksum: word(&header, 4),
+        })
+    }
+
+    /// What a header must keep beside its checksum. A record takes two bytes, so the count is bounded by the payload.
+    #[inline]
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.codec != 0 || self.flags != 0 {
+            return Err(self.unsupported());
+        }
+        if self.count == 0 || u64::from(self.count) * 2 > self.payload_bytes as u64 {
+            return Err(DecodeError::Malformed("batch with an impossible number of records"));
+        }
+        if self.span < self.count || self.base.get().checked_add(u64::from(self.span)).is_none() {
+            return Err(DecodeError::Malformed("batch with an impossible range of offsets"));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn unsupported(&self) -> DecodeError {
+        let found = format!("version 1 with batch codec {} and batch flags {:#04x}", self.codec, self.flags);
+        DecodeError::Unsupported { found, supported: "version 1 with codec 0 and none" }
+    }
+
+    #[inline]
+    fn write(&self, header: &mut [u8; BATCH_HEADER_BYTES]) {
+        header[4..8].copy_from_slice(&self.payload_checksum.to_le_bytes());
+        header[8..12].copy_from_slice(&narrow(self.payload_bytes).to_le_bytes());
+        header[12..20].copy_from_slice(&self.base.get().to_le_bytes());
+        header[20..24].copy_from_slice(&self.count.to_le_bytes());
+        header[24..28].copy_from_slice(&self.span.to_le_bytes());
+        header[28..34].copy_from_slice(&self.append_time.as_millis().to_le_bytes()[..6]);
+        header[34..38].copy_from_slice(&self.greatest_delta.to_le_bytes());
+        header[38..42].copy_from_slice(&self.mark.to_le_bytes());
+        header[42..].copy_from_slice(&[LENGTH, self.codec, self.flags, 0]);
+    }
+}
+
+/// What the log decides of a batch before it is encoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft<'a, 'r> {
+    /// The offset of the first record; the others follow without gaps.
+    pub(crate) base: Offset,
+    pub(crate) append_time: Timestamp,
+    /// How far below the base everything is synced, in offsets; [`NO_MARK`] if it is more than that.
+    pub(crate) mark: u32,
+    /// At least one.
+    pub(crate) records: &'a [Record<'r>],
+}
+
+/// The exact size of the payload that [`encode`] writes for these records.
+#[inline]
+pub(crate) fn payload_bytes(records: &[Record<'_>], append_time: Timestamp) -> u64 {
+    let append_time = storable(append_time);
+    records.iter().fold(0, |sum: u64, record| sum.saturating_add(record_bytes(record, append_time)))
+}
+
+/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file.
+///
+/// Panics if `out` is not of that length, or if there is no record: the caller's errors. Runs at every append.
+#[inline]
+pub(crate) fn encode(
+    draft: &Draft<'_, '_>,
+    payload_bytes: usize,
+    seed: Seed,
+    position: u64,
+    out: &mut [u8],
+) -> BatchHeader {
+    let (head, payload) = out.split_first_chunk_mut::<BATCH_HEADER_BYTES>().expect("room for the header");
+    assert_eq!(payload.len(), payload_bytes, "room for the payload");
+    let append_time = storable(draft.append_time);
+    let greatest_delta = put_records(draft.records, append_time, payload);
+    let count = narrow(draft.records.len());
+    assert!(count > 0, "a batch holds at least one record");
+    let mut header = BatchHeader {
+        header_bytes: BATCH_HEADER_BYTES,
+        payload_bytes,
+        base: draft.base,
+        count,
+        span: count,
+        append_time,
+        greatest_delta,
+        mark: draft.mark,
+        codec: 0,
+        flags: 0,
+        header_checksum: 0,
+        payload_checksum: seed.checksum(position, payload),
+    };
+    header.write(head);
+    header.header_checksum = seed.checksum(position, &head[4..]);
+    head[..4].copy_from_slice(&header.header_checksum.to_le_bytes());
+    header
+}
+
+/// Writes the records and gives the greatest of their timestamps as a delta.
+#[inline]
+fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8]) -> i32 {
+    let mut out = Slots::new(payload);
+    let mut greatest = i32::MIN;
+    for record in records {
+        put_record(record, append_time, &mut out);
+        greatest = greatest.max(record.get_timestamp().map_or(0, |time| saturating_delta(time, append_time)));
+    }
+    assert_eq!(out.left(), 0, "the payload has the size that was computed");
+    greatest
+}
+
+/// Gives a batch that was verified, and is copied to another file or position, new checksums and a new mark.
+///
+/// Panics if the bytes are not exactly one batch: the caller's error.
+pub(crate) fn reseal(batch: &mut [u8], seed: Seed, position: u64, mark: u32) {
+    let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
+    let header_bytes = header.expect("exactly one verified batch").header_bytes;
+    let payload_checksum = seed.checksum(position, &batch[header_bytes..]);
+    batch[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
+    batch[38..42].copy_from_slice(&mark.to_le_bytes());
+    let header_checksum = seed.checksum(position, &batch[4..header_bytes]);
+    batch[..4].copy_from_slice(&header_checksum.to_le_bytes());
+}
+
+/// The append time as six bytes can hold it: a clock before 1970 counts as 1970.
+#[inline]
+fn storable(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis().clamp(0, TIME_MAX))
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the type's range")]
+fn saturating_delta(time: Timestamp, append_time: Timestamp) -> i32 {
+    let delta = time.as_millis().saturating_sub(append_time.as_millis());
+    delta.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+}
+
+/// Panics above `u32::MAX`: a batch fits into a segment of at most 2 GiB.
+#[inline]
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("a batch is smaller than 4 GiB")
+}
+
+#[inline]
+fn word(header: &[u8; BATCH_HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::check_records;
+    use crate::format::fixtures::{SEGMENT, TIME, batch, plain, resealed, varied};
+
+    const AT: u64 = 96;
+
+    fn read(bytes: &[u8], seed: Seed, position: u64) -> Result<BatchHeader, DecodeError> {
+        let header = BatchHeader::decode(bytes, seed, position)?;
+        check_records(&header, header.verify(bytes, seed, position)?)?;
+        Ok(header)
+    }
+
+    fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> DecodeError {
+        let bytes = resealed(&batch(&varied(), 101, AT), AT, change);
+        read(&bytes, SEGMENT.seed(), AT).expect_err("is refused")
+    }
+
+    #[test]
+    fn a_header_comes_back() {
+        let bytes = batch(&varied(), 101, AT);
+        let header = read(&bytes, SEGMENT.seed(), AT).expect("is valid");
+        assert_eq!((header.base, header.end(), header.count), (Offset::new(101), Offset::new(104), 3));
+        assert_eq!((header.bytes(), header.durable_end()), (bytes.len(), Offset::new(100)));
+        assert_eq!((header.append_time, header.greatest_timestamp()), (TIME, TIME));
+        assert_eq!(BatchHeader::trusted(&bytes), Some(header));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let good = batch(&varied(), 101, AT);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&bad, SEGMENT.seed(), AT).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_batch_cut_anywhere_is_short() {
+        let good = batch(&varied(), 101, AT);
+        for length in 0..good.len() {
+            let cut = read(&good[..length], SEGMENT.seed(), AT);
+            assert!(matches!(cut, Err(DecodeError::Short { .. })), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_batch_elsewhere_or_in_another_segment_never_validates() {
+        let bytes = batch(&varied(), 101, AT);
+        let other = crate::format::Identity { base: Offset::new(99), ..SEGMENT };
+        for position in [0, AT + 1, AT + (1 << 32), u64::MAX] {
+            assert!(read(&bytes, SEGMENT.seed(), position).is_err(), "{position}");
+        }
+        assert!(read(&bytes, other.seed(), AT).is_err());
+    }
+
+    #[test]
+    fn zeros_are_never_a_batch_under_any_seed() {
+        let refused = Err(DecodeError::Malformed("batch header shorter than 46 bytes"));
+        assert_eq!(BatchHeader::decode(&[0; 512], SEGMENT.seed(), AT), refused);
+        assert_eq!(BatchHeader::trusted(&[0; 512]), None);
+    }
+
+    #[test]
+    fn what_must_be_understood_is_refused_and_what_may_be_ignored_is() {
+        let supported = "version 1 with codec 0 and none";
+        let found = "version 1 with batch codec 2 and batch flags 0x80".to_string();
+        assert_eq!(
+            refusal(|bytes| bytes[43..45].copy_from_slice(&[2, 0x80])),
+            DecodeError::Unsupported { found, supported }
+        );
+        let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
+        assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
+    }
+
+    #[test]
+    fn an_extension_of_the_header_is_skipped_and_covered_by_its_checksum() {
+        let good = batch(&plain(), 100, AT);
+        let mut longer = resealed(&good, AT, |bytes| {
+            bytes[42] = 50;
+            bytes.splice(46..46, [1, 2, 3, 4]);
+        });
+        assert_eq!(read(&longer, SEGMENT.seed(), AT).expect("is valid").bytes(), good.len() + 4);
+        longer[47] ^= 1;
+        assert!(matches!(read(&longer, SEGMENT.seed(), AT), Err(DecodeError::Checksum { .. })));
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_though_the_checksum_matches() {
+        let cases: [(usize, u64, usize); 5] =
+            [(20, 0, 4), (20, u64::from(u32::MAX), 4), (24, 2, 4), (12, u64::MAX - 2, 8), (42, 45, 1)];
+        for (at, value, bytes) in cases {
+            let refused = refusal(|batch| {
+                batch[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+            });
+            assert!(matches!(refused, DecodeError::Malformed(_)), "field at {at}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_resealed_batch_is_valid_at_its_new_position_only() {
+        let mut moved = batch(&varied(), 101, AT);
+        reseal(&mut moved, SEGMENT.seed(), 4096, 0);
+        let header = read(&moved, SEGMENT.seed(), 4096).expect("is valid");
+        assert_eq!((header.mark, header.durable_end()), (0, Offset::new(101)));
+        assert!(read(&moved, SEGMENT.seed(), AT).is_err());
+    }
+
+    #[test]
+    fn saturated_fields_claim_nothing() {
+        let records = [Record::new("late").timestamp(Timestamp::MAX), Record::new("early").timestamp(Timestamp::MIN)];
+        let bytes = batch(&records, 1 << 40, AT);
+        let header = read(&bytes, SEGMENT.seed(), AT).expect("is valid");
+        assert_eq!(header.greatest_timestamp(), Timestamp::MAX);
+        assert_eq!(BatchHeader { mark: NO_MARK, ..header }.durable_end(), Offset::ZERO);
+        let early = BatchHeader { greatest_delta: i32::MIN, ..header };
+        assert!(early.greatest_timestamp() < TIME);
+    }
+
+    #[test]
+    fn a_clock_outside_of_six_bytes_is_kept_within_them() {
+        assert_eq!(storable(Timestamp::MIN), Timestamp::from_millis(0));
+        assert_eq!(storable(Timestamp::MAX), Timestamp::from_millis(TIME_MAX));
+    }
+}

@@ -3,11 +3,13 @@
 mod error;
 mod format;
 mod io;
+mod log;
 mod name;
 mod offset;
 mod options;
 mod place;
 mod record;
+mod segment;
 
 pub use error::{Corruption, Damage, Error, Result};
 pub use name::{GroupName, TopicName};

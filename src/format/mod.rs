@@ -182,12 +182,17 @@ pub(crate) mod header;
 pub(crate) mod index;
 pub(crate) mod record;
 
-pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK};
+pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
 pub(crate) use entry::{Entry, Reason};
-pub(crate) use frame::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Frames, Rest, encode_frame, read_frames};
+pub(crate) use frame::{FRAME_BYTES_MAX, Rest, encode_frame, read_frames};
+pub(crate) use filename::{
+    COMMITS, HISTORY, LOCK, QUARANTINE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index, parse_segment,
+    parse_topic_dir, segment_file, topic_dir,
+};
 pub(crate) use header::{FileKind, HEADER_BYTES, Identity, NO_EPOCH};
 pub(crate) use index::{INDEX_ENTRY_BYTES, IndexEntry};
-pub(crate) use record::{Headers, RawRecord, check_records, next_record};
+pub use record::Headers;
+pub(crate) use record::{RawRecord, check_records, next_record};
 
 /// What every checksum of a file begins with: made of the file's [`Identity`], and of each thing's position in it.
 ///

@@ -219,7 +219,7 @@ fn check_headers(encoded: &[u8]) -> Result<(), DecodeError> {
 
 /// The headers of a record, read from their encoding one by one. Ends early only on bytes that were not checked.
 #[derive(Clone, Debug)]
-pub(crate) struct Headers<'a> {
+pub struct Headers<'a> {
     cursor: Cursor<'a>,
     left: u64,
 }

@@ -1,0 +1,328 @@
+//! Appends a batch: under one lock, all or nothing.
+//!
+//! Invariant: within one epoch an offset names one record for ever. So the first append of a session begins a new epoch,
+//! durably, before its first record is published; and nothing is published unless it is whole. The order of locks is
+//! appender, then history, then view. The way of the record goes on to `segment::writer` and, for a durable
+//! acknowledgement, to `sync`.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::history::{remove_if_there, seal_entry};
+use super::{Begun, LogView, Part, clean_entry};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{BATCH_HEADER_BYTES, Draft, Entry, HEADER_BYTES, Reason, payload_bytes};
+use crate::io::File;
+use crate::log::Log;
+use crate::offset::{Epoch, Offset, Timestamp};
+use crate::options::Durability;
+use crate::place::Place;
+use crate::record::Record;
+use crate::segment::{Sealed, SegmentId, SegmentWriter};
+
+/// An acknowledgement: which records, where to go on behind them, and what it survives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    place: Place,
+    base: Offset,
+    durability: Durability,
+}
+
+impl Ack {
+    /// The place behind the records: where a reader goes on that has seen them.
+    #[must_use]
+    pub fn next(&self) -> Place {
+        self.place
+    }
+
+    /// The partition they went to.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.place.partition()
+    }
+
+    /// The offset of the first of them.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.base
+    }
+
+    /// The offsets of all of them.
+    #[must_use]
+    pub fn offsets(&self) -> Range<Offset> {
+        self.base..self.place.next()
+    }
+
+    /// What it survives.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+}
+
+/// What only the appender touches.
+#[derive(Debug)]
+pub(super) struct Appender {
+    /// The epoch that this session writes in; begun by its first append.
+    pub(super) session: Option<Epoch>,
+    pub(super) writer: Option<SegmentWriter>,
+    pub(super) end: Offset,
+    /// Segments of this session whose bytes aren't known to be synced. Their files stay open until they are.
+    pub(super) rolled: Vec<Rolled>,
+    /// How many segments this session has created, and how many of their names are known to be synced.
+    pub(super) created: u64,
+    pub(super) created_synced: u64,
+    /// Bytes ever written by this session.
+    pub(super) written_bytes: u64,
+    /// Whether the history no longer ends with a clean close.
+    pub(super) unclean: bool,
+    append_time: Timestamp,
+}
+
+/// A full segment that waits for its sync.
+#[derive(Clone, Debug)]
+pub(super) struct Rolled {
+    pub(super) id: SegmentId,
+    pub(super) sealed: Sealed,
+    pub(super) file: Arc<dyn File>,
+}
+
+impl Appender {
+    pub(super) fn idle(end: Offset) -> Appender {
+        Appender {
+            session: None,
+            writer: None,
+            end,
+            rolled: Vec::new(),
+            created: 0,
+            created_synced: 0,
+            written_bytes: 0,
+            unclean: false,
+            append_time: Timestamp::MIN,
+        }
+    }
+}
+
+impl Log {
+    /// Appends the records as one batch.
+    pub(crate) fn append(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
+        let ack = self.write(records, durability)?;
+        if durability == Durability::Durable {
+            self.wait_durable(ack.place)?;
+        } else {
+            self.sync_if_due()?;
+        }
+        Ok(ack)
+    }
+
+    fn write(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
+        let now = self.home.now();
+        loop {
+            let mut appender = self.appender.lock();
+            self.owner.check()?;
+            self.latched()?;
+            if records.is_empty() {
+                return Ok(Ack { place: self.place_at(appender.end), base: appender.end, durability });
+            }
+            let append_time = now.max(appender.append_time).max(Timestamp::from_millis(0));
+            let payload = self.checked_size(records, append_time)?;
+            if self.is_at_cap(&appender, payload) {
+                drop(appender);
+                self.sync()?;
+                continue;
+            }
+            self.make_room(&mut appender, payload, append_time)?;
+            let base = appender.end;
+            let draft = Draft { base, append_time, mark: self.mark(base), records };
+            let writer = appender.writer.as_mut().expect("make_room leaves a writer");
+            appender.written_bytes += writer.append(&draft, payload)? as u64;
+            let end = base.plus(records.len() as u64);
+            let place = Place::new(self.home.partition, end, appender.session.expect("a writer has an epoch"));
+            appender.end = end;
+            appender.append_time = append_time;
+            self.end.store(end.get(), Ordering::Release);
+            drop(appender);
+            self.owner.signal.notify();
+            return Ok(Ack { place, base, durability });
+        }
+    }
+
+    /// How far below this offset everything is known to be durable.
+    fn mark(&self, base: Offset) -> u32 {
+        u32::try_from(base.since(self.durable_end())).unwrap_or(u32::MAX)
+    }
+
+    /// The payload's size, if it can fit a segment at all.
+    fn checked_size(&self, records: &[Record<'_>], append_time: Timestamp) -> Result<usize> {
+        let size = payload_bytes(records, append_time);
+        let limit = self.owner.options.segment_bytes_max - (HEADER_BYTES + BATCH_HEADER_BYTES) as u64;
+        if size <= limit && u32::try_from(records.len()).is_ok() {
+            return Ok(usize::try_from(size).expect("a segment fits into memory"));
+        }
+        let what = if records.len() == 1 { "record" } else { "batch" };
+        Err(Error::TooLarge { what, size, limit })
+    }
+
+    fn is_at_cap(&self, appender: &Appender, payload: usize) -> bool {
+        let unsynced = self.sync.unsynced_bytes(appender.written_bytes);
+        unsynced > 0 && unsynced + payload as u64 > self.owner.options.unsynced_bytes_max
+    }
+
+    /// Leaves a writer with room for the payload: begins the session, rolls, or does nothing.
+    fn make_room(&self, appender: &mut Appender, payload: usize, now: Timestamp) -> Result<()> {
+        match &appender.writer {
+            Some(writer) if writer.fits(payload) && !self.is_aged(writer, now) => Ok(()),
+            Some(_) => self.roll(appender),
+            None => self.begin(appender),
+        }
+    }
+
+    pub(super) fn is_aged(&self, writer: &SegmentWriter, now: Timestamp) -> bool {
+        let age = now.as_millis().saturating_sub(writer.created().as_millis());
+        let max = self.owner.options.segment_age.map(|max| i64::try_from(max.as_millis()).unwrap_or(i64::MAX));
+        !writer.is_empty() && max.is_some_and(|max| age >= max)
+    }
+
+    /// Begins the session's first segment, and its epoch if it has none yet.
+    fn begin(&self, appender: &mut Appender) -> Result<()> {
+        let begun = match appender.session {
+            Some(_) => None,
+            None => Some(self.new_epoch(appender.end, Reason::Session)?),
+        };
+        let epoch = begun.map(|begun| begun.epoch).or(appender.session).expect("one of the two");
+        let writer = self.create_segment(SegmentId { base: appender.end, epoch })?;
+        let id = writer.segment.id;
+        let mut entries: Vec<Entry> = begun.iter().map(Begun::entry).collect();
+        entries.push(Entry::Roll { base: id.base, epoch: id.epoch });
+        if let Err(error) = self.record(appender, &entries) {
+            self.abandon(id);
+            return Err(error);
+        }
+        appender.created += 1;
+        self.replace_view(|view| view.with_active(&writer, begun));
+        if begun.is_some() {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+        appender.session = Some(epoch);
+        appender.writer = Some(writer);
+        Ok(())
+    }
+
+    pub(super) fn new_epoch(&self, start: Offset, reason: Reason) -> Result<Begun> {
+        Ok(Begun { epoch: self.owner.epochs.next()?, start, reason, time: self.home.now() })
+    }
+
+    /// Appends to the history durably; a failed sync latches.
+    pub(super) fn record(&self, appender: &mut Appender, entries: &[Entry]) -> Result<()> {
+        let mut history = self.history.lock();
+        history.append(entries)?;
+        appender.unclean = true;
+        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+    }
+
+    fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter> {
+        SegmentWriter::create(&self.home, id, self.owner.options.segment_bytes_max)
+    }
+
+    /// Takes back the files of a segment that never became part of the log. Recovery would do the same.
+    fn abandon(&self, id: SegmentId) {
+        for path in [self.home.segment_path(id), self.home.index_path(id)] {
+            let _left_over = remove_if_there(&self.home, &path);
+        }
+    }
+
+    /// Begins the next segment of the same epoch. The full one waits for its sync, and its seal.
+    pub(super) fn roll(&self, appender: &mut Appender) -> Result<()> {
+        let epoch = appender.session.expect("a writer has an epoch");
+        let next = self.create_segment(SegmentId { base: appender.end, epoch })?;
+        let id = next.segment.id;
+        if let Err(error) = self.history.lock().append(&[Entry::Roll { base: id.base, epoch: id.epoch }]) {
+            self.abandon(id);
+            return Err(error);
+        }
+        appender.created += 1;
+        self.retire_writer(appender);
+        self.replace_view(|view| view.with_active(&next, None));
+        appender.writer = Some(next);
+        self.expire_by_size();
+        Ok(())
+    }
+
+    /// Gives up the active segment: nothing more is added to it.
+    pub(super) fn retire_writer(&self, appender: &mut Appender) {
+        let Some(writer) = appender.writer.take() else { return };
+        writer.trim();
+        let sealed = writer.sealed();
+        appender.rolled.push(Rolled { id: writer.segment.id, sealed, file: writer.file().clone() });
+        writer.segment.seal(sealed);
+        self.replace_view(|view| view.with_sealed(sealed.end));
+    }
+
+    /// Rolls the active segment if it is too old.
+    pub(super) fn roll_by_age(&self) -> Result<bool> {
+        let mut appender = self.appender.lock();
+        self.owner.check()?;
+        self.latched()?;
+        match &appender.writer {
+            Some(writer) if self.is_aged(writer, self.home.now()) => self.roll(&mut appender).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes everything durable and says so in the history, so that the next open scans nothing.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        if !appender.unclean {
+            return Ok(());
+        }
+        self.latched()?;
+        self.retire_writer(&mut appender);
+        self.sync_under(&mut appender)?;
+        let mut history = self.history.lock();
+        history.append(&[clean_entry(appender.end)])?;
+        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))?;
+        appender.unclean = false;
+        Ok(())
+    }
+
+    /// Runs `step` while nobody can append, for what must not race an append.
+    pub(crate) fn while_still<T>(&self, step: impl FnOnce() -> T) -> T {
+        let _appender = self.appender.lock();
+        step()
+    }
+
+    /// Marks everything that was rolled as sealed in the history. The entries become durable with its next sync.
+    pub(super) fn record_seals(&self, rolled: &[Rolled]) -> Result<()> {
+        if rolled.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<Entry> = rolled.iter().map(|rolled| seal_entry(rolled.id, &rolled.sealed)).collect();
+        self.history.lock().append(&entries)
+    }
+
+    pub(super) fn sync_dir(&self) -> Result<()> {
+        self.home.seam.dir.sync(&self.home.dir).at("sync", &self.home.shown(&self.home.dir))
+    }
+}
+
+impl LogView {
+    fn with_active(&self, writer: &SegmentWriter, begun: Option<Begun>) -> LogView {
+        let mut parts = self.parts.clone();
+        parts.push(Part { segment: writer.segment.clone(), end: Offset::MAX });
+        let lineage = match begun {
+            Some(begun) => Arc::new(self.lineage.with(begun)),
+            None => self.lineage.clone(),
+        };
+        LogView { parts, start: self.start, lineage }
+    }
+
+    fn with_sealed(&self, end: Offset) -> LogView {
+        let mut parts = self.parts.clone();
+        if let Some(last) = parts.last_mut() {
+            last.end = end;
+        }
+        parts.retain(|part| part.segment.id.base < part.end);
+        LogView { parts, start: self.start, lineage: self.lineage.clone() }
+    }
+}

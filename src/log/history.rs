@@ -1,0 +1,268 @@
+//! A partition's evidence: what was begun, rolled, sealed, raised and closed, in order, each line checksummed.
+//!
+//! Invariant: the history says what must exist; files that it doesn't name are no part of the log. An epoch stands here
+//! durably before a record of it is published; a new start before the files below it are removed; a roll no later than
+//! the first durable acknowledgement in its segment; a seal only when the segment's bytes are synced. Written by
+//! `append`, `sync`, `truncate`, `retention` and `recover`; read at open.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::lineage::{Begun, Lineage};
+use crate::error::{Error, IoContext, Result, is_full};
+use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames};
+use crate::io::latch::Latch;
+use crate::io::{Access, File, read_all, write_all_at};
+use crate::offset::{Epoch, Offset, Position};
+use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
+
+/// A history is a few bytes for each session and segment; a longer file isn't one.
+const HISTORY_BYTES_MAX: u64 = 1 << 30;
+/// From this size on a history is worth compacting.
+const COMPACT_BYTES_MIN: u64 = 64 << 10;
+
+/// A segment that the history names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    pub(crate) id: SegmentId,
+    pub(crate) seal: Option<Sealed>,
+}
+
+/// What a history says.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence {
+    pub(crate) lineage: Lineage,
+    pub(crate) start: Offset,
+    pub(crate) segments: Vec<Recorded>,
+    /// The end at which the partition was closed, if nothing was begun since.
+    pub(crate) clean: Option<Offset>,
+    /// Bytes of an unfinished line at the end.
+    pub(crate) torn_bytes: usize,
+}
+
+impl Evidence {
+    pub(crate) fn of(entries: &[Entry]) -> Result<Evidence, DecodeError> {
+        let mut epochs = Vec::new();
+        let (mut start, mut clean) = (Offset::ZERO, None);
+        let mut segments: Vec<Recorded> = Vec::new();
+        for entry in entries {
+            match entry {
+                Entry::Epoch { epoch, start, reason, time } => {
+                    epochs.push(Begun { epoch: *epoch, start: *start, reason: *reason, time: *time });
+                    clean = None;
+                }
+                Entry::Start { start: raised } => start = start.max(*raised),
+                Entry::Roll { base, epoch } => {
+                    segments.push(Recorded { id: SegmentId { base: *base, epoch: *epoch }, seal: None });
+                    clean = None;
+                }
+                Entry::Seal { base, epoch, bytes, end, greatest_timestamp, append_time } => {
+                    let id = SegmentId { base: *base, epoch: *epoch };
+                    let sealed =
+                        Sealed { bytes: *bytes, end: *end, greatest: *greatest_timestamp, append_time: *append_time };
+                    let segment = segments.iter_mut().rev().find(|segment| segment.id == id);
+                    segment.ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?.seal = Some(sealed);
+                }
+                Entry::Clean { end } => clean = Some(*end),
+                _ => return Err(DecodeError::Malformed("an entry that doesn't belong into a history")),
+            }
+        }
+        let lineage = Lineage::new(epochs)?;
+        if segments.iter().any(|segment| lineage.find(segment.id.epoch).is_none()) {
+            return Err(DecodeError::Malformed("a segment of an epoch that was never begun"));
+        }
+        Ok(Evidence { lineage, start, segments, clean, torn_bytes: 0 })
+    }
+
+    /// The same evidence, without what no longer matters.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.lineage.epochs().iter().map(|begun| begun.entry()).collect();
+        entries.push(Entry::Start { start: self.start });
+        for segment in &self.segments {
+            entries.push(Entry::Roll { base: segment.id.base, epoch: segment.id.epoch });
+            entries.extend(segment.seal.map(|sealed| seal_entry(segment.id, &sealed)));
+        }
+        entries.extend(self.clean.map(|end| Entry::Clean { end }));
+        entries
+    }
+
+    /// The end of the log when its last segment ends here, or when it has none.
+    pub(crate) fn end_after(&self, last: Option<Offset>) -> Offset {
+        last.unwrap_or(self.lineage.newest().start).max(self.start)
+    }
+
+    /// Whether the history itself says that this segment should be gone: nothing of it lies below the cut of its epoch,
+    /// or it ended before the start and isn't the newest.
+    pub(crate) fn is_retired(&self, i: usize) -> bool {
+        let segment = &self.segments[i];
+        let cut = self.lineage.cut_of(segment.id.epoch);
+        if cut <= segment.id.base {
+            return true;
+        }
+        let Some(sealed) = segment.seal else { return false };
+        sealed.end <= segment.id.base || (sealed.end.min(cut) <= self.start && !self.is_newest(i))
+    }
+
+    fn is_newest(&self, i: usize) -> bool {
+        !(i + 1..self.segments.len()).any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
+    }
+}
+
+impl Begun {
+    pub(crate) fn entry(&self) -> Entry {
+        Entry::Epoch { epoch: self.epoch, start: self.start, reason: self.reason, time: self.time }
+    }
+}
+
+pub(crate) fn seal_entry(id: SegmentId, sealed: &Sealed) -> Entry {
+    Entry::Seal {
+        base: id.base,
+        epoch: id.epoch,
+        bytes: sealed.bytes,
+        end: sealed.end,
+        greatest_timestamp: sealed.greatest,
+        append_time: sealed.append_time,
+    }
+}
+
+/// The file, ready to be appended to.
+#[derive(Debug)]
+pub(crate) struct History {
+    home: Arc<Home>,
+    path: PathBuf,
+    seed: Seed,
+    file: Option<Arc<dyn File>>,
+    position: u64,
+    synced: u64,
+}
+
+fn history_id(home: &Home) -> SegmentId {
+    SegmentId { base: Offset::ZERO, epoch: home.creation }
+}
+
+impl History {
+    /// Writes the first history of a new partition and syncs it.
+    pub(crate) fn create(home: &Arc<Home>, creation: Epoch) -> Result<()> {
+        let begun = Begun { epoch: creation, start: Offset::ZERO, reason: Reason::Created, time: home.now() };
+        let path = home.dir.join(HISTORY);
+        write_new(home, &path, &[begun.entry(), Entry::Clean { end: Offset::ZERO }]).map(drop)
+    }
+
+    /// Reads what the history says.
+    pub(crate) fn load(home: &Arc<Home>) -> Result<(History, Evidence)> {
+        let path = home.dir.join(HISTORY);
+        let shown = home.shown(&path);
+        let file = home.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => missing("history", &shown, None),
+            _ => Error::Io { operation: "open", path: shown.clone(), source },
+        })?;
+        let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
+        let identity = home.identity(FileKind::History, history_id(home));
+        identity.check(&bytes).map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
+        let seed = identity.seed();
+        let corrupt = |error: DecodeError, position| error.at("history", &shown, Some(Position::new(position)), None);
+        let frames = read_frames(&bytes, seed).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
+        let position = frames.ends as u64;
+        let torn_bytes = match frames.rest {
+            Rest::Clean => 0,
+            Rest::Torn { .. } => bytes.len() - frames.ends,
+            Rest::Damaged { position, error } => return Err(corrupt(error, position as u64)),
+        };
+        let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
+        evidence.torn_bytes = torn_bytes;
+        let history = History { home: home.clone(), path, seed, file: None, position, synced: position };
+        Ok((history, evidence))
+    }
+
+    /// Appends entries as one line, all or nothing. Not synced. On failure nothing was added.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<()> {
+        let shown = self.shown();
+        let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
+        let frame = encode_frame(entries, self.seed, self.position, mark);
+        let file = self.file()?;
+        write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
+        self.position += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Whether lines were added since the last sync.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.synced < self.position
+    }
+
+    /// Makes all lines durable. On failure the caller latches.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if !self.is_unsynced() {
+            return Ok(());
+        }
+        let shown = self.shown();
+        self.file()?.sync().at("sync", &shown)?;
+        self.synced = self.position;
+        Ok(())
+    }
+
+    /// Whether a rewrite would make the file much smaller.
+    pub(crate) fn is_worth_compacting(&self, evidence: &Evidence) -> bool {
+        if self.position < COMPACT_BYTES_MIN {
+            return false;
+        }
+        let live = encode_frame(&evidence.entries(), self.seed, HEADER_BYTES as u64, 0).len() as u64;
+        live * 2 < self.position
+    }
+
+    /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing
+    /// changed; a failed sync of the directory latches.
+    pub(crate) fn rewrite(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
+        let new = self.home.dir.join("history.new");
+        remove_if_there(&self.home, &new)?;
+        let (file, position) = write_new(&self.home, &new, &evidence.entries())?;
+        let dir = &self.home.seam.dir;
+        dir.rename(&new, &self.path).at("rename", &self.home.shown(&new))?;
+        let shown = self.home.shown(&self.home.dir);
+        dir.sync(&self.home.dir).at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
+        (self.file, self.position, self.synced) = (Some(file), position, position);
+        Ok(())
+    }
+
+    fn file(&mut self) -> Result<Arc<dyn File>> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = self.home.seam.dir.open(&self.path, Access::Write).at("open", &self.shown())?;
+        self.file = Some(file.clone());
+        Ok(file)
+    }
+
+    pub(crate) fn shown(&self) -> PathBuf {
+        self.home.shown(&self.path)
+    }
+}
+
+pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()> {
+    match home.seam.dir.remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.at("remove", &home.shown(path)),
+    }
+}
+
+/// Writes a whole history into a new file and syncs it.
+fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<(Arc<dyn File>, u64)> {
+    let shown = home.shown(path);
+    let identity = home.identity(FileKind::History, history_id(home));
+    let mut bytes = identity.encode(home.now()).to_vec();
+    for chunk in entries.chunks(1024) {
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(&encode_frame(chunk, identity.seed(), at, 0));
+    }
+    let file = home.seam.dir.create(path).map_err(|source| full_or_io(source, "create", &shown, bytes.len()))?;
+    write_all_at(&*file, &bytes, 0).map_err(|source| full_or_io(source, "write", &shown, bytes.len()))?;
+    file.sync().at("sync", &shown)?;
+    Ok((file, bytes.len() as u64))
+}
+
+pub(crate) fn full_or_io(source: std::io::Error, operation: &'static str, path: &std::path::Path, bytes: usize) -> Error {
+    if is_full(&source) {
+        return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
+    }
+    Error::Io { operation, path: path.to_path_buf(), source }
+}

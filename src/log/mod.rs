@@ -1,0 +1,358 @@
+//! The ordered records of one partition: segments in order, and the history that is evidence of them.
+//!
+//! Invariant: records are dense from `start` to `end`; what readers see is an immutable [`LogView`], so rolling,
+//! retention, truncate and delete never pull a file from under anyone; everything below the durable end is on the
+//! medium, over all segments and directory entries. Appenders take one lock, readers none.
+//!
+//! A record goes in: `append` -> `segment::writer` -> `sync`. A log comes back: `history` -> `recover`. A reader goes on:
+//! `admit` -> `resolve` -> `read`.
+
+mod admit;
+mod append;
+mod history;
+mod lineage;
+mod read;
+mod recover;
+mod resolve;
+mod retention;
+mod signal;
+mod sync;
+mod truncate;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+pub(crate) use admit::Origin;
+pub use append::Ack;
+use append::Appender;
+pub(crate) use history::{Evidence, History};
+pub(crate) use lineage::{Begun, Lineage};
+pub use read::{Reader, Target};
+pub use recover::{Finding, PartitionRecovery};
+pub(crate) use retention::{MaintainedLog, may_expire};
+pub(crate) use signal::Signal;
+use sync::SyncState;
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::{Entry, HISTORY, parse_segment};
+use crate::io::latch::Latch;
+use crate::name::TopicName;
+use crate::offset::{Epoch, Offset};
+use crate::options::TopicOptions;
+use crate::place::Place;
+use crate::segment::{Home, Segment, missing};
+
+/// Issues epochs: durable before they are given out, always rising.
+pub(crate) trait Epochs: Send + Sync + std::fmt::Debug {
+    fn next(&self) -> Result<Epoch>;
+}
+
+/// What the partitions of one topic share: its name, its options, and whether it still lives.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) topic: TopicName,
+    pub(crate) creation: Epoch,
+    pub(crate) options: TopicOptions,
+    pub(crate) signal: Signal,
+    pub(crate) epochs: Arc<dyn Epochs>,
+    life: AtomicU8,
+}
+
+const LIVES: u8 = 0;
+const CLOSED: u8 = 1;
+const DELETED: u8 = 2;
+
+impl Owner {
+    pub(crate) fn new(topic: TopicName, creation: Epoch, options: TopicOptions, epochs: Arc<dyn Epochs>) -> Owner {
+        Owner { topic, creation, options, signal: Signal::default(), epochs, life: AtomicU8::new(LIVES) }
+    }
+
+    /// Refuses if the topic was deleted or the store closed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.life.load(Ordering::Acquire) {
+            LIVES => Ok(()),
+            CLOSED => Err(Error::Closed),
+            _ => Err(Error::TopicDeleted { topic: self.topic.clone(), epoch: self.creation }),
+        }
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        self.life.load(Ordering::Acquire) == LIVES
+    }
+
+    /// Says that the topic was deleted, for ever. The caller notifies.
+    pub(crate) fn deleted(&self) {
+        self.life.store(DELETED, Ordering::Release);
+    }
+
+    /// Says that the store was closed. A deleted topic stays deleted. The caller notifies.
+    pub(crate) fn closed(&self) {
+        // Fails only if it was deleted or closed before, and then that stands.
+        let _stands = self.life.compare_exchange(LIVES, CLOSED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// An error that came from a file which is gone because the topic is: the topic's own error says it better.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.check().err().unwrap_or(error)
+    }
+}
+
+/// A segment in a view, up to the offset where the next one, or a cut, takes over.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) segment: Arc<Segment>,
+    /// `Offset::MAX` while it is active.
+    pub(crate) end: Offset,
+}
+
+/// What readers see of a log; replaced as a whole, never changed.
+#[derive(Debug)]
+pub(crate) struct LogView {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) start: Offset,
+    pub(crate) lineage: Arc<Lineage>,
+}
+
+impl LogView {
+    /// The part that holds an offset.
+    fn part_of(&self, offset: Offset) -> Option<&Part> {
+        let i = self.parts.partition_point(|part| part.end <= offset);
+        self.parts.get(i).filter(|part| part.segment.id.base <= offset)
+    }
+}
+
+/// One partition's log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) home: Arc<Home>,
+    pub(crate) owner: Arc<Owner>,
+    view: RwLock<Arc<LogView>>,
+    /// Changes whenever an epoch begins or ends, so that readers are admitted anew.
+    version: AtomicU64,
+    end: AtomicU64,
+    durable: AtomicU64,
+    appender: Mutex<Appender>,
+    history: Mutex<History>,
+    sync: SyncState,
+    latch: Latch,
+}
+
+impl Log {
+    /// Writes a new, empty partition into its directory, which must exist. Synced, except for the entry in the parent.
+    pub(crate) fn create(home: &Arc<Home>) -> Result<()> {
+        History::create(home, home.creation)?;
+        home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))
+    }
+
+    /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; says what that did.
+    pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
+        let (mut history, mut evidence) = History::load(home)?;
+        let mut report = None;
+        if evidence.clean.is_none() || evidence.torn_bytes > 0 {
+            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
+            evidence = recovered;
+            report = Some(findings);
+        }
+        let strays = recover::strays(home, &evidence)?;
+        recover::remove(home, strays);
+        let (view, end) = view_of(home, &evidence)?;
+        Ok((Log::new(home, owner, history, view, end), report))
+    }
+
+    /// Opens a partition for reading beside whoever writes it.
+    pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
+        let (history, evidence) = History::load(home)?;
+        let (view, end) = live_view(home, &evidence)?;
+        Ok(Log::new(home, owner, history, view, end))
+    }
+
+    fn new(home: &Arc<Home>, owner: &Arc<Owner>, history: History, view: LogView, end: Offset) -> Arc<Log> {
+        Arc::new(Log {
+            home: home.clone(),
+            owner: owner.clone(),
+            view: RwLock::new(Arc::new(view)),
+            version: AtomicU64::new(0),
+            end: AtomicU64::new(end.get()),
+            durable: AtomicU64::new(end.get()),
+            appender: Mutex::new(Appender::idle(end)),
+            history: Mutex::new(history),
+            sync: SyncState::default(),
+            latch: Latch::default(),
+        })
+    }
+
+    pub(crate) fn view(&self) -> Arc<LogView> {
+        self.view.read().clone()
+    }
+
+    pub(crate) fn start(&self) -> Offset {
+        self.view.read().start
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        Offset::new(self.end.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn durable_end(&self) -> Offset {
+        Offset::new(self.durable.load(Ordering::Acquire))
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The place at an offset: stamped with the epoch of the record before it.
+    pub(crate) fn place_at(&self, next: Offset) -> Place {
+        Place::new(self.home.partition, next, self.view().lineage.epoch_before(next))
+    }
+
+    pub(crate) fn out_of_range(&self, offset: Offset) -> Error {
+        Error::OffsetOutOfRange {
+            topic: self.owner.topic.clone(),
+            partition: self.home.partition,
+            offset,
+            start: self.start(),
+            end: self.end(),
+        }
+    }
+
+    /// Admits a place: the epoch check.
+    pub(crate) fn admit(&self, place: Place, origin: Origin<'_>) -> Result<admit::Admitted> {
+        self.owner.check()?;
+        admit::admit(place, &self.view().lineage, self.end(), &self.owner.topic, origin)
+    }
+
+    fn latched(&self) -> Result<()> {
+        self.latch.check(|| format!("partition {} of `{}`", self.home.partition, self.owner.topic))
+    }
+
+    /// The bytes of all segment files that are part of the log.
+    pub(crate) fn bytes(&self) -> u64 {
+        let sealed = |part: &Part| match part.segment.seal_of() {
+            Some(sealed) => sealed.bytes,
+            None => part.segment.source().map_or(0, |source| source.published() as u64),
+        };
+        self.view().parts.iter().map(sealed).sum()
+    }
+
+    fn replace_view(&self, change: impl FnOnce(&LogView) -> LogView) {
+        let mut view = self.view.write();
+        let changed = change(&view);
+        *view = Arc::new(changed);
+    }
+
+    /// Reads the history again, beside a writer in another process.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        let refreshed = History::load(&self.home).and_then(|(_, evidence)| {
+            let (view, end) = live_view(&self.home, &evidence)?;
+            Ok((view, end))
+        });
+        let (view, end) = refreshed.map_err(|error| self.deleted_elsewhere(error))?;
+        let newest = |view: &LogView| view.lineage.epochs().len();
+        let began = newest(&view) != newest(&self.view());
+        *self.view.write() = Arc::new(view);
+        self.end.store(end.get(), Ordering::Release);
+        self.durable.store(end.get(), Ordering::Release);
+        if began {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// In a read-only store a vanished directory means that the writer deleted the topic.
+    fn deleted_elsewhere(&self, error: Error) -> Error {
+        let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
+        match self.home.seam.dir.list(topic_dir) {
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {
+                self.owner.deleted();
+                self.owner.explain(error)
+            }
+            _ => error,
+        }
+    }
+}
+
+/// The view of a partition whose segments are all sealed, and its end.
+fn view_of(home: &Arc<Home>, evidence: &Evidence) -> Result<(LogView, Offset)> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (i, recorded) in evidence.segments.iter().enumerate() {
+        if evidence.is_retired(i) {
+            continue;
+        }
+        let sealed = recorded.seal.ok_or_else(|| unsealed(home))?;
+        let end = sealed.end.min(evidence.lineage.cut_of(recorded.id.epoch));
+        parts.push(Part { segment: Segment::sealed(home, recorded.id, sealed), end });
+    }
+    check_dense(home, &parts, evidence)?;
+    let end = evidence.end_after(parts.last().map(|part| part.end));
+    if evidence.clean != Some(end) {
+        let claimed = evidence.clean.unwrap_or(Offset::ZERO);
+        return Err(missing("records", &home.shown(&home.dir), Some(end.min(claimed)..end.max(claimed))));
+    }
+    Ok((LogView { parts, start: evidence.start, lineage: Arc::new(evidence.lineage.clone()) }, end))
+}
+
+fn unsealed(home: &Home) -> Error {
+    missing("seal of a segment", &home.shown(&home.dir.join(HISTORY)), None)
+}
+
+/// Segments follow one another without a gap or an overlap, from the start on.
+fn check_dense(home: &Home, parts: &[Part], evidence: &Evidence) -> Result<()> {
+    let shown = || home.shown(&home.dir);
+    for pair in parts.windows(2) {
+        let (end, next) = (pair[0].end, pair[1].segment.id.base);
+        if end != next {
+            return Err(missing("records", &shown(), Some(end.min(next)..end.max(next))));
+        }
+    }
+    match parts.first() {
+        Some(first) if first.segment.id.base > evidence.start => {
+            Err(missing("records", &shown(), Some(evidence.start..first.segment.id.base)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The view of a partition that another process may be writing: an unsealed segment reaches as far as its valid
+/// batches do.
+fn live_view(home: &Arc<Home>, evidence: &Evidence) -> Result<(LogView, Offset)> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (i, recorded) in evidence.segments.iter().enumerate() {
+        if evidence.is_retired(i) {
+            continue;
+        }
+        if let Some(last) = parts.last_mut() {
+            last.end = last.end.min(recorded.id.base);
+        }
+        let cut = evidence.lineage.cut_of(recorded.id.epoch);
+        let part = match recorded.seal {
+            Some(sealed) => Part { segment: Segment::sealed(home, recorded.id, sealed), end: sealed.end.min(cut) },
+            None => Part { segment: Segment::foreign_tail(home, recorded.id), end: cut },
+        };
+        parts.push(part);
+    }
+    let end = match parts.last() {
+        None => evidence.end_after(None),
+        Some(last) if last.segment.seal_of().is_some() => last.end,
+        Some(last) => read::tail_end(&last.segment)?.min(last.end),
+    };
+    Ok((LogView { parts, start: evidence.start, lineage: Arc::new(evidence.lineage.clone()) }, end))
+}
+
+/// The segment files in a partition's directory, as far as their names go.
+fn segment_files(home: &Home) -> Result<Vec<(PathBuf, Offset, u64)>> {
+    let entries = home.seam.dir.list(&home.dir).at("list", &home.shown(&home.dir))?;
+    let named = entries.iter().filter_map(|entry| {
+        let (base, number) = parse_segment(&entry.name)?;
+        Some((home.dir.join(&entry.name), base, number))
+    });
+    Ok(named.collect())
+}
+
+/// What a clean close writes.
+fn clean_entry(end: Offset) -> Entry {
+    Entry::Clean { end }
+}

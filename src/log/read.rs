@@ -1,0 +1,283 @@
+//! Reads a log forward, from a place or a start request on.
+//!
+//! Invariant: a reader never skips, repeats or goes back without an explicit event. It holds the place it stands at; when
+//! the lineage has changed since it last looked, that place is admitted anew before anything is read. Sequential reading
+//! keeps its cursor and looks nothing up. Called by `topic` and `consumer`; the way goes on to `segment::reader`.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admit::Origin;
+use super::resolve::{Request, resolve};
+use super::{Log, LogView};
+use crate::error::{Error, Result};
+use crate::offset::{Offset, Timestamp};
+use crate::options::{Start, Visibility};
+use crate::place::Place;
+use crate::segment::{Cursor, Records, Run, Segment};
+
+/// How many bytes one read gives, about, unless the reader is told otherwise.
+pub(crate) const READ_BYTES_DEFAULT: usize = 1 << 20;
+/// How often a reader in a read-only store looks at what the other process wrote: nobody can wake it.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Where to read from: a place to resume from, or an explicit start. Both convert into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Resume here; refused if the history it belongs to isn't this partition's.
+    Place(Place),
+    /// Begin here, whatever was read before.
+    Start(Start),
+}
+
+impl From<Place> for Target {
+    fn from(place: Place) -> Target {
+        Target::Place(place)
+    }
+}
+
+impl From<Start> for Target {
+    fn from(start: Start) -> Target {
+        Target::Start(start)
+    }
+}
+
+impl Log {
+    /// The offset that a target stands for now.
+    pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Offset> {
+        self.owner.check()?;
+        let request = match target {
+            Target::Place(place) => Request::Place(self.admit(place, origin)?),
+            Target::Start(start) => Request::Start(start),
+        };
+        let range = self.start()..self.end();
+        resolve(request, range.clone(), |time| self.at_time(time, range), |offset| self.out_of_range(offset))
+    }
+
+    /// The first offset whose record isn't older than `time`; the end if there is none.
+    fn at_time(&self, time: Timestamp, range: Range<Offset>) -> Result<Offset> {
+        let view = self.view();
+        let may_hold = |segment: &Segment| segment.seal_of().is_none_or(|sealed| sealed.greatest >= time);
+        for part in view.parts.iter().filter(|part| part.end > range.start && may_hold(&part.segment)) {
+            let limit = part.end.min(range.end);
+            if let Some(offset) = first_not_older(&part.segment, time, range.start, limit)? {
+                return Ok(offset);
+            }
+        }
+        Ok(range.end)
+    }
+
+    fn visible_end(&self, visibility: Visibility) -> Offset {
+        match visibility {
+            Visibility::Written => self.end(),
+            Visibility::Durable => self.durable_end(),
+        }
+    }
+}
+
+fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit: Offset) -> Result<Option<Offset>> {
+    let mut cursor = Cursor::seek_time(segment, time)?;
+    while let Some(run) = cursor.read(first, limit, 1 << 16)? {
+        let mut records = Records::default();
+        records.push(run);
+        if let Some(found) = records.iter().find(|record| record.timestamp() >= time) {
+            return Ok(Some(found.offset()));
+        }
+    }
+    Ok(None)
+}
+
+/// How far the valid batches of a tail reach that another process writes.
+pub(super) fn tail_end(segment: &Arc<Segment>) -> Result<Offset> {
+    match Cursor::seek(segment, Offset::MAX) {
+        Ok(cursor) => Ok(cursor.next()),
+        // Begun and not written yet, or gone again: nothing to read.
+        Err(Error::Corrupt(_)) => Ok(segment.id.base),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
+/// [`place`](Reader::place).
+#[derive(Debug)]
+pub struct Reader {
+    log: Arc<Log>,
+    place: Place,
+    version: u64,
+    cursor: Option<Cursor>,
+    visibility: Visibility,
+    bytes_max: usize,
+}
+
+impl Reader {
+    pub(crate) fn new(log: Arc<Log>, target: Target, origin: Origin<'_>) -> Result<Reader> {
+        let version = log.version();
+        let place = log.place_at(log.locate(target, origin)?);
+        // A place keeps the epoch it was given: it is what says what its owner has read.
+        let place = match target {
+            Target::Place(given) => given,
+            Target::Start(_) => place,
+        };
+        let (visibility, bytes_max) = (Visibility::default(), READ_BYTES_DEFAULT);
+        Ok(Reader { log, place, version, cursor: None, visibility, bytes_max })
+    }
+
+    /// What the reader sees: everything written (the default), or only what is durable.
+    #[must_use]
+    pub fn visibility(mut self, visibility: Visibility) -> Reader {
+        self.visibility = visibility;
+        self
+    }
+
+    /// About how many bytes one read gives, at least one batch. Default: 1 MiB.
+    #[must_use]
+    pub fn bytes_max(mut self, bytes: usize) -> Reader {
+        self.bytes_max = bytes.max(1);
+        self
+    }
+
+    /// Where it stands: the place behind the last record it gave.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// How many records lie between here and the end.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.log.end().since(self.place.next())
+    }
+
+    /// Goes on somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StaleEpoch`], [`Error::Diverged`], [`Error::InvalidPlace`] for a place of another history;
+    /// [`Error::OffsetOutOfRange`]; [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`] and [`Error::Corrupt`] if a
+    /// time had to be looked up. The reader stays where it was.
+    pub fn seek(&mut self, target: impl Into<Target>) -> Result<()> {
+        let fresh = Reader::new(self.log.clone(), target.into(), Origin::Caller)?;
+        *self = Reader { visibility: self.visibility, bytes_max: self.bytes_max, ..fresh };
+        Ok(())
+    }
+
+    /// The next records, at once: none at the end of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Diverged`] if what it stood behind was cut;
+    /// [`Error::OffsetOutOfRange`] if retention passed it; [`Error::Corrupt`] for a damaged batch: seek behind the offsets
+    /// it names to go on; [`Error::Io`]. The reader stays where it was.
+    pub fn read(&mut self) -> Result<Records> {
+        if self.log.home.read_only && self.is_at_end() {
+            self.refresh()?;
+        }
+        let mut records = Records::default();
+        while records.bytes() < self.bytes_max {
+            match self.next_run(self.bytes_max - records.bytes()) {
+                Ok(Some(run)) => records.push(run),
+                Ok(None) => break,
+                Err(_) if !records.is_empty() => break,
+                Err(error) => return Err(self.log.owner.explain(error)),
+            }
+        }
+        Ok(records)
+    }
+
+    /// The next records, waiting for some until the time-out. A waiting reader costs nothing and makes no system call
+    /// until it is woken, except in a read-only store, where it looks every 2 ms.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Reader::read).
+    pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let records = self.read()?;
+            if !records.is_empty() || !self.wait(deadline) {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Waits until there may be something to read; says whether there is.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        if self.log.home.read_only {
+            return wait_and_look(deadline);
+        }
+        self.log.owner.signal.wait_until(deadline, || self.has_news())
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        !self.is_at_end() || self.log.version() != self.version || !self.log.owner.lives()
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.place.next() >= self.log.visible_end(self.visibility)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.log.refresh()?;
+        self.cursor = None;
+        Ok(())
+    }
+
+    /// The place again, checked against the lineage as it is now.
+    fn readmit(&mut self) -> Result<()> {
+        let version = self.log.version();
+        if version != self.version {
+            self.log.admit(self.place, Origin::Caller)?;
+            self.version = version;
+            self.cursor = None;
+        }
+        Ok(())
+    }
+
+    fn next_run(&mut self, bytes_max: usize) -> Result<Option<Run>> {
+        self.log.owner.check()?;
+        self.readmit()?;
+        let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
+        let view = self.log.view();
+        if next < view.start {
+            return Err(self.log.out_of_range(next));
+        }
+        if next >= end {
+            return Ok(None);
+        }
+        let Some(run) = self.run_from(&view, next, end, bytes_max)? else { return Ok(None) };
+        self.place = Place::new(self.log.home.partition, run.end(), run.epoch);
+        Ok(Some(run))
+    }
+
+    fn run_from(&mut self, view: &LogView, next: Offset, end: Offset, bytes_max: usize) -> Result<Option<Run>> {
+        let Some(part) = view.part_of(next) else { return Ok(None) };
+        let limit = part.end.min(end);
+        let stands_there = self.cursor.as_ref().is_some_and(|cursor| Arc::ptr_eq(cursor.segment(), &part.segment));
+        if !stands_there {
+            self.cursor = Some(Cursor::seek(&part.segment, next)?);
+        }
+        let cursor = self.cursor.as_mut().expect("was just set");
+        let read = cursor.read(next, limit, bytes_max);
+        if !matches!(read, Ok(Some(_))) {
+            self.cursor = None;
+        }
+        read
+    }
+
+    /// What comes after the time-out of a poll over several partitions.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+}
+
+/// Sleeps a little; false once the deadline has passed.
+pub(crate) fn wait_and_look(deadline: Option<Instant>) -> bool {
+    let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
+    if left.is_zero() {
+        return false;
+    }
+    std::thread::sleep(left.min(LOOK_EVERY));
+    true
+}

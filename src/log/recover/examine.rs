@@ -1,0 +1,148 @@
+//! Finds out the facts about one segment. Changes nothing.
+//!
+//! Invariant: every I/O error is passed on and is never taken for an ending, a missing file or damage; only `NotFound` is
+//! an absent file. Unsealed segments are read by positioned reads, never mapped.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::history::Recorded;
+use super::table::{Extent, Facts, Header, Told};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{DecodeError, FileKind, HEADER_BYTES};
+use crate::io::{Access, File, read_full_at};
+use crate::offset::{Offset, Position};
+use crate::segment::{Ending, Home, Scan, Window, header_of, scan};
+
+/// A segment that the history names, as it was found.
+pub(super) struct Examined {
+    pub(super) recorded: Recorded,
+    pub(super) told: Told,
+    pub(super) header: Header,
+    pub(super) extent: Extent,
+    /// What this segment says is durable: by its seal, or by the marks of its batches.
+    pub(super) durable_end: Offset,
+    /// The end of what is good in it.
+    pub(super) good_end: Offset,
+    pub(super) file: Option<Arc<dyn File>>,
+    pub(super) file_bytes: usize,
+    pub(super) scan: Option<Scan>,
+    error: Option<DecodeError>,
+}
+
+impl Examined {
+    pub(super) fn facts(&self, durable_end: Offset, later: bool) -> Facts {
+        let covered = durable_end > self.good_end;
+        Facts { told: self.told, header: self.header, extent: self.extent, covered, later }
+    }
+
+    /// The error that says what is wrong with it.
+    pub(super) fn problem(&self, path: &Path) -> Error {
+        let (what, position) = match &self.scan {
+            Some(scan) => ("batch", scan.position),
+            None => (header_of(FileKind::Segment), 0),
+        };
+        let from_scan = self.scan.as_ref().and_then(|scan| match &scan.ending {
+            Ending::Torn(error) | Ending::Hole(error) => Some(error.clone()),
+            Ending::Clean => None,
+        });
+        let error = from_scan.or(self.error.clone()).unwrap_or(DecodeError::Malformed("the batches end too early"));
+        error.at(what, path, Some(Position::new(position as u64)), Some(self.good_end..self.durable_end.max(self.good_end)))
+    }
+}
+
+/// Looks at one segment: its epoch was cut at `cut`, the next segment begins at `next`.
+pub(super) fn examine(home: &Home, recorded: Recorded, cut: Offset, next: Option<Offset>) -> Result<Examined> {
+    let path = home.segment_path(recorded.id);
+    let shown = home.shown(&path);
+    let base = recorded.id.base;
+    let mut examined = Examined {
+        recorded,
+        told: if recorded.seal.is_some() { Told::Sealed } else { Told::Rolled },
+        header: Header::Absent,
+        extent: Extent::Exact,
+        durable_end: recorded.seal.map_or(Offset::ZERO, |sealed| sealed.end.min(cut)),
+        good_end: base,
+        file: None,
+        file_bytes: 0,
+        scan: None,
+        error: None,
+    };
+    let file = match home.seam.dir.open(&path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(examined),
+        other => other.at("open", &shown)?,
+    };
+    examined.file_bytes = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+    (examined.header, examined.error) = header(home, &recorded, &*file).at("read", &shown)?;
+    examined.file = Some(file.clone());
+    if examined.header == Header::Valid {
+        match recorded.seal {
+            Some(sealed) => examined.measure(sealed.bytes, sealed.end.min(cut)),
+            None => examined.scan(home, file, cut, next).at("read", &shown)?,
+        }
+    }
+    Ok(examined)
+}
+
+impl Examined {
+    fn measure(&mut self, sealed_bytes: u64, end: Offset) {
+        self.extent = match (self.file_bytes as u64).cmp(&sealed_bytes) {
+            std::cmp::Ordering::Less => Extent::Short,
+            std::cmp::Ordering::Equal => Extent::Exact,
+            std::cmp::Ordering::Greater => Extent::Long,
+        };
+        self.good_end = end;
+    }
+
+    fn scan(&mut self, home: &Home, file: Arc<dyn File>, cut: Offset, next: Option<Offset>) -> io::Result<()> {
+        let id = self.recorded.id;
+        let limit = cut.min(next.unwrap_or(Offset::MAX));
+        let seed = home.identity(FileKind::Segment, id).seed();
+        let scan = scan(&mut Window::new(file, self.file_bytes), seed, id.base, limit)?;
+        let too_early = next.is_some_and(|next| scan.end < next);
+        self.extent = match &scan.ending {
+            Ending::Hole(_) => Extent::Hole,
+            Ending::Torn(_) => Extent::Torn,
+            Ending::Clean if too_early => Extent::Torn,
+            Ending::Clean => Extent::Exact,
+        };
+        self.good_end = scan.end;
+        self.durable_end = scan.durable_end.min(cut);
+        self.scan = Some(scan);
+        Ok(())
+    }
+}
+
+/// What the beginning of the file is, and what is wrong with it.
+pub(super) fn header(home: &Home, recorded: &Recorded, file: &dyn File) -> io::Result<(Header, Option<DecodeError>)> {
+    let mut bytes = [0; HEADER_BYTES];
+    let got = read_full_at(file, &mut bytes, 0)?;
+    Ok(match home.identity(FileKind::Segment, recorded.id).check(&bytes[..got]) {
+        Ok(_) => (Header::Valid, None),
+        Err(error @ DecodeError::Foreign { .. }) => (Header::Foreign, Some(error)),
+        Err(_) if only_zeros(file)? => (Header::Zero, None),
+        Err(error) => (Header::Bad, Some(error)),
+    })
+}
+
+/// Whether the file holds nothing but zeros.
+pub(super) fn only_zeros(file: &dyn File) -> io::Result<bool> {
+    Ok(last_nonzero(file, 0)?.is_none())
+}
+
+/// The position behind the last byte from `from` on that isn't zero.
+pub(super) fn last_nonzero(file: &dyn File, from: u64) -> io::Result<Option<u64>> {
+    let mut buffer = vec![0; 1 << 16];
+    let (mut at, mut last) = (from, None);
+    loop {
+        let got = read_full_at(file, &mut buffer, at)?;
+        if let Some(i) = buffer[..got].iter().rposition(|&byte| byte != 0) {
+            last = Some(at + i as u64 + 1);
+        }
+        if got < buffer.len() {
+            return Ok(last);
+        }
+        at += got as u64;
+    }
+}

@@ -1,0 +1,194 @@
+//! Brings a partition back that wasn't closed: decides first, by the [`table`], and writes after.
+//!
+//! Invariant: nothing above the last durable mark is kept that wasn't copied into blocks written here and synced; nothing
+//! below it is ever discarded; cut bytes are copied aside. Interrupted anywhere, recovery does the same again: new
+//! segments come first, then one atomic replacement of the history makes them count, and only then is anything removed.
+//! Called by `Log::open`; bytes are judged by `segment::scan` alone.
+
+mod examine;
+mod rewrite;
+mod stray;
+pub(crate) mod table;
+#[cfg(test)]
+mod table_test;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use examine::{Examined, examine};
+pub(super) use stray::{remove, remove_segment, strays};
+use table::{Decision, Told, decide};
+
+use super::history::Recorded;
+use super::{Begun, Evidence, History};
+use crate::error::{Error, IoContext, Result};
+use crate::format::Reason;
+use crate::io::latch::Latch;
+use crate::log::Owner;
+use crate::name::TopicName;
+use crate::offset::{Offset, Timestamp};
+use crate::segment::{Home, missing};
+
+/// What recovery did to one partition, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionRecovery {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: u32,
+    /// The offset behind the last record that was kept.
+    pub end: Offset,
+    /// What was found that was not as a clean close leaves it.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that recovery found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The row of the recovery table, such as `tail-torn`.
+    pub label: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Where records were cut off, if they were: everything from this offset on in this file.
+    pub cut_at: Option<Offset>,
+    /// The bytes that were discarded and weren't zero.
+    pub cut_bytes: u64,
+    /// The bytes that were copied into a new segment, because they weren't known to be durable.
+    pub copied_bytes: u64,
+    /// Where the discarded bytes were copied to.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.label, self.path.display())?;
+        if let Some(offset) = self.cut_at {
+            write!(f, ": cut at offset {offset}, {} bytes discarded", self.cut_bytes)?;
+        }
+        if self.copied_bytes > 0 {
+            write!(f, ": {} unsynced bytes made durable", self.copied_bytes)?;
+        }
+        if let Some(path) = &self.set_aside {
+            write!(f, ", kept in `{}`", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// Recovers the partition; gives what its history says afterwards.
+pub(super) fn recover(
+    home: &Arc<Home>,
+    owner: &Owner,
+    history: &mut History,
+    evidence: &Evidence,
+) -> Result<(Evidence, PartitionRecovery)> {
+    let examined = examine_all(home, evidence)?;
+    let mut plan = Plan::make(home, evidence, &examined)?;
+    let mut findings: Vec<Finding> = torn_history(evidence, history).into_iter().collect();
+    let mut segments = Vec::new();
+    for step in &plan.steps {
+        let (kept, finding) = rewrite::carry_out(home, step, plan.durable_end)?;
+        segments.extend(kept);
+        findings.extend(finding);
+    }
+    let recovered = plan.recovered(owner, evidence, home.now(), segments)?;
+    home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
+    history.rewrite(&recovered, &Latch::default())?;
+    let report =
+        PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end: plan.end, findings };
+    Ok((recovered, report))
+}
+
+fn torn_history(evidence: &Evidence, history: &History) -> Option<Finding> {
+    (evidence.torn_bytes > 0).then(|| Finding {
+        cut_bytes: evidence.torn_bytes as u64,
+        ..Finding::new("history-torn", history.shown())
+    })
+}
+
+impl Finding {
+    fn new(label: &'static str, path: PathBuf) -> Finding {
+        Finding { label, path, cut_at: None, cut_bytes: 0, copied_bytes: 0, set_aside: None }
+    }
+}
+
+/// Looks at every segment that the history names and hasn't retired.
+fn examine_all(home: &Arc<Home>, evidence: &Evidence) -> Result<Vec<Examined>> {
+    let live: Vec<Recorded> = (0..evidence.segments.len())
+        .filter(|&i| !evidence.is_retired(i))
+        .map(|i| evidence.segments[i])
+        .collect();
+    let mut examined = Vec::new();
+    for (i, recorded) in live.iter().enumerate() {
+        let cut = evidence.lineage.cut_of(recorded.id.epoch);
+        let next = live.get(i + 1).map(|next| next.id.base);
+        examined.push(examine(home, *recorded, cut, next)?);
+    }
+    Ok(examined)
+}
+
+/// One segment and what is to be done with it.
+struct Step<'a> {
+    examined: &'a Examined,
+    label: &'static str,
+    decision: Decision,
+}
+
+/// What is to be done, decided before anything is written.
+struct Plan<'a> {
+    steps: Vec<Step<'a>>,
+    durable_end: Offset,
+    end: Offset,
+    /// Whether records may have been lost, so that a new epoch must say so.
+    healed: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn make(home: &Home, evidence: &Evidence, examined: &'a [Examined]) -> Result<Plan<'a>> {
+        let durable_end = examined.iter().map(|one| one.durable_end).max().unwrap_or(Offset::ZERO);
+        let mut plan = Plan { steps: Vec::new(), durable_end, end: evidence.end_after(None), healed: false };
+        let mut behind_cut = false;
+        for (i, one) in examined.iter().enumerate() {
+            let row = decide(one.facts(durable_end, i + 1 < examined.len()));
+            let (label, decision) =
+                if behind_cut { ("tail-rolled-torn", Decision::Drop) } else { (row.label, row.decision) };
+            if let Some(error) = refusal(home, one, decision) {
+                return Err(error);
+            }
+            plan.healed |= behind_cut || matches!(decision, Decision::Cut | Decision::CutLater);
+            behind_cut |= decision == Decision::CutLater;
+            plan.steps.push(Step { examined: one, label, decision });
+        }
+        Ok(plan)
+    }
+
+    /// What the history is to say when everything is done.
+    fn recovered(&mut self, owner: &Owner, evidence: &Evidence, now: Timestamp, kept: Vec<Recorded>) -> Result<Evidence> {
+        let last = kept.last().and_then(|last| Some(last.seal?.end.min(evidence.lineage.cut_of(last.id.epoch))));
+        self.end = evidence.end_after(last);
+        let lineage = if self.healed {
+            let epoch = owner.epochs.next()?;
+            evidence.lineage.with(Begun { epoch, start: self.end, reason: Reason::Healed, time: now })
+        } else {
+            evidence.lineage.clone()
+        };
+        Ok(Evidence { lineage, start: evidence.start, segments: kept, clean: Some(self.end), torn_bytes: 0 })
+    }
+}
+
+/// Damage in a tail keeps the partition closed until a person decides. Damage in a sealed segment is met, and named, by
+/// who reads there; the rest stays readable.
+fn refusal(home: &Home, one: &Examined, decision: Decision) -> Option<Error> {
+    if one.told == Told::Sealed {
+        return None;
+    }
+    let shown = home.shown(&home.segment_path(one.recorded.id));
+    match decision {
+        Decision::Missing => Some(missing("segment", &shown, None)),
+        Decision::Corrupt | Decision::Foreign => Some(one.problem(&shown)),
+        _ => None,
+    }
+}

@@ -1,0 +1,176 @@
+//! Carries a decision out for one segment: what was durable stays where it is, what may only live in the page cache is
+//! copied into a new file and synced, what is cut is copied aside first.
+//!
+//! Invariant: a file that was ever published is never changed in place. A copy gets its final name by a rename, and
+//! counts only when the history names it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::history::{Recorded, full_or_io, remove_if_there};
+use super::examine::{Examined, last_nonzero};
+use super::table::{Decision, Told};
+use super::{Finding, Step};
+use crate::error::{IoContext, Result};
+use crate::format::{BatchHeader, FileKind, QUARANTINE, reseal};
+use crate::io::{Access, File, read_full_at, write_all_at};
+use crate::offset::{Offset, Timestamp};
+use crate::segment::{Home, Scan, Sealed, SegmentId, Window};
+
+/// At most so many discarded bytes of one segment are copied aside.
+const ASIDE_BYTES_MAX: u64 = 64 << 20;
+const COPY_BYTES: usize = 1 << 20;
+
+/// Does it; gives the segments that stay, sealed, and what is to be reported.
+pub(super) fn carry_out(home: &Arc<Home>, step: &Step<'_>, durable_end: Offset) -> Result<(Vec<Recorded>, Option<Finding>)> {
+    let one = step.examined;
+    let path = home.segment_path(one.recorded.id);
+    let mut finding = Finding::new(step.label, home.shown(&path));
+    if one.told == Told::Sealed {
+        return keep_sealed(home, step, &path).map(|()| (vec![one.recorded], is_worth_telling(step).then_some(finding)));
+    }
+    if step.decision == Decision::Drop && one.scan.is_none() && one.file_bytes == 0 {
+        return Ok((Vec::new(), None));
+    }
+    let Some(scan) = one.scan.as_ref().filter(|_| step.decision != Decision::Drop) else {
+        // Nothing of it stays. The file is no part of the log any more, and is set aside as a stray.
+        finding.cut_at = Some(one.recorded.id.base);
+        finding.cut_bytes = one.file_bytes as u64;
+        finding.set_aside = Some(home.shown(&quarantined(home, &path, None)));
+        return Ok((Vec::new(), Some(finding)));
+    };
+    if matches!(step.decision, Decision::Cut | Decision::CutLater) {
+        finding.cut_at = Some(scan.end);
+        (finding.cut_bytes, finding.set_aside) = copy_aside(home, one, &path, scan.position as u64)?;
+    }
+    let kept = keep_scanned(home, one, scan, durable_end, &mut finding)?;
+    Ok((kept, Some(finding)))
+}
+
+fn is_worth_telling(step: &Step<'_>) -> bool {
+    !matches!(step.decision, Decision::Keep | Decision::Trim)
+}
+
+/// A sealed segment stays as it is, except for space behind its end.
+fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
+    let (Decision::Trim, Some(sealed)) = (step.decision, step.examined.recorded.seal) else { return Ok(()) };
+    let shown = home.shown(path);
+    let file = home.seam.dir.open(path, Access::Write).at("open", &shown)?;
+    file.set_len(sealed.bytes).at("cut the unused end of", &shown)
+}
+
+/// Where discarded bytes of a file go. The name tells where they come from, so doing it twice makes no second copy.
+pub(super) fn quarantined(home: &Home, path: &Path, position: Option<u64>) -> PathBuf {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let topic = home.dir.parent().map(name).unwrap_or_default();
+    let at = position.map(|position| format!("-from-{position}")).unwrap_or_default();
+    Path::new(QUARANTINE).join(format!("{topic}-{}-{}{at}", home.partition, name(path)))
+}
+
+/// Copies what is cut, unless it is all zeros; says how much that was and where it went.
+fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u64, Option<PathBuf>)> {
+    let Some(file) = &one.file else { return Ok((0, None)) };
+    let Some(end) = last_nonzero(&**file, from).at("read", &home.shown(path))? else { return Ok((0, None)) };
+    let aside = quarantined(home, path, Some(from));
+    let shown = home.shown(&aside);
+    remove_if_there(home, &aside)?;
+    let copy = home.seam.dir.create(&aside).at("create", &shown)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let (mut at, stop) = (from, end.min(from + ASIDE_BYTES_MAX));
+    while at < stop {
+        let want = usize::try_from(stop - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        let got = read_full_at(&**file, &mut buffer[..want], at).at("read", &home.shown(path))?;
+        if got == 0 {
+            break;
+        }
+        write_all_at(&*copy, &buffer[..got], at - from).map_err(|error| full_or_io(error, "write", &shown, got))?;
+        at += got as u64;
+    }
+    copy.sync().at("sync", &shown)?;
+    home.seam.dir.sync(Path::new(QUARANTINE)).at("sync", &home.shown(Path::new(QUARANTINE)))?;
+    Ok((end - from, Some(shown)))
+}
+
+/// Seals what was durable in place, and copies the rest.
+fn keep_scanned(
+    home: &Arc<Home>,
+    one: &Examined,
+    scan: &Scan,
+    durable_end: Offset,
+    finding: &mut Finding,
+) -> Result<Vec<Recorded>> {
+    let split = scan.batches.partition_point(|(_, header)| header.end() <= durable_end);
+    let (durable, unsure) = scan.batches.split_at(split);
+    let mut kept = Vec::new();
+    if let Some(seal) = sealed(durable) {
+        kept.push(Recorded { id: one.recorded.id, seal: Some(seal) });
+    }
+    if let Some((_, first)) = unsure.first() {
+        let id = SegmentId { base: first.base, epoch: one.recorded.id.epoch };
+        let seal = copy(home, one, unsure, id)?;
+        finding.copied_bytes = seal.bytes;
+        kept.push(Recorded { id, seal: Some(seal) });
+    }
+    Ok(kept)
+}
+
+/// What batches that stand one behind the other are sealed as.
+fn sealed(batches: &[(usize, BatchHeader)]) -> Option<Sealed> {
+    let (position, last) = batches.last()?;
+    let greatest = batches.iter().map(|(_, header)| header.greatest_timestamp()).max().unwrap_or(Timestamp::MIN);
+    Some(Sealed {
+        bytes: (position + last.bytes()) as u64,
+        end: last.end(),
+        greatest,
+        append_time: last.append_time,
+    })
+}
+
+/// Writes the batches into a new segment, seeded anew, and syncs it. It takes its name last.
+fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: SegmentId) -> Result<Sealed> {
+    let source = home.shown(&home.segment_path(one.recorded.id));
+    let path = home.segment_path(id);
+    let new = path.with_extension("log.new");
+    let shown = home.shown(&new);
+    remove_if_there(home, &new)?;
+    let file = home.seam.dir.create(&new).map_err(|error| full_or_io(error, "create", &shown, 0))?;
+    let identity = home.identity(FileKind::Segment, id);
+    let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
+    let mut window = Window::new(one.file.clone().expect("was scanned"), one.file_bytes);
+    let mut copied = Vec::new();
+    for (position, header) in batches {
+        let at = out.position();
+        let bytes = window.at(*position, header.bytes()).at("read", &source)?;
+        let start = out.bytes.len();
+        out.bytes.extend_from_slice(bytes);
+        reseal(&mut out.bytes[start..], identity.seed(), at as u64, header.mark);
+        copied.push((at, *header));
+        if out.bytes.len() >= COPY_BYTES {
+            out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+        }
+    }
+    out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+    out.file.sync().at("sync", &shown)?;
+    home.seam.dir.rename(&new, &path).at("rename", &shown)?;
+    Ok(sealed(&copied).expect("there is at least one batch"))
+}
+
+/// A file that is written from the beginning in large pieces.
+struct Out {
+    file: Arc<dyn File>,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Out {
+    fn position(&self) -> usize {
+        usize::try_from(self.at).expect("a segment fits into memory") + self.bytes.len()
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        write_all_at(&*self.file, &self.bytes, self.at)?;
+        self.at += self.bytes.len() as u64;
+        self.bytes.clear();
+        Ok(())
+    }
+}

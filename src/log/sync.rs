@@ -1,0 +1,170 @@
+//! Makes what was written durable: one leader syncs for everybody who waits.
+//!
+//! Invariant: the durable end moves only when everything below it is on the medium: all earlier segments in order, the
+//! names in the directory, and the rolls in the history. After a failed sync the log is latched and every waiter is
+//! told; nothing is tried twice over pages of which nothing is known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::append::{Appender, Rolled};
+use super::{Log, Origin};
+use crate::error::{Error, IoContext, Result};
+use crate::io::File;
+use crate::offset::Offset;
+use crate::place::Place;
+use crate::segment::SegmentId;
+
+/// Who syncs, and how far it has come.
+#[derive(Debug, Default)]
+pub(super) struct SyncState {
+    leading: Mutex<bool>,
+    done: Condvar,
+    synced_bytes: AtomicU64,
+}
+
+impl SyncState {
+    /// How many of the written bytes aren't known to be durable.
+    pub(super) fn unsynced_bytes(&self, written: u64) -> u64 {
+        written.saturating_sub(self.synced_bytes.load(Ordering::Acquire))
+    }
+
+    /// Makes everyone who waits look again.
+    pub(super) fn wake(&self) {
+        drop(self.leading.lock());
+        self.done.notify_all();
+    }
+}
+
+/// What one sync has to do.
+struct Job {
+    rolled: Vec<Rolled>,
+    active: Option<(SegmentId, Arc<dyn File>)>,
+    /// Set if names of segments are unsynced: how many had been created.
+    created: Option<u64>,
+    end: Offset,
+    written_bytes: u64,
+    version: u64,
+}
+
+impl Log {
+    /// Waits until everything below the place is durable, leading the sync if nobody does.
+    pub(crate) fn wait_durable(&self, place: Place) -> Result<()> {
+        let mut admitted_in = None;
+        self.lead_until(|| {
+            let version = self.version();
+            if admitted_in != Some(version) {
+                self.admit(place, Origin::Caller)?;
+                admitted_in = Some(version);
+            }
+            Ok(self.durable_end() >= place.next())
+        })
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        match self.wait_durable(self.place_at(self.end())) {
+            // Cut meanwhile, and a cut syncs what it leaves.
+            Err(Error::Diverged { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn lead_until(&self, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+        let mut leading = self.sync.leading.lock();
+        loop {
+            self.owner.check()?;
+            if done()? {
+                return Ok(());
+            }
+            self.latched()?;
+            if *leading {
+                self.sync.done.wait(&mut leading);
+                continue;
+            }
+            *leading = true;
+            drop(leading);
+            let result = self.lead();
+            leading = self.sync.leading.lock();
+            *leading = false;
+            self.sync.done.notify_all();
+            result?;
+        }
+    }
+
+    /// One sync for everything written up to its beginning.
+    fn lead(&self) -> Result<()> {
+        let job = self.job(&mut self.appender.lock());
+        self.carry_out(&job)?;
+        let mut appender = self.appender.lock();
+        self.finish(&mut appender, &job)
+    }
+
+    /// The same for who holds the appender's lock already.
+    pub(super) fn sync_under(&self, appender: &mut Appender) -> Result<()> {
+        let job = self.job(appender);
+        self.carry_out(&job)?;
+        self.finish(appender, &job)
+    }
+
+    fn job(&self, appender: &mut Appender) -> Job {
+        Job {
+            rolled: appender.rolled.clone(),
+            active: appender.writer.as_ref().map(|writer| (writer.segment.id, writer.file().clone())),
+            created: (appender.created > appender.created_synced).then_some(appender.created),
+            end: appender.end,
+            written_bytes: appender.written_bytes,
+            version: self.version(),
+        }
+    }
+
+    fn carry_out(&self, job: &Job) -> Result<()> {
+        for rolled in &job.rolled {
+            self.sync_segment(rolled.id, &*rolled.file)?;
+        }
+        if let Some((id, file)) = &job.active {
+            self.sync_segment(*id, &**file)?;
+        }
+        if job.created.is_some() {
+            self.sync_dir().inspect_err(|_| self.latch.fall("sync", &self.home.shown(&self.home.dir)))?;
+        }
+        let mut history = self.history.lock();
+        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+    }
+
+    fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {
+        let path = || self.home.shown(&self.home.segment_path(id));
+        file.sync().at("sync", &path()).inspect_err(|_| self.latch.fall("sync", &path()))
+    }
+
+    /// Publishes the new durable end, unless the log was cut meanwhile, and takes note of the segments that are whole.
+    fn finish(&self, appender: &mut Appender, job: &Job) -> Result<()> {
+        self.sync.synced_bytes.fetch_max(job.written_bytes, Ordering::AcqRel);
+        if job.version == self.version() {
+            self.durable.fetch_max(job.end.get(), Ordering::AcqRel);
+        }
+        appender.created_synced = appender.created_synced.max(job.created.unwrap_or(0));
+        appender.rolled.retain(|rolled| !job.rolled.iter().any(|synced| synced.id == rolled.id));
+        self.owner.signal.notify();
+        self.record_seals(&job.rolled)
+    }
+
+    /// Wakes everyone who waits for a sync, because the topic was deleted or the store closed.
+    pub(crate) fn wake_waiters(&self) {
+        self.sync.wake();
+    }
+
+    /// The policy of so many bytes: syncs when they have gathered.
+    pub(super) fn sync_if_due(&self) -> Result<()> {
+        let Some(bytes) = self.owner.options.sync_bytes else { return Ok(()) };
+        if self.has_unsynced(bytes) { self.sync() } else { Ok(()) }
+    }
+
+    /// Whether at least so many bytes wait for a sync.
+    pub(crate) fn has_unsynced(&self, bytes: u64) -> bool {
+        let written = self.appender.lock().written_bytes;
+        self.sync.unsynced_bytes(written) >= bytes.max(1)
+    }
+}

@@ -1,0 +1,61 @@
+//! Truncate: the newest records are taken back, and a new epoch begins where they stood.
+//!
+//! Invariant: no byte below a published end changes. The cut is one line in the history, `Epoch(truncated)`; a segment
+//! that reaches beyond it is read only up to the cut, segments behind it are removed. Living readers, consumers and
+//! waiters are admitted anew and learn of the fork, though their offset may be in range again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::recover::remove_segment;
+use super::{Log, LogView, Part};
+use crate::error::Result;
+use crate::format::Reason;
+use crate::offset::Offset;
+use crate::segment::SegmentId;
+
+impl Log {
+    /// Takes back every record from `to` on.
+    pub(crate) fn truncate(&self, to: Offset) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.owner.check()?;
+        self.latched()?;
+        if to < self.start() || to > appender.end {
+            return Err(self.out_of_range(to));
+        }
+        if to == appender.end {
+            return Ok(());
+        }
+        // Everything first becomes whole and durable, so that nobody who waits for a record of the old epoch waits on.
+        self.retire_writer(&mut appender);
+        self.sync_under(&mut appender)?;
+        let begun = self.new_epoch(to, Reason::Truncated)?;
+        self.record(&mut appender, &[begun.entry()])?;
+        let removed = self.cut_view(to, begun);
+        appender.session = Some(begun.epoch);
+        appender.end = to;
+        self.end.store(to.get(), Ordering::Release);
+        self.durable.store(to.get(), Ordering::Release);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        drop(appender);
+        self.sync.wake();
+        self.owner.signal.notify();
+        for id in removed {
+            // The history says that they are gone; whatever fails here is done by the next open.
+            let _left_over = remove_segment(&self.home, id);
+        }
+        Ok(())
+    }
+
+    fn cut_view(&self, to: Offset, begun: super::Begun) -> Vec<SegmentId> {
+        let mut removed = Vec::new();
+        self.replace_view(|view| {
+            let (kept, cut): (Vec<Part>, Vec<Part>) =
+                view.parts.iter().cloned().partition(|part| part.segment.id.base < to);
+            removed = cut.iter().map(|part| part.segment.id).collect();
+            let parts = kept.into_iter().map(|part| Part { end: part.end.min(to), ..part }).collect();
+            LogView { parts, start: view.start, lineage: Arc::new(view.lineage.with(begun)) }
+        });
+        removed
+    }
+}

@@ -1,0 +1,140 @@
+//! Finds the neighbourhood of an offset or a time in a segment.
+//!
+//! Invariant: derived data is never evidence. The file may be missing, short, odd-sized, zeroed, foreign, stale or ahead
+//! of its log: an entry is used only if its checksum, seeded by the file's identity and its place, matches, and
+//! `reader` then checks the batch at the position it names. Anything else means `None` or `Wrong`, and a rebuild.
+
+use super::scan::next_header;
+use super::writer::INDEX_EVERY_BYTES;
+use super::{Home, Segment, SegmentId, Window, open_checked};
+use crate::error::{IoContext, Result};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed};
+use crate::io::{File, Source};
+use crate::offset::{Offset, Timestamp};
+
+/// The entries of one segment, in its file or rebuilt in memory.
+#[derive(Debug)]
+pub(crate) enum Index {
+    /// As the file has them.
+    Stored { source: Source, seed: Seed },
+    /// As a scan of the log gave them.
+    Built(Vec<IndexEntry>),
+}
+
+/// An entry didn't validate: the index is to be rebuilt.
+#[derive(Debug)]
+pub(crate) struct Wrong;
+
+impl Index {
+    /// The index that the writer of the active segment appends to.
+    pub(super) fn active(source: Source, seed: Seed) -> Index {
+        Index::Stored { source, seed }
+    }
+
+    /// Opens the file's entries; `None` if there is no such file or it isn't this segment's.
+    pub(super) fn open(home: &Home, id: SegmentId) -> Option<Index> {
+        let file = open_checked(home, &home.index_path(id), FileKind::Index, id).ok()?;
+        let len = usize::try_from(file.len().ok()?).ok()?;
+        let source = if home.mapped {
+            Source::Mapped(file.map_read(len).ok()?)
+        } else {
+            Source::positioned(file, len)
+        };
+        let seed = home.identity(FileKind::Index, id).seed();
+        Some(Index::Stored { source: in_memory(source, len).ok()?, seed })
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Index::Stored { source, .. } => source.published().saturating_sub(HEADER_BYTES) / INDEX_ENTRY_BYTES,
+            Index::Built(entries) => entries.len(),
+        }
+    }
+
+    fn entry(&self, i: usize) -> Result<IndexEntry, Wrong> {
+        match self {
+            Index::Built(entries) => entries.get(i).copied().ok_or(Wrong),
+            Index::Stored { source, seed } => {
+                let at = HEADER_BYTES + i * INDEX_ENTRY_BYTES;
+                let view = source.view(at, INDEX_ENTRY_BYTES).map_err(|_| Wrong)?;
+                let bytes = view.get(..INDEX_ENTRY_BYTES).ok_or(Wrong)?;
+                IndexEntry::decode(bytes, *seed, at as u64).map_err(|_| Wrong)
+            }
+        }
+    }
+
+    /// The last entry at or before this offset.
+    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
+        self.last_where(|entry| base.plus(u64::from(entry.relative)) <= offset)
+    }
+
+    /// The last entry before which every record is older than this time.
+    pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
+        self.last_where(|entry| entry.greatest < time)
+    }
+
+    /// The last entry that meets a condition which holds up to some entry and not from there on.
+    fn last_where(&self, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
+        let (mut low, mut high) = (0, self.len());
+        let mut last = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.entry(middle)?;
+            if holds(&entry) {
+                last = Some(entry);
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// Entries of a file that isn't mapped are read once.
+fn in_memory(source: Source, len: usize) -> std::io::Result<Source> {
+    match source {
+        Source::Positioned { .. } => {
+            let bytes = source.view(0, len)?;
+            let (mut writer, reader) = crate::io::Memory::heap(bytes.len()).split(0, bytes.len());
+            writer.spare().copy_from_slice(&bytes);
+            writer.publish(bytes.len());
+            Ok(Source::Mapped(reader))
+        }
+        mapped @ Source::Mapped(_) => Ok(mapped),
+    }
+}
+
+/// Builds the entries of a segment anew from its log: about one for every 4 KiB.
+pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usize) -> Result<Index> {
+    let mut window = Window::new(file, len);
+    let shown = segment.home.shown(&segment.path());
+    let mut builder = Builder { base: segment.id.base, due: HEADER_BYTES + INDEX_EVERY_BYTES, entries: Vec::new(), greatest: Timestamp::MIN };
+    let mut at = HEADER_BYTES;
+    while let Some((position, header)) = next_header(&mut window, segment.seed, at).at("read", &shown)? {
+        builder.take(position, &header);
+        at = position.saturating_add(header.bytes());
+    }
+    Ok(Index::Built(builder.entries))
+}
+
+struct Builder {
+    base: Offset,
+    due: usize,
+    entries: Vec<IndexEntry>,
+    greatest: Timestamp,
+}
+
+impl Builder {
+    fn take(&mut self, position: usize, header: &BatchHeader) {
+        if position >= self.due {
+            self.due = position + INDEX_EVERY_BYTES;
+            if let (Ok(relative), Ok(position)) =
+                (u32::try_from(header.base.since(self.base)), u32::try_from(position))
+            {
+                self.entries.push(IndexEntry { relative, position, greatest: self.greatest });
+            }
+        }
+        self.greatest = self.greatest.max(header.greatest_timestamp());
+    }
+}

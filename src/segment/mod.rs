@@ -1,0 +1,280 @@
+//! One segment: a data file and its index, written by one epoch, from one base offset.
+//!
+//! Invariant: a segment is active (one [`SegmentWriter`] appends to it) and then sealed for ever; its published bytes
+//! never change. Everything here is handed the identity that the file must have, and believes only bytes whose
+//! checksums, seeded by it, match. Called by `log`; the way of a record goes on to `io::region`.
+
+mod cache;
+mod index;
+mod reader;
+mod records;
+mod scan;
+mod window;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+pub(crate) use cache::Cache;
+pub(crate) use index::{Index, build as build_index};
+pub(crate) use reader::{Cursor, Lookup};
+pub(crate) use records::Run;
+pub use records::{Headers, RecordView, Records};
+pub(crate) use scan::{Ending, Scan, scan};
+pub(crate) use window::Window;
+pub(crate) use writer::SegmentWriter;
+
+use crate::error::{Corruption, Damage, Error, IoContext, Result};
+use crate::format::{FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
+use crate::io::{Access, File, Seam, Source, read_full_at};
+use crate::offset::{Epoch, Offset, Position, Timestamp};
+
+/// Where a partition's files live and whose they are.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) seam: Seam,
+    /// Whether files are mapped.
+    pub(crate) mapped: bool,
+    /// Whether nothing may be written.
+    pub(crate) read_only: bool,
+    pub(crate) cache: Arc<Cache>,
+    /// The partition's directory, relative to the store.
+    pub(crate) dir: PathBuf,
+    pub(crate) store: [u8; 16],
+    pub(crate) creation: Epoch,
+    pub(crate) partition: u32,
+}
+
+impl Home {
+    /// The identity of one of the partition's files.
+    pub(crate) fn identity(&self, kind: FileKind, id: SegmentId) -> Identity {
+        Identity {
+            kind,
+            store: self.store,
+            creation: self.creation,
+            partition: Some(self.partition),
+            epoch: id.epoch,
+            base: id.base,
+        }
+    }
+
+    pub(crate) fn segment_path(&self, id: SegmentId) -> PathBuf {
+        self.dir.join(segment_file(id.base, id.epoch.number))
+    }
+
+    pub(crate) fn index_path(&self, id: SegmentId) -> PathBuf {
+        self.dir.join(index_file(id.base, id.epoch.number))
+    }
+
+    /// The path as a person would type it, for messages.
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
+        self.seam.dir.root().join(path)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.seam.clock.now()
+    }
+}
+
+/// Which segment: where it begins and who wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SegmentId {
+    pub(crate) base: Offset,
+    pub(crate) epoch: Epoch,
+}
+
+/// What is known of a segment whose bytes are all there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// The length of the file that counts; what lies behind is ignored.
+    pub(crate) bytes: u64,
+    pub(crate) end: Offset,
+    /// The greatest timestamp of its records, or later.
+    pub(crate) greatest: Timestamp,
+    /// The time of its last append.
+    pub(crate) append_time: Timestamp,
+}
+
+/// A segment as readers see it. Its source is opened when first read and may be dropped from the cache at any time;
+/// who reads holds a clone.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: SegmentId,
+    pub(crate) home: Arc<Home>,
+    pub(crate) seed: Seed,
+    sealed: OnceLock<Sealed>,
+    slot: Mutex<Slot>,
+}
+
+/// What is open of a segment.
+#[derive(Debug, Default)]
+struct Slot {
+    source: Option<Source>,
+    index: Option<Arc<Index>>,
+}
+
+impl Segment {
+    pub(crate) fn sealed(home: &Arc<Home>, id: SegmentId, sealed: Sealed) -> Arc<Segment> {
+        let segment = Segment::new(home, id, Slot::default());
+        segment.seal(sealed);
+        Arc::new(segment)
+    }
+
+    fn active(home: &Arc<Home>, id: SegmentId, source: Source, index: Option<Arc<Index>>) -> Arc<Segment> {
+        Arc::new(Segment::new(home, id, Slot { source: Some(source), index }))
+    }
+
+    /// A segment that another process is writing, or has left behind: its readable end is wherever its valid batches
+    /// end now.
+    pub(crate) fn foreign_tail(home: &Arc<Home>, id: SegmentId) -> Arc<Segment> {
+        Arc::new(Segment::new(home, id, Slot::default()))
+    }
+
+    fn new(home: &Arc<Home>, id: SegmentId, slot: Slot) -> Segment {
+        let seed = home.identity(FileKind::Segment, id).seed();
+        Segment { id, home: home.clone(), seed, sealed: OnceLock::new(), slot: Mutex::new(slot) }
+    }
+
+    /// Says that nothing will be added to it. The writing map is given up; readers open the file anew.
+    pub(crate) fn seal(&self, sealed: Sealed) {
+        self.sealed.set(sealed).expect("a segment is sealed once");
+        *self.slot.lock() = Slot::default();
+    }
+
+    pub(crate) fn seal_of(&self) -> Option<&Sealed> {
+        self.sealed.get()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.home.segment_path(self.id)
+    }
+
+    /// What its bytes are read through.
+    pub(crate) fn source(self: &Arc<Self>) -> Result<Source> {
+        let mut slot = self.slot.lock();
+        if let Some(source) = &slot.source {
+            return Ok(source.clone());
+        }
+        let source = self.open()?;
+        slot.source = Some(source.clone());
+        drop(slot);
+        self.home.cache.opened(self);
+        Ok(source)
+    }
+
+    fn open(&self) -> Result<Source> {
+        let path = self.path();
+        let file = open_checked(&self.home, &path, FileKind::Segment, self.id)?;
+        let Some(sealed) = self.sealed.get() else {
+            return Ok(Source::positioned(file.clone(), self.file_len(&*file)?));
+        };
+        let found = self.file_len(&*file)?;
+        let bytes = usize::try_from(sealed.bytes).unwrap_or(usize::MAX);
+        if found < bytes {
+            return Err(self.short(found as u64, sealed));
+        }
+        if !self.home.mapped {
+            return Ok(Source::positioned(file, bytes));
+        }
+        Ok(Source::Mapped(file.map_read(bytes).at("map", &self.home.shown(&path))?))
+    }
+
+    fn file_len(&self, file: &dyn File) -> Result<usize> {
+        let len = file.len().at("read the length of", &self.home.shown(&self.path()))?;
+        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    fn short(&self, found: u64, sealed: &Sealed) -> Error {
+        Error::from(Box::new(Corruption {
+            damage: Damage::Short { found, expected: sealed.bytes },
+            what: "segment",
+            path: self.home.shown(&self.path()),
+            position: Some(Position::new(found)),
+            offsets: Some(self.id.base..sealed.end),
+        }))
+    }
+
+    /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.
+    pub(crate) fn index(&self) -> Option<Arc<Index>> {
+        let mut slot = self.slot.lock();
+        if slot.index.is_none() {
+            slot.index = Index::open(&self.home, self.id).map(Arc::new);
+        }
+        slot.index.clone()
+    }
+
+    /// Puts a rebuilt index in place of one that was found wrong.
+    pub(crate) fn replace_index(&self, index: Index) -> Arc<Index> {
+        let index = Arc::new(index);
+        self.slot.lock().index = Some(index.clone());
+        index
+    }
+
+    /// Closes what is open; the next reader opens it again.
+    fn evict(&self) {
+        if self.sealed.get().is_some() {
+            *self.slot.lock() = Slot::default();
+        }
+    }
+
+    /// Drops what was read of a tail that another process writes, so that its new length is seen.
+    pub(crate) fn forget(&self) {
+        *self.slot.lock() = Slot::default();
+    }
+}
+
+/// Opens a file and checks that its header is the one that path and history promise.
+pub(crate) fn open_checked(home: &Home, path: &Path, kind: FileKind, id: SegmentId) -> Result<Arc<dyn File>> {
+    let shown = home.shown(path);
+    let file = home.seam.dir.open(path, Access::Read).map_err(|source| not_found(source, &shown, what_of(kind)))?;
+    let mut header = [0; HEADER_BYTES];
+    let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+    home.identity(kind, id)
+        .check(&header[..got])
+        .map_err(|error| error.at(header_of(kind), &shown, Some(Position::new(0)), None))?;
+    Ok(file)
+}
+
+/// A file that the history names and that isn't there is damage, not an I/O error.
+fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
+    if source.kind() != std::io::ErrorKind::NotFound {
+        return Error::Io { operation: "open", path: path.to_path_buf(), source };
+    }
+    missing(what, path, None)
+}
+
+/// The error for a file, or records, that should be there.
+pub(crate) fn missing(what: &'static str, path: &Path, offsets: Option<std::ops::Range<Offset>>) -> Error {
+    Error::from(Box::new(Corruption {
+        damage: Damage::Missing,
+        what,
+        path: path.to_path_buf(),
+        position: None,
+        offsets,
+    }))
+}
+
+fn what_of(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Store => "store file",
+        FileKind::Topic => "topic file",
+        FileKind::Commits => "commits",
+        FileKind::History => "history",
+        FileKind::Segment => "segment",
+        FileKind::Index => "index",
+    }
+}
+
+/// What the beginning of a file of this kind is called in errors.
+pub(crate) fn header_of(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Store => "store header",
+        FileKind::Topic => "topic header",
+        FileKind::Commits => "commits header",
+        FileKind::History => "history header",
+        FileKind::Segment => "segment header",
+        FileKind::Index => "index header",
+    }
+}

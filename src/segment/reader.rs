@@ -1,0 +1,286 @@
+//! Reads verified batches of one segment, from an offset on.
+//!
+//! Invariant: what is handed out was verified in this very read, header, payload and records; a damaged batch costs
+//! itself, and the error says which offsets it held. Called by `log::read`; positions come from `segment::index` and are
+//! believed only when a batch with the promised offset stands there.
+
+use std::io;
+use std::sync::Arc;
+
+use super::index::Wrong;
+use super::scan::next_header;
+use super::{Index, Run, Segment, Window, build_index};
+use crate::error::{Damage, Error, IoContext, Result};
+use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, IndexEntry, check_records};
+use crate::io::{Access, File, Source, View, write_all_at};
+use crate::offset::{Offset, Position, Timestamp};
+
+/// At least so much is asked for by one positioned read.
+const READ_BYTES_MIN: usize = 64 << 10;
+/// The first positioned read when a single record is looked up.
+const LOOKUP_BYTES: usize = 8 << 10;
+
+/// Where a sequential reader stands in a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor {
+    segment: Arc<Segment>,
+    source: Source,
+    position: usize,
+    /// The base offset that the batch at `position` must have.
+    next: Offset,
+}
+
+/// What stands at a position.
+enum Step {
+    Batch(BatchHeader),
+    /// A batch of so many bytes, more than the view holds.
+    Longer(usize),
+    End,
+}
+
+impl Cursor {
+    /// Stands at the batch that holds `offset`, or at the end of the segment.
+    pub(crate) fn seek(segment: &Arc<Segment>, offset: Offset) -> Result<Cursor> {
+        let mut cursor = Cursor::at_index(segment, &Lookup::Offset(offset))?;
+        cursor.walk_to(offset)?;
+        Ok(cursor)
+    }
+
+    /// Stands somewhere before the first record that isn't older than `time`.
+    pub(crate) fn seek_time(segment: &Arc<Segment>, time: Timestamp) -> Result<Cursor> {
+        Cursor::at_index(segment, &Lookup::Time(time))
+    }
+
+    /// The offset that comes next in the segment.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    fn at_index(segment: &Arc<Segment>, lookup: &Lookup) -> Result<Cursor> {
+        let source = segment.source()?;
+        let mut cursor = Cursor { segment: segment.clone(), source, position: HEADER_BYTES, next: segment.id.base };
+        if let Some(entry) = cursor.indexed(lookup)? {
+            cursor.position = entry.position as usize;
+            cursor.next = segment.id.base.plus(u64::from(entry.relative));
+        }
+        Ok(cursor)
+    }
+
+    /// What the index says, checked against the log; a wrong index is rebuilt and asked again.
+    fn indexed(&self, lookup: &Lookup) -> Result<Option<IndexEntry>> {
+        if let Some(index) = self.segment.index() {
+            if let Ok(answer) = self.ask(&index, lookup) {
+                return Ok(answer);
+            }
+        } else if self.segment.seal_of().is_none() {
+            return Ok(None);
+        }
+        let built = self.rebuild()?;
+        self.ask(&built, lookup).or(Ok(None))
+    }
+
+    fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<IndexEntry>, Wrong> {
+        let base = self.segment.id.base;
+        let answer = match lookup {
+            Lookup::Offset(offset) => index.floor(base, *offset)?,
+            Lookup::Time(time) => index.floor_time(*time)?,
+        };
+        let Some(entry) = answer else { return Ok(None) };
+        let header = self.header_at(entry.position as usize).map_err(|_| Wrong)?;
+        let promised = base.plus(u64::from(entry.relative));
+        if header.base == promised { Ok(answer) } else { Err(Wrong) }
+    }
+
+    fn header_at(&self, position: usize) -> Result<BatchHeader, DecodeError> {
+        let view = self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
+        BatchHeader::decode(&view, self.segment.seed, position as u64)
+    }
+
+    fn rebuild(&self) -> Result<Arc<Index>> {
+        let (file, len) = self.file()?;
+        let index = build_index(&self.segment, file, len)?;
+        if self.segment.seal_of().is_some() && !self.segment.home.read_only {
+            // Derived: a file that can't be written only means that the next open builds it again.
+            let _rebuilt_again = store_index(&self.segment, &index);
+        }
+        Ok(self.segment.replace_index(index))
+    }
+
+    fn file(&self) -> Result<(Arc<dyn File>, usize)> {
+        let path = self.segment.path();
+        let shown = self.segment.home.shown(&path);
+        let file = self.segment.home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
+        Ok((file, self.source.published()))
+    }
+
+    /// Walks over batch headers until the batch that holds `offset`, over damaged ones too, if valid ones come behind.
+    fn walk_to(&mut self, offset: Offset) -> Result<()> {
+        let mut view = self.view(LOOKUP_BYTES)?;
+        let mut start = self.position;
+        while self.position < self.source.published() {
+            let at = self.position - start;
+            if at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published() {
+                view = self.view(READ_BYTES_MIN)?;
+                start = self.position;
+                continue;
+            }
+            match self.header(view.get(at..).unwrap_or_default()) {
+                Ok(header) if header.end() > offset => return Ok(()),
+                Ok(header) => self.pass(&header),
+                Err(_) => {
+                    if !self.resync(offset)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, header: &BatchHeader) {
+        self.position += header.bytes();
+        self.next = header.end();
+    }
+
+    /// Goes on behind a damaged batch if a valid one at or before `offset` follows.
+    fn resync(&mut self, offset: Offset) -> Result<bool> {
+        match self.behind_damage()? {
+            Some((position, header)) if header.base > self.next && header.base <= offset => {
+                self.position = position;
+                self.next = header.base;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn behind_damage(&self) -> Result<Option<(usize, BatchHeader)>> {
+        let (file, len) = self.file()?;
+        let shown = self.segment.home.shown(&self.segment.path());
+        next_header(&mut Window::new(file, len), self.segment.seed, self.position + 1).at("read", &shown)
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
+        let header = BatchHeader::decode(bytes, self.segment.seed, self.position as u64)?;
+        in_order(header, self.next)
+    }
+
+    /// Reads about `bytes_max` bytes of batches below `limit`; at least one batch if there is one. Records before
+    /// `first` are left out. `None` at the end.
+    pub(crate) fn read(&mut self, first: Offset, limit: Offset, bytes_max: usize) -> Result<Option<Run>> {
+        let mut view = self.view(bytes_max.max(READ_BYTES_MIN))?;
+        let (mut taken, mut next) = (0, self.next);
+        while next < limit && taken < bytes_max.max(1) {
+            match self.judge(&view[taken..], self.position + taken, next) {
+                Ok(Step::Batch(header)) => {
+                    taken += header.bytes();
+                    next = header.end();
+                }
+                Ok(Step::Longer(bytes)) if taken == 0 => view = self.view(bytes)?,
+                Err(error) if taken == 0 => return self.stop(error, limit),
+                Ok(Step::Longer(_) | Step::End) | Err(_) => break,
+            }
+        }
+        if taken == 0 {
+            return Ok(None);
+        }
+        self.position += taken;
+        self.next = next;
+        let (home, epoch) = (&self.segment.home, self.segment.id.epoch);
+        Ok(Some(Run { view: view.slice(0..taken), partition: home.partition, epoch, first, limit, behind: next }))
+    }
+
+    fn view(&self, want: usize) -> Result<View> {
+        let shown = || self.segment.home.shown(&self.segment.path());
+        self.source.view(self.position, want).map_err(|error| io_error(error, shown()))
+    }
+
+    fn judge(&self, bytes: &[u8], position: usize, next: Offset) -> Result<Step, Damaged> {
+        let at = position as u64;
+        let published = self.source.published();
+        if position >= published {
+            return Ok(Step::End);
+        }
+        let seed = self.segment.seed;
+        let header = match BatchHeader::decode(bytes, seed, at).and_then(|header| in_order(header, next)) {
+            Ok(header) => header,
+            Err(DecodeError::Short { .. }) if bytes.len() < published - position => {
+                return Ok(Step::Longer(usize::from(u8::MAX)));
+            }
+            Err(error) => return Err(Damaged { error, header: None }),
+        };
+        if header.bytes() > bytes.len() {
+            if header.bytes() <= published - position {
+                return Ok(Step::Longer(header.bytes()));
+            }
+            let error = DecodeError::Malformed("the batch reaches beyond its segment");
+            return Err(Damaged { error, header: Some(header) });
+        }
+        match header.verify(bytes, seed, at).and_then(|payload| check_records(&header, payload)) {
+            Ok(()) => Ok(Step::Batch(header)),
+            Err(error) => Err(Damaged { error, header: Some(header) }),
+        }
+    }
+
+    /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
+    /// isn't finished yet.
+    fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
+        if self.segment.seal_of().is_none() && self.segment.home.read_only {
+            return Ok(None);
+        }
+        let offsets = match damaged.header {
+            Some(header) => header.base..header.end(),
+            None => self.next..self.behind_damage()?.map_or(limit, |(_, header)| header.base),
+        };
+        let shown = self.segment.home.shown(&self.segment.path());
+        Err(damaged.error.at("batch", &shown, Some(Position::new(self.position as u64)), Some(offsets)))
+    }
+}
+
+/// What an index is asked for.
+pub(crate) enum Lookup {
+    Offset(Offset),
+    Time(Timestamp),
+}
+
+struct Damaged {
+    error: DecodeError,
+    header: Option<BatchHeader>,
+}
+
+fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {
+    if header.base == next { Ok(header) } else { Err(DecodeError::Malformed("the batch doesn't continue the offsets")) }
+}
+
+fn io_error(source: io::Error, path: std::path::PathBuf) -> Error {
+    Error::Io { operation: "read", path, source }
+}
+
+/// Writes a rebuilt index to a new file in place of the old one, whose map a reader may still hold.
+fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
+    let Index::Built(entries) = index else { return Ok(()) };
+    let home = &segment.home;
+    let identity = home.identity(FileKind::Index, segment.id);
+    let mut bytes = identity.encode(home.now()).to_vec();
+    for entry in entries {
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(&entry.encode(identity.seed(), at));
+    }
+    let path = home.index_path(segment.id);
+    match home.seam.dir.remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0),
+    }
+}
+
+/// Whether an error is damage of one batch, with the offsets it cost.
+pub(crate) fn lost_offsets(error: &Error) -> Option<std::ops::Range<Offset>> {
+    match error {
+        Error::Corrupt(corruption) if !matches!(corruption.damage, Damage::Missing) => corruption.offsets.clone(),
+        _ => None,
+    }
+}

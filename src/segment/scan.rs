@@ -1,0 +1,154 @@
+//! Judges the bytes of a segment from its first batch on. Nobody else does.
+//!
+//! Invariant: a scan changes nothing, believes no length before its checksum, and tells three endings apart: nothing
+//! behind the last valid batch, something that is no batch, or valid batches behind something that is none. An I/O
+//! error is none of these and is passed on. Called by `log::recover` and `inspect`.
+
+use std::io;
+
+use super::Window;
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, DecodeError, HEADER_BYTES, Seed, check_records};
+use crate::offset::{Offset, Timestamp};
+
+/// What a scan found.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// The position behind the last valid batch of the unbroken run from the beginning.
+    pub(crate) position: usize,
+    /// The offset behind it.
+    pub(crate) end: Offset,
+    pub(crate) greatest: Timestamp,
+    pub(crate) append_time: Timestamp,
+    /// The greatest durable end that any valid batch told of, behind a hole too.
+    pub(crate) durable_end: Offset,
+    pub(crate) ending: Ending,
+    /// The beginnings of the batches of the unbroken run.
+    pub(crate) batches: Vec<(usize, BatchHeader)>,
+}
+
+/// How the unbroken run of valid batches ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nothing but zeros, or the end of the file.
+    Clean,
+    /// Other bytes, and no valid batch behind them.
+    Torn(DecodeError),
+    /// Other bytes, and valid batches behind them.
+    Hole(DecodeError),
+}
+
+/// Scans a segment that begins at `base`; offsets from `limit` on are not looked at.
+pub(crate) fn scan(window: &mut Window, seed: Seed, base: Offset, limit: Offset) -> io::Result<Scan> {
+    let mut scan = Scan {
+        position: HEADER_BYTES,
+        end: base,
+        greatest: Timestamp::MIN,
+        append_time: Timestamp::MIN,
+        durable_end: Offset::ZERO,
+        ending: Ending::Clean,
+        batches: Vec::new(),
+    };
+    let error = loop {
+        if scan.end >= limit || scan.position >= window.len() {
+            return Ok(scan);
+        }
+        match batch_at(window, seed, scan.position, scan.end)? {
+            Ok(header) => scan.take(header),
+            Err(error) => break error,
+        }
+    };
+    scan.ending = ending(window, seed, scan.position, error, &mut scan.durable_end)?;
+    Ok(scan)
+}
+
+impl Scan {
+    fn take(&mut self, header: BatchHeader) {
+        self.batches.push((self.position, header));
+        self.position += header.bytes();
+        self.end = header.end();
+        self.greatest = self.greatest.max(header.greatest_timestamp());
+        self.append_time = self.append_time.max(header.append_time);
+        self.durable_end = self.durable_end.max(header.durable_end());
+    }
+}
+
+/// The batch at a position, verified to its last byte; it must begin at `base`.
+pub(crate) fn batch_at(
+    window: &mut Window,
+    seed: Seed,
+    position: usize,
+    base: Offset,
+) -> io::Result<Result<BatchHeader, DecodeError>> {
+    let at = position as u64;
+    let header = match BatchHeader::decode(window.at(position, usize::from(u8::MAX))?, seed, at) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error)),
+    };
+    if header.base != base {
+        return Ok(Err(DecodeError::Malformed("the batch doesn't continue the offsets")));
+    }
+    if header.bytes() > window.len() - position {
+        return Ok(Err(DecodeError::Malformed("the batch reaches beyond the file")));
+    }
+    let bytes = window.at(position, header.bytes())?;
+    let checked = header.verify(bytes, seed, at).and_then(|payload| check_records(&header, payload));
+    Ok(checked.map(|()| header))
+}
+
+fn ending(
+    window: &mut Window,
+    seed: Seed,
+    position: usize,
+    error: DecodeError,
+    durable_end: &mut Offset,
+) -> io::Result<Ending> {
+    if only_zeros(window, position)? {
+        return Ok(Ending::Clean);
+    }
+    let mut at = position + 1;
+    let mut hole = false;
+    while let Some((found, header)) = next_header(window, seed, at)? {
+        hole = true;
+        *durable_end = (*durable_end).max(header.durable_end());
+        at = found + header.bytes();
+    }
+    Ok(if hole { Ending::Hole(error) } else { Ending::Torn(error) })
+}
+
+fn only_zeros(window: &mut Window, mut position: usize) -> io::Result<bool> {
+    while position < window.len() {
+        let bytes = window.at(position, 1 << 16)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if bytes.is_empty() {
+            break;
+        }
+        position += bytes.len();
+    }
+    Ok(true)
+}
+
+/// The first position from `from` on at which a batch header validates. Tries every byte, since a damaged length tells
+/// nothing; the cheap look at three bytes sends almost all of them away.
+pub(crate) fn next_header(window: &mut Window, seed: Seed, from: usize) -> io::Result<Option<(usize, BatchHeader)>> {
+    const STEP: usize = 1 << 16;
+    let mut position = from;
+    while position + BATCH_HEADER_BYTES <= window.len() {
+        let bytes = window.at(position, STEP + usize::from(u8::MAX))?;
+        let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1).min(STEP);
+        for i in 0..candidates {
+            if !BatchHeader::may_begin(&bytes[i..]) {
+                continue;
+            }
+            if let Ok(header) = BatchHeader::decode(&bytes[i..], seed, (position + i) as u64) {
+                return Ok(Some((position + i, header)));
+            }
+        }
+        if candidates == 0 {
+            break;
+        }
+        position += candidates;
+    }
+    Ok(None)
+}

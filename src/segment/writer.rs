@@ -1,0 +1,209 @@
+//! Appends batches to the active segment.
+//!
+//! Invariant: a batch is encoded into space that is reserved, checksummed, and only then published; whatever fails
+//! before that leaves nothing behind. No system call is made while the reserved space lasts and the file is mapped.
+//! Called by `log::append` under the partition's lock; the bytes go on to `io::region`.
+
+use std::sync::Arc;
+
+use super::{Index, Sealed, Segment, SegmentId};
+use crate::error::{Error, IoContext, Result, is_full};
+use crate::format::{
+    BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode,
+};
+use crate::io::{File, Source, Tail, write_all_at};
+use crate::offset::{Offset, Timestamp};
+use crate::segment::Home;
+
+/// The first reservation of a segment, and the most that is reserved ahead later.
+const RESERVE_BYTES_MIN: usize = 16 << 10;
+const RESERVE_BYTES_MAX: usize = 4 << 20;
+/// One index entry for about so many bytes of log.
+pub(super) const INDEX_EVERY_BYTES: usize = 4096;
+
+/// The one writer of the active segment.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    pub(crate) segment: Arc<Segment>,
+    tail: Tail,
+    index: Option<IndexWriter>,
+    bytes_max: usize,
+    end: Offset,
+    greatest: Timestamp,
+    append_time: Timestamp,
+    created: Timestamp,
+}
+
+impl SegmentWriter {
+    /// Creates the files of a new segment. Nothing is synced; on failure no file is left.
+    pub(crate) fn create(home: &Arc<Home>, id: SegmentId, bytes_max: u64) -> Result<SegmentWriter> {
+        let path = home.segment_path(id);
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let created = home.now();
+        let file = home.seam.dir.create(&path).at("create", &home.shown(&path))?;
+        let begun = begin(home, &file, FileKind::Segment, id, bytes_max, created);
+        let (tail, source) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // The file holds nothing; if it can't be removed either, recovery drops it as never begun.
+                let _ignored = home.seam.dir.remove_file(&path);
+                return Err(storage_error(error, "write the header of", home, id, HEADER_BYTES));
+            }
+        };
+        let index = IndexWriter::create(home, id, bytes_max, created);
+        let reader = index.as_ref().map(|index| Arc::new(Index::active(index.source.clone(), index.seed)));
+        let segment = Segment::active(home, id, source, reader);
+        Ok(SegmentWriter {
+            segment,
+            tail,
+            index,
+            bytes_max,
+            end: id.base,
+            greatest: Timestamp::MIN,
+            append_time: Timestamp::MIN,
+            created,
+        })
+    }
+
+    /// Whether a batch with this payload still fits.
+    pub(crate) fn fits(&self, payload_bytes: usize) -> bool {
+        let free = self.bytes_max - self.tail.published();
+        payload_bytes.saturating_add(BATCH_HEADER_BYTES) <= free
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end == self.segment.id.base
+    }
+
+    pub(crate) fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        self.tail.file()
+    }
+
+    /// Encodes and publishes one batch; gives the bytes it took. On failure nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't fit.
+    pub(crate) fn append(&mut self, draft: &Draft<'_, '_>, payload_bytes: usize) -> Result<usize> {
+        let bytes = BATCH_HEADER_BYTES + payload_bytes;
+        let position = self.tail.published();
+        if bytes > self.tail.reserved() - position {
+            self.reserve(bytes)?;
+        }
+        let header = encode(draft, payload_bytes, self.segment.seed, position as u64, self.tail.spare(bytes));
+        if let Err(source) = self.tail.publish(bytes) {
+            return Err(storage_error(source, "write", &self.segment.home, self.segment.id, bytes));
+        }
+        if let Some(index) = &mut self.index {
+            index.note(position, self.segment.id.base, draft.base, self.greatest);
+        }
+        self.end = header.end();
+        self.greatest = self.greatest.max(header.greatest_timestamp());
+        self.append_time = header.append_time;
+        Ok(bytes)
+    }
+
+    /// Reserves room for `bytes` more: a growing step ahead if the disk has it, else just what is needed.
+    fn reserve(&mut self, bytes: usize) -> Result<()> {
+        let need = self.tail.published() + bytes;
+        assert!(need <= self.bytes_max, "a batch that doesn't fit is rolled or refused before");
+        let step = self.tail.reserved().clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        let ahead = need.max(self.tail.reserved() + step).min(self.bytes_max);
+        match self.tail.reserve(ahead) {
+            Err(error) if is_full(&error) && ahead > need => self.tail.reserve(need),
+            other => other,
+        }
+        .map_err(|error| storage_error(error, "reserve space in", &self.segment.home, self.segment.id, bytes))
+    }
+
+    /// What the segment would be sealed as now.
+    pub(crate) fn sealed(&self) -> Sealed {
+        Sealed {
+            bytes: self.tail.published() as u64,
+            end: self.end,
+            greatest: self.greatest,
+            append_time: self.append_time,
+        }
+    }
+
+    /// Gives back the space that was reserved and never published, of log and index. The file may stay long if that
+    /// fails: the seal's length counts.
+    pub(crate) fn trim(&self) {
+        let _stays_long = self.tail.file().set_len(self.tail.published() as u64);
+        if let Some(index) = &self.index {
+            let _stays_long = index.tail.file().set_len(index.tail.published() as u64);
+        }
+    }
+}
+
+/// A full disk has its own error; everything else is I/O.
+fn storage_error(source: std::io::Error, operation: &'static str, home: &Home, id: SegmentId, bytes: usize) -> Error {
+    let path = home.shown(&home.segment_path(id));
+    if is_full(&source) {
+        return Error::StorageFull { path, bytes: bytes as u64 };
+    }
+    Error::Io { operation, path, source }
+}
+
+fn begin(
+    home: &Home,
+    file: &Arc<dyn File>,
+    kind: FileKind,
+    id: SegmentId,
+    capacity: usize,
+    created: Timestamp,
+) -> std::io::Result<(Tail, Source)> {
+    write_all_at(&**file, &home.identity(kind, id).encode(created), 0)?;
+    let (mut tail, source) = Tail::begin(file.clone(), home.mapped, capacity, HEADER_BYTES)?;
+    tail.reserve(RESERVE_BYTES_MIN.min(capacity))?;
+    Ok((tail, source))
+}
+
+/// Appends to the index of the active segment. The index is derived: whatever goes wrong here only makes it sparser.
+#[derive(Debug)]
+struct IndexWriter {
+    tail: Tail,
+    source: Source,
+    seed: Seed,
+    /// The log position from which on the next entry is due.
+    due: usize,
+    capacity: usize,
+}
+
+impl IndexWriter {
+    fn create(home: &Home, id: SegmentId, log_bytes_max: usize, created: Timestamp) -> Option<IndexWriter> {
+        let path = home.index_path(id);
+        let file = home.seam.dir.create(&path).ok()?;
+        let capacity = HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES;
+        let (tail, source) = begin(home, &file, FileKind::Index, id, capacity, created).ok()?;
+        let seed = home.identity(FileKind::Index, id).seed();
+        Some(IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity })
+    }
+
+    /// Notes a batch at this position if an entry is due.
+    fn note(&mut self, position: usize, segment_base: Offset, base: Offset, greatest: Timestamp) {
+        if position < self.due {
+            return;
+        }
+        self.due = position + INDEX_EVERY_BYTES;
+        let (Ok(relative), Ok(position)) = (u32::try_from(base.since(segment_base)), u32::try_from(position)) else {
+            return;
+        };
+        let at = self.tail.published();
+        if self.tail.reserved() - at < INDEX_ENTRY_BYTES && !self.grow() {
+            return;
+        }
+        let entry = IndexEntry { relative, position, greatest }.encode(self.seed, at as u64);
+        self.tail.spare(INDEX_ENTRY_BYTES).copy_from_slice(&entry);
+        let _sparser = self.tail.publish(INDEX_ENTRY_BYTES);
+    }
+
+    fn grow(&mut self) -> bool {
+        let reserved = (self.tail.reserved() + RESERVE_BYTES_MIN).min(self.capacity);
+        reserved - self.tail.published() >= INDEX_ENTRY_BYTES && self.tail.reserve(reserved).is_ok()
+    }
+}

@@ -108,9 +108,9 @@
 //! | 9 Topic | `topic` | name (prefixed), options (prefixed) |
 //!
 //! A place is partition (u32), next offset, epoch. Topic options are, in this order: varint partitions, durability (u8:
-//! 0 durable, 1 written), varint segment bytes, option segment age, option retention age, option varint retention bytes,
-//! varint unsynced bytes, option sync interval, option varint sync bytes. A duration is varint seconds and varint
-//! nanoseconds. Later versions add options behind these, and older ones skip what they don't know.
+//! 0 durable, 1 written), varint segment bytes, option segment age, option retention age, option varint retention
+//! bytes, varint unsynced bytes, option sync interval, option varint sync bytes. A duration is varint seconds and
+//! varint nanoseconds. Later versions add options behind these, and older ones skip what they don't know.
 //!
 //! # Index entry: 20 bytes
 //!

@@ -78,10 +78,20 @@ impl BatchHeader {
         Ok(header)
     }
 
-    /// Whether a header may begin here, by three bytes of it: sends almost everything else away at no cost.
+    /// Whether a header may begin here, by its length: sends zeros and text away at no cost. Headers of later versions
+    /// pass, since they are evidence too.
     #[inline]
     pub(crate) fn may_begin(bytes: &[u8]) -> bool {
-        bytes.len() >= BATCH_HEADER_BYTES && bytes[42] >= LENGTH && bytes[43] == 0 && bytes[44] == 0
+        bytes.len() >= BATCH_HEADER_BYTES && bytes[42] >= LENGTH
+    }
+
+    /// A header whose checksum holds, also one that this version doesn't understand.
+    pub(crate) fn evident(bytes: &[u8], seed: Seed, position: u64) -> Option<BatchHeader> {
+        match BatchHeader::decode(bytes, seed, position) {
+            Ok(header) => Some(header),
+            Err(DecodeError::Unsupported { .. }) => BatchHeader::trusted(bytes),
+            Err(_) => None,
+        }
     }
 
     /// Reads the header of a batch that was checked before.

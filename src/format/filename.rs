@@ -21,6 +21,9 @@ pub(crate) const TOPIC: &str = "topic";
 /// The groups' commits of a topic.
 pub(crate) const COMMITS: &str = "commits";
 /// The evidence of a partition.
+/// What the name of a topic's directory begins with while it is being built.
+pub(crate) const NEW_PREFIX: &str = ".new-";
+/// The file of a partition's evidence.
 pub(crate) const HISTORY: &str = "history";
 
 /// `00000000000000000100@8.log`: the segment that begins at this offset, written by the epoch of this number.

@@ -198,6 +198,22 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) ->
     Ok(got)
 }
 
+/// Removes a directory and everything in it; one that isn't there is no error.
+pub(crate) fn remove_tree(dir: &dyn Dir, path: &Path) -> io::Result<()> {
+    let entries = match dir.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let child = path.join(&entry.name);
+        match entry.kind {
+            Kind::Dir => remove_tree(dir, &child)?,
+            Kind::File | Kind::Other => dir.remove_file(&child)?,
+        }
+    }
+    dir.remove_dir(path)
+}
+
 /// Reads a whole file of at most `limit` bytes; a longer one is an `InvalidData` error before memory is taken.
 pub(crate) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {
     let len = file.len()?;

@@ -286,10 +286,9 @@ impl Log {
         Ok(())
     }
 
-    /// Runs `step` while nobody can append, for what must not race an append.
-    pub(crate) fn while_still<T>(&self, step: impl FnOnce() -> T) -> T {
-        let _appender = self.appender.lock();
-        step()
+    /// Keeps everybody from appending until what this gives is dropped.
+    pub(crate) fn hold(&self) -> impl Drop {
+        self.appender.lock()
     }
 
     /// Marks everything that was rolled as sealed in the history. The entries become durable with its next sync.

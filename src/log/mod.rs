@@ -30,6 +30,7 @@ pub use append::Ack;
 use append::Appender;
 pub(crate) use history::{Evidence, History};
 pub(crate) use lineage::{Begun, Lineage};
+pub(crate) use read::READ_BYTES_DEFAULT;
 pub use read::{Reader, Target};
 pub use recover::{Finding, PartitionRecovery};
 pub(crate) use retention::{MaintainedLog, may_expire};
@@ -92,6 +93,10 @@ impl Owner {
     pub(crate) fn closed(&self) {
         // Fails only if it was deleted or closed before, and then that stands.
         let _stands = self.life.compare_exchange(LIVES, CLOSED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.life.load(Ordering::Acquire) == CLOSED
     }
 
     /// An error that came from a file which is gone because the topic is: the topic's own error says it better.
@@ -222,7 +227,18 @@ impl Log {
     /// Admits a place: the epoch check.
     pub(crate) fn admit(&self, place: Place, origin: Origin<'_>) -> Result<admit::Admitted> {
         self.owner.check()?;
+        self.is_mine(place)?;
         admit::admit(place, &self.view().lineage, self.end(), &self.owner.topic, origin)
+    }
+
+    /// Refuses a place of another partition.
+    pub(crate) fn is_mine(&self, place: Place) -> Result<()> {
+        let mine = self.home.partition;
+        if place.partition() == mine {
+            return Ok(());
+        }
+        let reason = format!("it belongs to partition {}, not to partition {mine}", place.partition());
+        Err(Error::InvalidPlace { place: place.to_string(), reason })
     }
 
     fn latched(&self) -> Result<()> {

@@ -69,6 +69,23 @@ impl Log {
         Ok(range.end)
     }
 
+    /// The record at an offset.
+    pub(crate) fn get(&self, offset: Offset) -> Result<Records> {
+        self.owner.check()?;
+        let view = self.view();
+        let end = self.end();
+        if offset < view.start || offset >= end {
+            return Err(self.out_of_range(offset));
+        }
+        let mut records = Records::default();
+        if let Some(part) = view.part_of(offset) {
+            let mut cursor = Cursor::seek(&part.segment, offset).map_err(|error| self.owner.explain(error))?;
+            let run = cursor.read(offset, offset.next().min(part.end), 1);
+            run.map_err(|error| self.owner.explain(error))?.into_iter().for_each(|run| records.push(run));
+        }
+        Ok(records)
+    }
+
     fn visible_end(&self, visibility: Visibility) -> Offset {
         match visibility {
             Visibility::Written => self.end(),
@@ -246,9 +263,26 @@ impl Reader {
         if next >= end {
             return Ok(None);
         }
-        let Some(run) = self.run_from(&view, next, end, bytes_max)? else { return Ok(None) };
+        let run = match self.run_from(&view, next, end, bytes_max) {
+            Ok(Some(run)) => run,
+            Ok(None) => return Ok(None),
+            // Retention may have taken the file between the look at the view and its opening.
+            Err(_) if self.has_moved_on(&view)? => return self.next_run(bytes_max),
+            Err(error) => return Err(error),
+        };
         self.place = Place::new(self.log.home.partition, run.end(), run.epoch);
         Ok(Some(run))
+    }
+
+    /// Whether the log's segments are others than in this view.
+    fn has_moved_on(&mut self, view: &Arc<LogView>) -> Result<bool> {
+        if self.log.home.read_only {
+            let before = (view.start, view.parts.first().map(|part| part.segment.id));
+            self.refresh()?;
+            let now = self.log.view();
+            return Ok(before != (now.start, now.parts.first().map(|part| part.segment.id)));
+        }
+        Ok(!Arc::ptr_eq(view, &self.log.view()))
     }
 
     fn run_from(&mut self, view: &LogView, next: Offset, end: Offset, bytes_max: usize) -> Result<Option<Run>> {

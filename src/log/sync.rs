@@ -162,6 +162,11 @@ impl Log {
         if self.has_unsynced(bytes) { self.sync() } else { Ok(()) }
     }
 
+    /// Whether full segments wait for a sync.
+    pub(crate) fn has_rolled(&self) -> bool {
+        !self.appender.lock().rolled.is_empty()
+    }
+
     /// Whether at least so many bytes wait for a sync.
     pub(crate) fn has_unsynced(&self, bytes: u64) -> bool {
         let written = self.appender.lock().written_bytes;

@@ -21,7 +21,7 @@ pub(crate) use cache::Cache;
 pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::{Cursor, Lookup};
 pub(crate) use records::Run;
-pub use records::{Headers, RecordView, Records};
+pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, scan};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;

@@ -141,7 +141,7 @@ pub(crate) fn next_header(window: &mut Window, seed: Seed, from: usize) -> io::R
             if !BatchHeader::may_begin(&bytes[i..]) {
                 continue;
             }
-            if let Ok(header) = BatchHeader::decode(&bytes[i..], seed, (position + i) as u64) {
+            if let Some(header) = BatchHeader::evident(&bytes[i..], seed, (position + i) as u64) {
                 return Ok(Some((position + i, header)));
             }
         }

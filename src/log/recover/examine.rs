@@ -37,6 +37,13 @@ impl Examined {
         Facts { told: self.told, header: self.header, extent: self.extent, covered, later }
     }
 
+    /// Whether it was written by a later version: never torn, never damage.
+    pub(super) fn is_unsupported(&self) -> bool {
+        let ending = self.scan.as_ref().map(|scan| &scan.ending);
+        matches!(ending, Some(Ending::Torn(DecodeError::Unsupported { .. }) | Ending::Hole(DecodeError::Unsupported { .. })))
+            || matches!(self.error, Some(DecodeError::Unsupported { .. }))
+    }
+
     /// The error that says what is wrong with it.
     pub(super) fn problem(&self, path: &Path) -> Error {
         let (what, position) = match &self.scan {

@@ -186,6 +186,9 @@ fn refusal(home: &Home, one: &Examined, decision: Decision) -> Option<Error> {
         return None;
     }
     let shown = home.shown(&home.segment_path(one.recorded.id));
+    if one.is_unsupported() {
+        return Some(one.problem(&shown));
+    }
     match decision {
         Decision::Missing => Some(missing("segment", &shown, None)),
         Decision::Corrupt | Decision::Foreign => Some(one.problem(&shown)),

@@ -1,0 +1,127 @@
+//! Groups as their topic knows them: list, describe, reset, delete.
+//!
+//! Invariant: a group that a live consumer uses is neither reset nor deleted; a reset is one atomic commit.
+
+use crate::error::{Error, Result};
+use crate::log::{Origin, Target};
+use crate::name::GroupName;
+use crate::options::Durability;
+use crate::place::Place;
+use crate::topic::{Commit, CommitDescription, GroupDescription, Topic};
+
+impl Topic {
+    /// All groups that have commits in this topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the commits are damaged; [`Error::Io`]; [`Error::TopicDeleted`]; [`Error::Closed`].
+    pub fn groups(&self) -> Result<Vec<GroupDescription>> {
+        let groups = self.commits()?.groups().clone();
+        groups.into_iter().map(|(group, commits)| self.describe(group, commits.into_values())).collect()
+    }
+
+    /// One group.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupNotFound`], [`Error::InvalidName`], and those of [`groups`](Topic::groups).
+    pub fn group(&self, group: &str) -> Result<GroupDescription> {
+        let group = GroupName::new(group)?;
+        let commits = self.commits()?.of(&group).cloned();
+        let Some(commits) = commits else { return Err(self.no_group(group)) };
+        self.describe(group, commits.into_values())
+    }
+
+    fn no_group(&self, group: GroupName) -> Error {
+        Error::GroupNotFound { group, topic: self.name().clone() }
+    }
+
+    fn describe(&self, group: GroupName, commits: impl Iterator<Item = Commit>) -> Result<GroupDescription> {
+        let commits = commits.map(|commit| self.describe_commit(commit)).collect::<Result<_>>()?;
+        Ok(GroupDescription { group, commits })
+    }
+
+    fn describe_commit(&self, commit: Commit) -> Result<CommitDescription> {
+        let path = self.shared().shown(&self.dir().join(crate::format::COMMITS));
+        let log = self.log(commit.place.partition());
+        let located =
+            log.and_then(|log| Ok(log.end().since(log.locate(commit.place.into(), Origin::Commits(&path))?)));
+        let (lag, problem) = match located {
+            Ok(lag) => (Some(lag), None),
+            Err(error @ (Error::TopicDeleted { .. } | Error::Closed | Error::Io { .. })) => return Err(error),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(CommitDescription { place: commit.place, time: commit.time, metadata: commit.metadata, lag, problem })
+    }
+
+    /// Where a group would go on if it were reset to these targets, by partition. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`reset_group`](Topic::reset_group).
+    pub fn plan_reset(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
+        GroupName::new(group)?;
+        let place_of = |&(number, target): &(u32, Target)| {
+            let log = self.log(number)?;
+            let offset = log.locate(target, Origin::Caller)?;
+            Ok(match target {
+                Target::Place(place) => place,
+                Target::Start(_) => log.place_at(offset),
+            })
+        };
+        targets.iter().map(place_of).collect()
+    }
+
+    /// Commits new places for a group, by partition, in one atomic and durable step. Gives the places.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupInUse`] if a live consumer has one of the partitions; [`Error::InvalidName`];
+    /// [`Error::PartitionNotFound`]; those of [`Partition::read_from`](crate::Partition::read_from) for a target that is
+    /// refused; [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`],
+    /// [`Error::TopicDeleted`], [`Error::Closed`]. Nothing was changed then.
+    pub fn reset_group(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
+        self.shared().writable()?;
+        let places = self.plan_reset(group, targets)?;
+        let group = GroupName::new(group)?;
+        let numbers: Vec<u32> = targets.iter().map(|&(number, _)| number).collect();
+        self.unused(&group, |number| numbers.contains(&number), || {
+            if self.options().durability == Durability::Durable {
+                for place in &places {
+                    self.log(place.partition())?.wait_durable(*place)?;
+                }
+            }
+            self.commits()?.commit(&group, places.clone(), None, true)
+        })?;
+        Ok(places)
+    }
+
+    /// Deletes a group's commits in this topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupNotFound`]; [`Error::GroupInUse`] if a live consumer uses it; and those of
+    /// [`reset_group`](Topic::reset_group).
+    pub fn delete_group(&self, group: &str) -> Result<()> {
+        self.shared().writable()?;
+        let group = GroupName::new(group)?;
+        self.unused(&group, |_| true, || {
+            let mut commits = self.commits()?;
+            if commits.of(&group).is_none() {
+                return Err(self.no_group(group.clone()));
+            }
+            commits.forget(&group)
+        })
+    }
+
+    /// Does something that no live consumer of the group may race in these partitions.
+    fn unused<T>(&self, group: &GroupName, concerns: impl Fn(u32) -> bool, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        let held = self.held().lock();
+        match held.iter().find(|(holder, number)| holder == group && concerns(*number)) {
+            Some(&(_, partition)) => {
+                Err(Error::GroupInUse { group: group.clone(), topic: self.name().clone(), partition })
+            }
+            None => step(),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Who has read how far: a group's consumer, bound to its topic's epoch.
+//!
+//! Invariant: a stored place is admitted before it is resolved, whenever it is used; a consumer without a commit follows
+//! its start policy, once, and what that gave is stored before a record is handed out; a commit is written under the
+//! lock that a delete takes, so none lands on a topic that is gone. An error of one partition names it, leaves the
+//! consumer usable, and keeps no other partition from being read.
+//!
+//! The way: `topic::commits` -> `log::admit` -> `log::resolve` -> `log::read`.
+
+mod groups;
+mod poll;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::log::{Origin, Reader, Target};
+use crate::name::GroupName;
+use crate::offset::{Epoch, Offset};
+use crate::options::{Durability, Start, Visibility};
+use crate::place::Place;
+use crate::topic::Topic;
+
+use poll::Assigned;
+
+/// What a consumer does when retention has passed its commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Expired {
+    /// `poll` answers [`Error::OffsetOutOfRange`]; the caller seeks.
+    #[default]
+    Refuse,
+    /// It goes on at the start, and [`Consumer::skipped`] says what was lost.
+    Earliest,
+}
+
+/// Records that a policy passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The partition.
+    pub partition: u32,
+    /// Where the group would have gone on.
+    pub from: Offset,
+    /// Where it went on.
+    pub to: Offset,
+}
+
+/// Chooses how a consumer is opened; made by [`Topic::consumer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConsumerBuilder {
+    topic: Topic,
+    group: String,
+    start: Start,
+    partitions: Option<Vec<u32>>,
+    auto_commit: bool,
+    expired: Expired,
+    visibility: Visibility,
+    bytes_max: usize,
+}
+
+impl Topic {
+    /// A consumer of this topic, in a group.
+    pub fn consumer(&self, group: &str) -> ConsumerBuilder {
+        ConsumerBuilder {
+            topic: self.clone(),
+            group: group.into(),
+            start: Start::Earliest,
+            partitions: None,
+            auto_commit: false,
+            expired: Expired::Refuse,
+            visibility: Visibility::Written,
+            bytes_max: crate::log::READ_BYTES_DEFAULT,
+        }
+    }
+}
+
+impl ConsumerBuilder {
+    /// Where to begin in a partition in which the group has no commit. Default: [`Start::Earliest`].
+    pub fn start(mut self, start: Start) -> ConsumerBuilder {
+        self.start = start;
+        self
+    }
+
+    /// Consumes these partitions. Default: all, also those that are added later.
+    pub fn partitions(mut self, partitions: &[u32]) -> ConsumerBuilder {
+        self.partitions = Some(partitions.to_vec());
+        self
+    }
+
+    /// Whether each `poll` commits what the one before handed out. Default: no. Never commits what was only just handed
+    /// out, nor on drop.
+    pub fn auto_commit(mut self, auto_commit: bool) -> ConsumerBuilder {
+        self.auto_commit = auto_commit;
+        self
+    }
+
+    /// What to do when retention has passed the commit. Default: [`Expired::Refuse`].
+    pub fn when_expired(mut self, expired: Expired) -> ConsumerBuilder {
+        self.expired = expired;
+        self
+    }
+
+    /// What it sees: everything written (the default), or only what is durable.
+    pub fn visibility(mut self, visibility: Visibility) -> ConsumerBuilder {
+        self.visibility = visibility;
+        self
+    }
+
+    /// About how many bytes one `poll` gives, at least one batch. Default: 1 MiB.
+    pub fn bytes_max(mut self, bytes: usize) -> ConsumerBuilder {
+        self.bytes_max = bytes.max(1);
+        self
+    }
+
+    /// Opens the consumer. What is wrong with its commits is said by `poll`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`] for the group; [`Error::PartitionNotFound`]; [`Error::GroupInUse`] if a live consumer of
+    /// the group has one of the partitions; [`Error::ReadOnly`]; [`Error::TopicDeleted`]; [`Error::Closed`];
+    /// [`Error::Corrupt`] and [`Error::Io`] if a partition had to be opened.
+    pub fn open(self) -> Result<Consumer> {
+        self.topic.shared().writable()?;
+        self.topic.owner().check()?;
+        let group = GroupName::new(&self.group)?;
+        let follows_all = self.partitions.is_none();
+        let mut numbers = self.partitions.unwrap_or_else(|| (0..self.topic.partitions()).collect());
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut consumer = Consumer {
+            topic: self.topic,
+            group,
+            start: self.start,
+            auto_commit: self.auto_commit,
+            expired: self.expired,
+            visibility: self.visibility,
+            bytes_max: self.bytes_max,
+            follows_all,
+            assigned: Vec::new(),
+            turn: 0,
+            skipped: Vec::new(),
+        };
+        for number in numbers {
+            consumer.assign(number)?;
+        }
+        Ok(consumer)
+    }
+}
+
+/// Reads a topic for a group and commits how far it has come.
+///
+/// Dropping it releases its partitions and commits nothing.
+#[derive(Debug)]
+pub struct Consumer {
+    topic: Topic,
+    group: GroupName,
+    start: Start,
+    auto_commit: bool,
+    expired: Expired,
+    visibility: Visibility,
+    bytes_max: usize,
+    follows_all: bool,
+    assigned: Vec<Assigned>,
+    /// Whose turn it is in the next poll.
+    turn: usize,
+    skipped: Vec<Skipped>,
+}
+
+impl Consumer {
+    /// Its group.
+    #[must_use]
+    pub fn group(&self) -> &GroupName {
+        &self.group
+    }
+
+    /// The topic that it is bound to.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The creation epoch of the topic that it is bound to.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.topic.epoch()
+    }
+
+    /// The partitions that it has.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<u32> {
+        self.assigned.iter().map(Assigned::number).collect()
+    }
+
+    /// Where it stands, for each partition that it has begun to read.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        self.assigned.iter().filter_map(Assigned::place).collect()
+    }
+
+    /// What a policy made it pass over since this was last asked.
+    #[must_use]
+    pub fn skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// How many records it has still to read, over all its partitions.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Consumer::poll) that finding its place in a partition can give.
+    pub fn lag(&mut self) -> Result<u64> {
+        (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
+    }
+
+    /// Commits where it stands in every partition: everything that `poll` has handed out counts as finished. One atomic
+    /// step, as durable as the topic's appends; nothing is written if nothing has moved.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TopicDeleted`]: nothing was written, and a topic of the same name that exists now is untouched.
+    /// [`Error::Diverged`]: what it has read was cut; nothing was written. [`Error::StorageFull`], [`Error::Io`],
+    /// [`Error::Latched`], [`Error::Corrupt`], [`Error::Closed`].
+    pub fn commit(&mut self) -> Result<()> {
+        self.commit_with(None)
+    }
+
+    /// Commits, and keeps some bytes of the caller's beside the commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes.
+    pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
+        self.commit_with(Some(metadata.to_vec()))
+    }
+
+    fn commit_with(&mut self, metadata: Option<Vec<u8>>) -> Result<()> {
+        self.topic.owner().check()?;
+        let places: Vec<Place> = self.assigned.iter().filter_map(Assigned::uncommitted).collect();
+        self.store_places(&places, metadata)?;
+        self.assigned.iter_mut().for_each(|assigned| assigned.committed(&places));
+        Ok(())
+    }
+
+    /// Commits one place, such as that behind a record which is finished.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Consumer::commit); [`Error::StaleEpoch`], [`Error::InvalidPlace`] and [`Error::PartitionNotFound`]
+    /// if the place isn't of a partition that it has.
+    pub fn commit_to(&mut self, place: Place) -> Result<()> {
+        self.topic.owner().check()?;
+        let i = self.index_of(place.partition())?;
+        self.assigned[i].log().admit(place, Origin::Caller)?;
+        self.store_places(&[place], None)?;
+        self.assigned[i].committed(&[place]);
+        Ok(())
+    }
+
+    /// Goes on somewhere else in one partition. Nothing is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
+    /// [`Partition::read_from`](crate::Partition::read_from). It stays where it was then.
+    pub fn seek(&mut self, partition: u32, target: impl Into<Target>) -> Result<()> {
+        let i = self.index_of(partition)?;
+        let target = target.into();
+        let reader = self.new_reader(i, target, Origin::Caller)?;
+        self.assigned[i].moved_to(reader);
+        Ok(())
+    }
+
+    fn index_of(&self, partition: u32) -> Result<usize> {
+        let found = self.assigned.iter().position(|assigned| assigned.number() == partition);
+        found.ok_or_else(|| Error::PartitionNotFound {
+            topic: self.topic.name().clone(),
+            partition,
+            partitions: self.topic.partitions(),
+        })
+    }
+
+    fn new_reader(&self, i: usize, target: Target, origin: Origin<'_>) -> Result<Reader> {
+        let reader = Reader::new(Arc::clone(self.assigned[i].log()), target, origin)?;
+        Ok(reader.visibility(self.visibility).bytes_max(self.bytes_max))
+    }
+
+    /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be.
+    fn store_places(&self, places: &[Place], metadata: Option<Vec<u8>>) -> Result<()> {
+        let durable = self.topic.options().durability == Durability::Durable;
+        for place in places {
+            let log = self.assigned[self.index_of(place.partition())?].log();
+            log.admit(*place, Origin::Caller)?;
+            if durable {
+                log.wait_durable(*place)?;
+            }
+        }
+        self.topic.commits()?.commit(&self.group, places.to_vec(), metadata, durable)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let mut held = self.topic.held().lock();
+        for assigned in &self.assigned {
+            held.remove(&(self.group.clone(), assigned.number()));
+        }
+    }
+}

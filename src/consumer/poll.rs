@@ -1,0 +1,189 @@
+//! Handing out records: which partition's turn it is, where each begins, and waiting for more.
+//!
+//! Invariant: every partition gets its turn, also behind one that answers with an error. A poll that waits makes no
+//! system call until it is woken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Consumer, Expired, Skipped};
+use crate::error::{Error, Result};
+use crate::log::{Log, Origin, Reader, Target};
+use crate::place::Place;
+use crate::segment::Records;
+
+/// A partition that a consumer has.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    log: Arc<Log>,
+    /// Made when the partition is first read: only then is its commit looked at.
+    reader: Option<Reader>,
+    committed: Option<Place>,
+}
+
+impl Assigned {
+    pub(super) fn number(&self) -> u32 {
+        self.log.home.partition
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    pub(super) fn place(&self) -> Option<Place> {
+        self.reader.as_ref().map(Reader::place)
+    }
+
+    /// Where it stands, if that isn't committed.
+    pub(super) fn uncommitted(&self) -> Option<Place> {
+        self.place().filter(|place| self.committed != Some(*place))
+    }
+
+    pub(super) fn committed(&mut self, places: &[Place]) {
+        let mine = places.iter().find(|place| place.partition() == self.number());
+        self.committed = mine.copied().or(self.committed);
+    }
+
+    pub(super) fn moved_to(&mut self, reader: Reader) {
+        self.reader = Some(reader);
+    }
+}
+
+impl Consumer {
+    /// The next records, waiting for some until the time-out; none when it has passed. A waiting consumer costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// Each names the partition and leaves the consumer where it was, usable for [`seek`](Consumer::seek), and the next
+    /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
+    /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
+    /// it. [`Error::Corrupt`]: a damaged batch, or damaged commits. [`Error::TopicDeleted`], [`Error::Closed`],
+    /// [`Error::Io`].
+    pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
+        self.topic.owner().check()?;
+        if self.auto_commit {
+            self.commit()?;
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            self.follow_new_partitions()?;
+            let records = self.gather()?;
+            if !records.is_empty() || !self.wait(deadline) {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// One round over the partitions. An error is given only when its partition comes first.
+    fn gather(&mut self) -> Result<Records> {
+        let mut records = Records::default();
+        let count = self.assigned.len();
+        for step in 0..count {
+            let i = (self.turn + step) % count;
+            match self.read(i) {
+                Ok(more) => records.append(more),
+                Err(_) if !records.is_empty() => {
+                    self.turn = i;
+                    return Ok(records);
+                }
+                Err(error) => {
+                    self.turn = (i + 1) % count;
+                    return Err(error);
+                }
+            }
+            if records.bytes() >= self.bytes_max {
+                self.turn = (i + 1) % count;
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    fn read(&mut self, i: usize) -> Result<Records> {
+        match self.reader(i)?.read() {
+            Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
+                self.go_on_at_start(i)?;
+                self.reader(i)?.read()
+            }
+            other => other,
+        }
+    }
+
+    /// Follows the policy for a commit that retention has passed, and takes note of what was lost.
+    fn go_on_at_start(&mut self, i: usize) -> Result<()> {
+        let from = self.reader(i)?.place().next();
+        self.reader(i)?.seek(crate::Start::Earliest)?;
+        let to = self.reader(i)?.place().next();
+        self.skipped.push(Skipped { partition: self.assigned[i].number(), from, to });
+        Ok(())
+    }
+
+    /// The partition's reader. The first time, it goes on at the group's commit, or where the start policy says.
+    pub(super) fn reader(&mut self, i: usize) -> Result<&mut Reader> {
+        if self.assigned[i].reader.is_none() {
+            let reader = self.first_reader(i)?;
+            self.assigned[i].committed = Some(reader.place());
+            self.assigned[i].reader = Some(reader);
+        }
+        Ok(self.assigned[i].reader.as_mut().expect("was just made"))
+    }
+
+    fn first_reader(&mut self, i: usize) -> Result<Reader> {
+        let number = self.assigned[i].number();
+        let (path, stored) = {
+            let commits = self.topic.commits()?;
+            let stored = commits.of(&self.group).and_then(|of| of.get(&number)).map(|commit| commit.place);
+            (commits.shown(), stored)
+        };
+        let origin = Origin::Commits(&path);
+        let Some(place) = stored else {
+            let reader = self.new_reader(i, Target::Start(self.start), origin)?;
+            self.store_places(&[reader.place()], None)?;
+            return Ok(reader);
+        };
+        match self.new_reader(i, Target::Place(place), origin) {
+            Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
+                let reader = self.new_reader(i, Target::Start(crate::Start::Earliest), origin)?;
+                let (from, to) = (place.next(), reader.place().next());
+                self.skipped.push(Skipped { partition: number, from, to });
+                Ok(reader)
+            }
+            other => other,
+        }
+    }
+
+    /// Takes a partition for this consumer alone.
+    pub(super) fn assign(&mut self, number: u32) -> Result<()> {
+        let log = self.topic.log(number)?;
+        if !self.topic.held().lock().insert((self.group.clone(), number)) {
+            return Err(Error::GroupInUse {
+                group: self.group.clone(),
+                topic: self.topic.name().clone(),
+                partition: number,
+            });
+        }
+        self.assigned.push(Assigned { log, reader: None, committed: None });
+        Ok(())
+    }
+
+    fn follow_new_partitions(&mut self) -> Result<()> {
+        while self.follows_all && self.has_new_partitions() {
+            self.assign(u32::try_from(self.assigned.len()).unwrap_or(u32::MAX))?;
+        }
+        Ok(())
+    }
+
+    fn has_new_partitions(&self) -> bool {
+        self.assigned.len() < self.topic.partitions() as usize
+    }
+
+    /// Waits until one of the partitions may have something.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        let has_news = |assigned: &Assigned| assigned.reader.as_ref().is_none_or(Reader::has_news);
+        self.topic.owner().signal.wait_until(deadline, || {
+            self.assigned.iter().any(has_news)
+                || !self.topic.owner().lives()
+                || (self.follows_all && self.has_new_partitions())
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! All data under one directory: open, lock, recover, maintain, close.
+//!
+//! Invariant: one process writes, held by the kernel's lock; `STORE` is written last at creation, so a directory without
+//! it is no store; between the open and a clean close `STORE` says that nothing may be taken for synced. Open isn't
+//! create, unless it is asked to be.
+
+mod background;
+mod identity;
+mod numbers;
+mod open;
+mod report;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+pub use report::{Maintenance, RecoveryReport};
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::{TOPICS, TRASH, topic_dir};
+use crate::io::latch::Latch;
+use crate::io::{Lock, remove_tree};
+use crate::log::may_expire;
+use crate::name::TopicName;
+use crate::offset::Timestamp;
+use crate::options::{StoreOptions, TopicOptions};
+use crate::topic::{Catalog, Shared, Topic, list};
+
+use background::Background;
+use numbers::Numbers;
+
+/// An open store. Cheap to clone; the last clone that is dropped closes it, without being able to say so if that fails:
+/// call [`close`](Store::close) to know.
+///
+/// ```
+/// use epochlog::{Record, Start, Store, TopicOptions};
+/// use std::time::Duration;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("data");
+/// let store = Store::open_or_create(&path)?;
+/// let orders = store.topic_or_create("orders", TopicOptions::new())?;
+/// let ack = orders.append(Record::new("up").key("device-7"))?;
+/// assert_eq!(ack.offset().get(), 0);
+///
+/// let mut billing = orders.consumer("billing").start(Start::Earliest).open()?;
+/// for record in &billing.poll(Duration::from_millis(100))? {
+///     assert_eq!(record.value(), b"up");
+/// }
+/// billing.commit()?;
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    /// Dropped with the last clone.
+    _closer: Arc<Closer>,
+}
+
+struct Inner {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    numbers: Arc<Numbers>,
+    catalog: Mutex<Catalog>,
+    closed: AtomicBool,
+    /// Falls when a directory of topics couldn't be synced.
+    latch: Latch,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+    recovery: RecoveryReport,
+    /// Wall and monotonic time at open, to notice a clock that jumps.
+    opened_at: (Timestamp, u64),
+    background: Mutex<Option<Background>>,
+}
+
+struct Closer(Arc<Inner>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        // Nobody is left to tell. Whatever wasn't closed cleanly is recovered by the next open.
+        let _untold = self.0.close();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.inner.path.display())
+    }
+}
+
+impl Store {
+    /// Creates a store in a directory that is empty or isn't there, and opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StoreExists`]; [`Error::NotAStore`] if something else is there; [`Error::Locked`]; [`Error::Io`]. What
+    /// was there is as it was.
+    pub fn create(path: impl AsRef<Path>) -> Result<Store> {
+        StoreOptions::new().create(path)
+    }
+
+    /// Opens a store for writing. If it wasn't closed cleanly it is recovered; [`recovery`](Store::recovery) says how.
+    ///
+    /// Files are memory-mapped by default, and this is a safe function because of three things: the kernel's lock keeps
+    /// a second writer out, the files are readable and writable by their owner only, and the engine never shrinks what
+    /// is mapped. What remains: if the disk fails to read a mapped page, or another program cuts one of the files, the
+    /// operating system ends the process (SIGBUS). Who can't accept that opens with
+    /// [`Mapping::Never`](crate::Mapping::Never), at the price of a system call for each append.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAStore`] if there is nothing, something else, or a store whose creation was interrupted;
+    /// [`Error::Locked`] if another process has it open for writing; [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if
+    /// the file `STORE` is damaged; [`Error::StorageFull`]; [`Error::Io`]. A damaged topic doesn't keep the store from
+    /// opening: its error comes from [`topic`](Store::topic).
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        StoreOptions::new().open(path)
+    }
+
+    /// Opens a store for writing; creates it first if there is nothing, or a creation that was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Store::open) and [`create`](Store::create).
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Store> {
+        StoreOptions::new().open_or_create(path)
+    }
+
+    /// Opens a store for reading, also while another process writes it. Takes no lock, writes nothing, recovers nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAStore`], [`Error::UnsupportedVersion`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store> {
+        StoreOptions::new().open_read_only(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// What recovery did when the store was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.recovery
+    }
+
+    /// The names of all topics, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Io`] in a read-only store.
+    pub fn topics(&self) -> Result<Vec<TopicName>> {
+        self.inner.check()?;
+        let mut catalog = self.inner.catalog.lock();
+        self.inner.look(&mut catalog)?;
+        Ok(catalog.names())
+    }
+
+    /// The topic of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]; [`Error::TopicNotFound`]; [`Error::Corrupt`] if it is damaged;
+    /// [`Error::UnsupportedVersion`]; [`Error::Closed`]; [`Error::Io`].
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        let name = TopicName::new(name)?;
+        self.inner.check()?;
+        let mut catalog = self.inner.catalog.lock();
+        self.inner.look(&mut catalog)?;
+        let found = self.inner.load(&mut catalog, &name);
+        match found {
+            // Deleted by the writing process between the look and the load.
+            Err(error) if self.inner.shared.read_only => {
+                self.inner.look(&mut catalog)?;
+                if catalog.numbers(&name).is_empty() { Err(Error::TopicNotFound { topic: name }) } else { Err(error) }
+            }
+            other => other,
+        }
+    }
+
+    /// Creates a topic. It is there durably, with all its partitions, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]; [`Error::InvalidOption`]; [`Error::TopicExists`]; [`Error::ReadOnly`]; [`Error::Closed`];
+    /// [`Error::StorageFull`], [`Error::Io`]: nothing was created. [`Error::Latched`] after a sync of the store's own
+    /// files has failed.
+    pub fn create_topic(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        let name = TopicName::new(name)?;
+        options.check()?;
+        self.inner.writable()?;
+        let mut catalog = self.inner.catalog.lock();
+        self.inner.create(&mut catalog, &name, options)
+    }
+
+    /// The topic of this name; creates it if there is none. The options count only then.
+    ///
+    /// # Errors
+    ///
+    /// As [`topic`](Store::topic) and [`create_topic`](Store::create_topic).
+    pub fn topic_or_create(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        let name = TopicName::new(name)?;
+        options.check()?;
+        self.inner.writable()?;
+        let mut catalog = self.inner.catalog.lock();
+        match self.inner.load(&mut catalog, &name) {
+            Err(Error::TopicNotFound { .. }) => self.inner.create(&mut catalog, &name, options),
+            other => other,
+        }
+    }
+
+    /// Deletes a topic: its name, records and commits go together, in one atomic and durable step. Every handle, reader,
+    /// consumer and waiter of it answers [`Error::TopicDeleted`] from then on. A damaged topic can be deleted too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]; [`Error::TopicNotFound`]; [`Error::ReadOnly`]; [`Error::Closed`]. [`Error::Io`]: if it
+    /// says `rename`, nothing has changed; if it says `sync`, the topic is deleted but might come back after a power cut,
+    /// and the store refuses to create or delete topics until it is opened again ([`Error::Latched`]).
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        let name = TopicName::new(name)?;
+        self.inner.writable()?;
+        self.inner.delete(&mut self.inner.catalog.lock(), &name)
+    }
+
+    /// Does what time asks for: syncs by interval, rolls by age, retention, compaction of commits and histories, and
+    /// unlinks what was deleted. With a background thread there is no need to call it.
+    ///
+    /// # Errors
+    ///
+    /// The first error met; everything else was done all the same. [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn maintain(&self) -> Result<Maintenance> {
+        self.inner.writable()?;
+        self.inner.maintain()
+    }
+
+    /// Makes everything written so far durable, in all topics that were used.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topic::sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.inner.writable()?;
+        let topics = self.inner.catalog.lock().loaded();
+        topics.iter().try_for_each(Topic::sync)
+    }
+
+    /// Closes the store, for all its clones: wakes whoever waits, makes everything durable, and says so on disk, so that
+    /// the next open has nothing to scan. Everything answers [`Error::Closed`] from then on. Closing twice is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::StorageFull`], [`Error::Latched`]: the store is closed, and the next open recovers it.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever closes a store has no use for its handle")]
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn writable(&self) -> Result<()> {
+        self.check()?;
+        self.shared.writable()
+    }
+
+    /// In a read-only store the directory is looked at anew: another process changes it.
+    fn look(&self, catalog: &mut Catalog) -> Result<()> {
+        if self.shared.read_only {
+            catalog.update(list(&self.shared)?);
+        }
+        Ok(())
+    }
+
+    fn load(&self, catalog: &mut Catalog, name: &TopicName) -> Result<Topic> {
+        self.check()?;
+        catalog.get(&self.shared, name, |number| Topic::load(&self.shared, name, number, &mut Vec::new()))
+    }
+
+    fn latched(&self) -> Result<()> {
+        self.latch.check(|| format!("store `{}`", self.path.display()))
+    }
+
+    fn create(&self, catalog: &mut Catalog, name: &TopicName, options: TopicOptions) -> Result<Topic> {
+        self.check()?;
+        self.latched()?;
+        if !catalog.numbers(name).is_empty() {
+            let epoch = self.load(catalog, name)?.epoch();
+            return Err(Error::TopicExists { topic: name.clone(), epoch });
+        }
+        let topic = Topic::create(&self.shared, name, options)?;
+        catalog.insert(&topic);
+        self.sync_dir(TOPICS)?;
+        Ok(topic)
+    }
+
+    /// A directory whose sync failed may or may not remember what was renamed: no more of that until the next open.
+    fn sync_dir(&self, name: &str) -> Result<()> {
+        let shown = self.shared.shown(Path::new(name));
+        self.shared.seam.dir.sync(Path::new(name)).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))
+    }
+
+    fn delete(&self, catalog: &mut Catalog, name: &TopicName) -> Result<()> {
+        self.check()?;
+        self.latched()?;
+        let numbers = catalog.numbers(name);
+        if numbers.is_empty() {
+            return Err(Error::TopicNotFound { topic: name.clone() });
+        }
+        for &number in &numbers {
+            match catalog.loaded_one(name) {
+                Some(topic) => topic.delete(|| self.to_trash(name, number))?,
+                None => self.to_trash(name, number)?,
+            }
+        }
+        catalog.remove(name);
+        self.sync_dir(TOPICS)?;
+        self.sync_dir(TRASH)?;
+        for number in numbers {
+            let trash = Path::new(TRASH).join(topic_dir(name, number));
+            // Nothing of it is visible any more; what can't be unlinked now is unlinked by `maintain`.
+            let _later = remove_tree(&*self.shared.seam.dir, &trash);
+        }
+        Ok(())
+    }
+
+    fn to_trash(&self, name: &TopicName, number: u64) -> Result<()> {
+        let from = Path::new(TOPICS).join(topic_dir(name, number));
+        let to = Path::new(TRASH).join(topic_dir(name, number));
+        self.shared.seam.dir.rename(&from, &to).at("rename", &self.shared.shown(&from))
+    }
+
+    /// The time to measure ages by; `None` if the wall clock has run ahead of the monotonic one.
+    fn age_now(&self) -> Option<Timestamp> {
+        let now = (self.shared.seam.clock.now(), self.shared.seam.clock.monotonic_ms());
+        may_expire(self.opened_at, now).then_some(now.0)
+    }
+
+    fn maintain(&self) -> Result<Maintenance> {
+        let topics: Vec<Result<Topic>> = {
+            let mut catalog = self.catalog.lock();
+            let names = catalog.names();
+            names.iter().map(|name| self.load(&mut catalog, name)).collect()
+        };
+        let age_now = self.age_now();
+        let mut done = Maintenance { retention_suspended: age_now.is_none(), ..Maintenance::default() };
+        let mut first_error = None;
+        for topic in topics {
+            match topic.and_then(|topic| topic.maintain(age_now)) {
+                Ok(logs) => logs.iter().for_each(|log| done.add(log)),
+                // Deleted while this was on its way: nothing is left to maintain.
+                Err(Error::TopicDeleted { .. }) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        let emptied = remove_contents(&self.shared, Path::new(TRASH));
+        match first_error {
+            Some(error) => Err(error),
+            None => emptied.map(|()| done),
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if let Some(background) = self.background.lock().take() {
+            background.stop();
+        }
+        let catalog = self.catalog.lock();
+        let results: Vec<Result<()>> = catalog.loaded().iter().map(Topic::close).collect();
+        let mut result: Result<()> = results.into_iter().collect();
+        if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() {
+            result = self.numbers.closed_cleanly();
+        }
+        *self.lock.lock() = None;
+        result
+    }
+}
+
+fn remove_contents(shared: &Shared, path: &Path) -> Result<()> {
+    let shown = shared.shown(path);
+    for entry in shared.seam.dir.list(path).at("list", &shown)? {
+        remove_tree(&*shared.seam.dir, &path.join(&entry.name)).at("remove", &shown)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! From a path to an open store.
+//!
+//! Invariant: nothing is changed at a path that doesn't turn out to be a store, or a free place for one; the lock is
+//! taken before anything is written; `STORE` is written last at creation, and says "not clean" before anything else is
+//! written at an open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
+
+use super::background::Background;
+use super::identity::{self, StoreFile};
+use super::numbers::Numbers;
+use super::report::RecoveryReport;
+use super::{Closer, Inner, Store};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, TOPICS, TRASH};
+use crate::io::latch::Latch;
+use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Seam, read_all, remove_tree, write_all_at};
+use crate::options::{Mapping, StoreOptions};
+use crate::segment::Cache;
+use crate::topic::{Catalog, Shared, Topic, list};
+
+/// At most so many sealed segments are open at once.
+const OPEN_SEGMENTS_MAX: usize = 512;
+const PID_BYTES_MAX: u64 = 64;
+
+/// What may happen if there is no store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Existing,
+    New,
+    Either,
+}
+
+impl StoreOptions {
+    /// Creates a store and opens it: [`Store::create`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::create`].
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.writable(path.as_ref(), Wanted::New)
+    }
+
+    /// Opens a store for writing: [`Store::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.writable(path.as_ref(), Wanted::Existing)
+    }
+
+    /// Opens a store for writing, and creates it if need be: [`Store::open_or_create`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_or_create`].
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.writable(path.as_ref(), Wanted::Either)
+    }
+
+    /// Opens a store for reading: [`Store::open_read_only`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open_read_only`].
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
+        let seam = self.seam_at(path.as_ref());
+        let names = names_at(&seam, path.as_ref())?;
+        let file = identity::read(&*seam.dir)?.ok_or_else(|| no_store(path.as_ref(), names.as_deref()))?;
+        self.assemble(path.as_ref(), seam, file, None)
+    }
+
+    fn seam_at(&self, path: &Path) -> Seam {
+        self.seam.clone().unwrap_or_else(|| Seam {
+            dir: Arc::new(OsDir::new(path)),
+            clock: Arc::new(OsClock::new()),
+            entropy: Arc::new(OsEntropy),
+        })
+    }
+
+    fn writable(self, path: &Path, wanted: Wanted) -> Result<Store> {
+        let seam = self.seam_at(path);
+        let names = names_at(&seam, path)?;
+        let has_store = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "STORE"));
+        if !has_store {
+            if wanted == Wanted::Existing || !is_free(names.as_deref()) {
+                return Err(no_store(path, names.as_deref()));
+            }
+            if names.is_none() {
+                create_root(&seam, path)?;
+            }
+            create_file(&seam, LOCK)?;
+        }
+        let lock = take_lock(&seam, path)?;
+        // Looked at again under the lock: another process may have been faster.
+        let file = match (identity::read(&*seam.dir)?, wanted) {
+            (Some(_), Wanted::New) => return Err(Error::StoreExists { path: path.to_path_buf() }),
+            (Some(file), _) => file,
+            (None, Wanted::Existing) => return Err(no_store(path, names.as_deref())),
+            (None, _) => create(&seam)?,
+        };
+        self.assemble(path, seam, file, Some(lock))
+    }
+
+    /// Puts the parts together; with a lock the store is open for writing.
+    fn assemble(self, path: &Path, seam: Seam, file: StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
+        let read_only = lock.is_none();
+        let numbers = Arc::new(Numbers::new(seam.clone(), file.id, next_number(&seam, &file)?));
+        let shared = Arc::new(Shared {
+            mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),
+            read_only,
+            unclean: !file.clean,
+            cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
+            store: file.id,
+            epochs: numbers.clone(),
+            seam: seam.clone(),
+        });
+        let mut catalog = Catalog::default();
+        let mut recovery = RecoveryReport::default();
+        if !read_only {
+            numbers.begin()?;
+            sweep(&shared);
+        }
+        catalog.update(list(&shared)?);
+        if shared.unclean && !read_only {
+            recover_all(&shared, &mut catalog, &mut recovery);
+        }
+        let opened_at = (seam.clock.now(), seam.clock.monotonic_ms());
+        let inner = Arc::new(Inner {
+            path: path.to_path_buf(),
+            shared,
+            numbers,
+            catalog: Mutex::new(catalog),
+            closed: AtomicBool::new(false),
+            latch: Latch::default(),
+            lock: Mutex::new(lock),
+            recovery,
+            opened_at,
+            background: Mutex::new(None),
+        });
+        if self.background && !read_only {
+            *inner.background.lock() = Some(Background::start(&inner)?);
+        }
+        Ok(Store { _closer: Arc::new(Closer(inner.clone())), inner })
+    }
+}
+
+/// The names in the directory; `None` if there is no directory.
+fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match seam.dir.list(Path::new("")) {
+        Ok(entries) => Ok(Some(entries.into_iter().map(|entry| entry.name).collect())),
+        Err(error) if error.kind() == NotFound => Ok(None),
+        Err(error) if error.kind() == NotADirectory => {
+            Err(not_a_store(path, "it is not a directory; give the path of a directory"))
+        }
+        Err(error) => Err(error).at("list", path),
+    }
+}
+
+const OURS: [&str; 5] = [LOCK, TOPICS, TRASH, QUARANTINE, "STORE.new"];
+
+/// Whether a store may be created here: nothing is there, or what an interrupted creation left.
+fn is_free(names: Option<&[String]>) -> bool {
+    names.is_none_or(|names| names.iter().all(|name| OURS.contains(&name.as_str())))
+}
+
+fn no_store(path: &Path, names: Option<&[String]>) -> Error {
+    let reason = match names {
+        None => "nothing is there; create a store first",
+        Some([]) => "the directory is empty; create a store first",
+        Some(_) if is_free(names) => "its creation was interrupted; create it again, or use open_or_create",
+        Some(_) => "the directory holds other files and no file `STORE`; give an empty or a new directory",
+    };
+    not_a_store(path, reason)
+}
+
+fn not_a_store(path: &Path, reason: &str) -> Error {
+    Error::NotAStore { path: path.to_path_buf(), reason: reason.into() }
+}
+
+/// Makes the store's directory, durably: its name is in its parent.
+fn create_root(seam: &Seam, path: &Path) -> Result<()> {
+    seam.dir.create_dir(Path::new("")).at("create", path)?;
+    let absolute = std::path::absolute(path).at("find the parent of", path)?;
+    let parent: PathBuf = absolute.parent().map_or_else(|| absolute.clone(), Path::to_path_buf);
+    OsDir::new(&parent).sync(Path::new("")).at("sync", &parent)
+}
+
+fn create_file(seam: &Seam, name: &str) -> Result<()> {
+    match seam.dir.create(Path::new(name)) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).at("create", &seam.dir.root().join(name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes the kernel's lock and leaves this process's number in the file, for whoever is refused.
+fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
+    let (name, shown) = (Path::new(LOCK), seam.dir.root().join(LOCK));
+    if let Err(error) = seam.dir.open(name, Access::Write) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Err(error).at("open", &shown);
+        }
+        create_file(seam, LOCK)?;
+    }
+    let Some(lock) = seam.dir.try_lock(name).at("lock", &shown)? else {
+        return Err(Error::Locked { path: path.to_path_buf(), pid: pid_in(seam) });
+    };
+    let file = seam.dir.open(name, Access::Write).at("open", &shown)?;
+    let pid = format!("{:<10}\n", std::process::id());
+    // Only a hint for messages: a disk that is full mustn't keep the store from opening.
+    let _only_a_hint = write_all_at(&*file, pid.as_bytes(), 0);
+    Ok(lock)
+}
+
+fn pid_in(seam: &Seam) -> Option<u32> {
+    let file = seam.dir.open(Path::new(LOCK), Access::Read).ok()?;
+    String::from_utf8(read_all(&*file, PID_BYTES_MAX).ok()?).ok()?.trim().parse().ok()
+}
+
+/// Builds an empty store, `STORE` last.
+fn create(seam: &Seam) -> Result<StoreFile> {
+    for name in [TOPICS, TRASH, QUARANTINE] {
+        match seam.dir.create_dir(Path::new(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).at("create", &seam.dir.root().join(name));
+            }
+            _ => {}
+        }
+    }
+    seam.dir.sync(Path::new("")).at("sync", seam.dir.root())?;
+    let mut id = [0; 16];
+    seam.entropy.fill(&mut id).at("draw a random id for", seam.dir.root())?;
+    let file = StoreFile { id, next_number: 1, clean: true };
+    identity::write(seam, &file)?;
+    Ok(file)
+}
+
+/// The first number that was never issued, by what `STORE` says and by the directories that are there.
+fn next_number(seam: &Seam, file: &StoreFile) -> Result<u64> {
+    let mut next = file.next_number;
+    for dir in [TOPICS, TRASH] {
+        let path = Path::new(dir);
+        let entries = match seam.dir.list(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && dir == TRASH => continue,
+            other => other.at("list", &seam.dir.root().join(dir))?,
+        };
+        let numbers = entries.iter().filter_map(|entry| Some(crate::format::parse_topic_dir(&entry.name)?.1));
+        next = next.max(numbers.max().map_or(0, |number| number.saturating_add(1)));
+    }
+    Ok(next)
+}
+
+/// Removes what an interrupted creation of a topic left, and makes directories that are missing. What fails here fails
+/// again, and is reported, where it matters.
+fn sweep(shared: &Shared) {
+    let dir = &shared.seam.dir;
+    for name in [TRASH, QUARANTINE] {
+        let _there_already = dir.create_dir(Path::new(name));
+    }
+    for entry in dir.list(Path::new(TOPICS)).unwrap_or_default() {
+        if entry.name.starts_with(NEW_PREFIX) {
+            let _found_again = remove_tree(&**dir, &Path::new(TOPICS).join(&entry.name));
+        }
+    }
+}
+
+/// Recovers every topic. One that can't be recovered is reported, and keeps no other from being opened.
+fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &mut RecoveryReport) {
+    report.needed = true;
+    for name in catalog.names() {
+        let partitions = &mut report.partitions;
+        let loaded = catalog.get(shared, &name, |number| Topic::load(shared, &name, number, partitions));
+        if let Err(error) = loaded {
+            report.failed.push((name, error.to_string()));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What opening and maintaining tell. Data; `Display` is for people.
+
+use std::fmt;
+
+use crate::log::{MaintainedLog, PartitionRecovery};
+use crate::name::TopicName;
+
+/// What recovery did when a store was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the store had not been closed cleanly, so that its partitions were looked at.
+    pub needed: bool,
+    /// What was done, for each partition that hadn't been closed cleanly.
+    pub partitions: Vec<PartitionRecovery>,
+    /// The topics that couldn't be recovered, with the message of the error that `Store::topic` gives for them.
+    pub failed: Vec<(TopicName, String)>,
+}
+
+impl RecoveryReport {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.partitions.is_empty() && self.failed.is_empty()
+    }
+
+    /// Whether records were cut off.
+    #[must_use]
+    pub fn has_cut(&self) -> bool {
+        self.partitions.iter().flat_map(|partition| &partition.findings).any(|finding| finding.cut_at.is_some())
+    }
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return f.write_str("nothing to recover");
+        }
+        let mut lines = Vec::new();
+        for partition in &self.partitions {
+            let (topic, number, end) = (&partition.topic, partition.partition, partition.end);
+            lines.push(format!("recovered partition {number} of `{topic}` up to offset {end}"));
+            lines.extend(partition.findings.iter().map(|finding| format!("  {finding}")));
+        }
+        lines.extend(self.failed.iter().map(|(topic, error)| format!("topic `{topic}` stays closed: {error}")));
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// What `maintain` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// How many segments were rolled by age.
+    pub segments_rolled: usize,
+    /// How many segments retention removed.
+    pub segments_removed: usize,
+    /// How many bytes of log that gave back.
+    pub bytes_removed: u64,
+    /// Whether retention by age was left out, because the wall clock has run more than an hour ahead of the monotonic
+    /// one since the store was opened. Reopen the store once the clock is right.
+    pub retention_suspended: bool,
+}
+
+impl Maintenance {
+    pub(super) fn add(&mut self, log: &MaintainedLog) {
+        self.segments_rolled += usize::from(log.rolled);
+        self.segments_removed += log.segments_removed;
+        self.bytes_removed += log.bytes_removed;
+    }
+}

@@ -1,0 +1,275 @@
+//! The commits of a topic's groups: how far each has read, partition by partition.
+//!
+//! Invariant: every commit carries its epoch, and the file begins with the topic's; commits of another topic of the same
+//! name can't be here. One commit over several partitions is one frame, all or nothing. What was read back after a crash
+//! is written anew before anything is built on it. Used by `consumer`; it lives here because a delete takes its lock.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Shared;
+use crate::error::{Error, IoContext, Result, is_full};
+use crate::format::{
+    COMMITS, DecodeError, Entry, FRAME_BYTES_MAX, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, Seed, encode_frame,
+    read_frames,
+};
+use crate::io::latch::Latch;
+use crate::io::{Access, File, read_all, write_all_at};
+use crate::name::{GroupName, TopicName};
+use crate::offset::{Epoch, Offset, Position, Timestamp};
+use crate::place::Place;
+use crate::segment::{header_of, missing};
+
+/// From this size on the file is worth compacting, when less than half of it still counts.
+const COMPACT_BYTES_MIN: u64 = 256 << 10;
+const COMMITS_BYTES_MAX: u64 = 4 << 30;
+/// The longest metadata of a commit.
+pub(crate) const METADATA_BYTES_MAX: usize = 4096;
+
+/// How far one group has come in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) place: Place,
+    pub(crate) time: Timestamp,
+    pub(crate) metadata: Option<Vec<u8>>,
+}
+
+type Groups = BTreeMap<GroupName, BTreeMap<u32, Commit>>;
+
+/// All commits of a topic, in memory and in its file.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    shared: Arc<Shared>,
+    topic: TopicName,
+    dir: PathBuf,
+    seed: Seed,
+    creation: Epoch,
+    groups: Groups,
+    file: Option<Arc<dyn File>>,
+    position: u64,
+    synced: u64,
+    latch: Latch,
+}
+
+fn identity(shared: &Shared, creation: Epoch) -> Identity {
+    Identity {
+        kind: FileKind::Commits,
+        store: shared.store,
+        creation,
+        partition: None,
+        epoch: NO_EPOCH,
+        base: Offset::ZERO,
+    }
+}
+
+impl Commits {
+    /// Writes and syncs an empty file into a topic's new directory.
+    pub(super) fn create(shared: &Shared, dir: &Path, creation: Epoch) -> Result<()> {
+        let path = dir.join(COMMITS);
+        write_file(shared, &path, &identity(shared, creation).encode(shared.seam.clock.now())).map(drop)
+    }
+
+    pub(super) fn load(shared: &Arc<Shared>, dir: &Path, creation: Epoch, topic: &TopicName) -> Result<Commits> {
+        let path = dir.join(COMMITS);
+        let shown = shared.shown(&path);
+        let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => missing("commits", &shown, None),
+            _ => Error::Io { operation: "open", path: shown.clone(), source },
+        })?;
+        let bytes = read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)?;
+        let identity = identity(shared, creation);
+        let corrupt = |what, error: DecodeError, position: usize| {
+            error.at(what, &shown, Some(Position::new(position as u64)), None)
+        };
+        identity.check(&bytes).map_err(|error| corrupt(header_of(FileKind::Commits), error, 0))?;
+        let seed = identity.seed();
+        let frames = read_frames(&bytes, seed).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
+        let torn = match frames.rest {
+            Rest::Clean => false,
+            Rest::Torn { .. } => true,
+            Rest::Damaged { position, error } => return Err(corrupt("commits", error, position)),
+        };
+        let groups = groups_of(frames.entries).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
+        let position = frames.ends as u64;
+        let mut commits = Commits {
+            shared: shared.clone(),
+            topic: topic.clone(),
+            dir: dir.to_path_buf(),
+            seed,
+            creation,
+            groups,
+            file: None,
+            position,
+            synced: position,
+            latch: Latch::default(),
+        };
+        if (torn || shared.unclean) && !shared.read_only {
+            // What was read may live in the page cache alone: it is made durable before anybody builds on it.
+            commits.rewrite()?;
+        }
+        Ok(commits)
+    }
+
+    /// Where the file is, for messages.
+    pub(crate) fn shown(&self) -> PathBuf {
+        self.shared.shown(&self.dir.join(COMMITS))
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub(crate) fn of(&self, group: &GroupName) -> Option<&BTreeMap<u32, Commit>> {
+        self.groups.get(group)
+    }
+
+    /// Commits places of a group, all of them or none.
+    pub(crate) fn commit(
+        &mut self,
+        group: &GroupName,
+        places: Vec<Place>,
+        metadata: Option<Vec<u8>>,
+        durable: bool,
+    ) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let size = metadata.as_ref().map_or(0, Vec::len);
+        if size > METADATA_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "metadata of a commit",
+                size: size as u64,
+                limit: METADATA_BYTES_MAX as u64,
+            });
+        }
+        let time = self.shared.seam.clock.now();
+        let entry = Entry::Commit { group: group.clone(), time, places: places.clone(), metadata: metadata.clone() };
+        self.append(&entry, durable)?;
+        let commits = self.groups.entry(group.clone()).or_default();
+        for place in places {
+            commits.insert(place.partition(), Commit { place, time, metadata: metadata.clone() });
+        }
+        Ok(())
+    }
+
+    /// Deletes the commits of a group.
+    pub(crate) fn forget(&mut self, group: &GroupName) -> Result<()> {
+        let time = self.shared.seam.clock.now();
+        self.append(&Entry::Forget { group: group.clone(), time }, true)?;
+        self.groups.remove(group);
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &Entry, durable: bool) -> Result<()> {
+        self.latch.check(|| format!("the commits of `{}`", self.topic))?;
+        let shown = self.shown();
+        let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
+        let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
+        let file = self.file()?;
+        write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, &shown, frame.len()))?;
+        self.position += frame.len() as u64;
+        if durable { self.sync() } else { Ok(()) }
+    }
+
+    fn file(&mut self) -> Result<Arc<dyn File>> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = self.shared.seam.dir.open(&self.dir.join(COMMITS), Access::Write).at("open", &self.shown())?;
+        self.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Makes all commits durable.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if self.synced == self.position {
+            return Ok(());
+        }
+        self.latch.check(|| format!("the commits of `{}`", self.topic))?;
+        let shown = self.shown();
+        self.file()?.sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
+        self.synced = self.position;
+        Ok(())
+    }
+
+    /// Rewrites the file if most of it no longer counts.
+    pub(super) fn compact_if_worth(&mut self) -> Result<()> {
+        if self.position < COMPACT_BYTES_MIN || self.latch.is_down() {
+            return Ok(());
+        }
+        let live = self.live_bytes().len() as u64;
+        if live * 2 < self.position { self.rewrite() } else { Ok(()) }
+    }
+
+    /// Replaces the file by one with just the live commits, atomically and durably.
+    fn rewrite(&mut self) -> Result<()> {
+        let (new, path) = (self.dir.join("commits.new"), self.dir.join(COMMITS));
+        let dir = &self.shared.seam.dir;
+        match dir.remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove", &self.shared.shown(&new));
+            }
+            _ => {}
+        }
+        let bytes = self.live_bytes();
+        let file = write_file(&self.shared, &new, &bytes)?;
+        dir.rename(&new, &path).at("rename", &self.shared.shown(&new))?;
+        let shown = self.shared.shown(&self.dir);
+        dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
+        (self.file, self.position, self.synced) = (Some(file), bytes.len() as u64, bytes.len() as u64);
+        Ok(())
+    }
+
+    /// A file that says just what counts.
+    fn live_bytes(&self) -> Vec<u8> {
+        let mut bytes = identity(&self.shared, self.creation).encode(self.shared.seam.clock.now()).to_vec();
+        for (group, commits) in &self.groups {
+            for commit in commits.values() {
+                let entry = Entry::Commit {
+                    group: group.clone(),
+                    time: commit.time,
+                    places: vec![commit.place],
+                    metadata: commit.metadata.clone(),
+                };
+                let at = bytes.len() as u64;
+                bytes.extend_from_slice(&encode_frame(&[entry], self.seed, at, 0));
+            }
+        }
+        bytes
+    }
+}
+
+const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
+
+fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
+    let mut groups = Groups::new();
+    for entry in entries {
+        match entry {
+            Entry::Commit { group, time, places, metadata } => {
+                let commits = groups.entry(group).or_default();
+                for place in places {
+                    commits.insert(place.partition(), Commit { place, time, metadata: metadata.clone() });
+                }
+            }
+            Entry::Forget { group, .. } => drop(groups.remove(&group)),
+            _ => return Err(DecodeError::Malformed("an entry that doesn't belong into the commits")),
+        }
+    }
+    Ok(groups)
+}
+
+fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File>> {
+    let shown = shared.shown(path);
+    let file = shared.seam.dir.create(path).map_err(|source| full_or_io(source, &shown, bytes.len()))?;
+    write_all_at(&*file, bytes, 0).map_err(|source| full_or_io(source, &shown, bytes.len()))?;
+    file.sync().at("sync", &shown)?;
+    Ok(file)
+}
+
+fn full_or_io(source: std::io::Error, path: &Path, bytes: usize) -> Error {
+    if is_full(&source) {
+        return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
+    }
+    Error::Io { operation: "write", path: path.to_path_buf(), source }
+}

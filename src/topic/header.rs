@@ -1,0 +1,98 @@
+//! The file `topic`: the epoch header written at creation.
+//!
+//! Invariant: it is written whole, synced, and replaced only as a whole. Its name and number must be those of the
+//! directory; a header that was copied here from elsewhere says so itself.
+
+use std::path::Path;
+
+use super::Shared;
+use crate::error::{Damage, Error, IoContext, Result};
+use crate::format::{
+    DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
+};
+use crate::io::{Access, read_all, write_all_at};
+use crate::name::TopicName;
+use crate::offset::{Epoch, Offset, Position};
+use crate::options::TopicOptions;
+use crate::segment::{header_of, missing};
+
+/// A topic's header is one entry; a longer file isn't one.
+const TOPIC_BYTES_MAX: u64 = 1 << 20;
+
+fn identity(shared: &Shared, creation: Epoch) -> Identity {
+    Identity {
+        kind: FileKind::Topic,
+        store: shared.store,
+        creation,
+        partition: None,
+        epoch: NO_EPOCH,
+        base: Offset::ZERO,
+    }
+}
+
+/// Writes and syncs the header into a topic's new directory.
+pub(super) fn write(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+    write_to(shared, &dir.join(TOPIC), name, creation, options)
+}
+
+/// Replaces the header, in one atomic and durable step.
+pub(super) fn replace(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+    let new = dir.join("topic.new");
+    match shared.seam.dir.remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &shared.shown(&new)),
+        _ => {}
+    }
+    write_to(shared, &new, name, creation, options)?;
+    shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new))?;
+    shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
+}
+
+fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+    let shown = shared.shown(path);
+    let identity = identity(shared, creation);
+    let mut bytes = identity.encode(shared.seam.clock.now()).to_vec();
+    let entry = Entry::Topic { name: name.clone(), options: options.clone() };
+    let at = bytes.len() as u64;
+    bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
+    let file = shared.seam.dir.create(path).at("create", &shown)?;
+    write_all_at(&*file, &bytes, 0).at("write", &shown)?;
+    file.sync().at("sync", &shown)
+}
+
+/// Reads the header of the topic in a directory: its whole creation epoch and its options.
+pub(super) fn read(shared: &Shared, dir: &Path, name: &TopicName, number: u64) -> Result<(Epoch, TopicOptions)> {
+    let path = dir.join(TOPIC);
+    let shown = shared.shown(&path);
+    let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => missing("topic file", &shown, None),
+        _ => Error::Io { operation: "open", path: shown.clone(), source },
+    })?;
+    let bytes = read_all(&*file, TOPIC_BYTES_MAX).at("read", &shown)?;
+    let corrupt = |error: DecodeError, position: usize| {
+        error.at(header_of(FileKind::Topic), &shown, Some(Position::new(position as u64)), None)
+    };
+    let (found, _) = Identity::decode(&bytes).map_err(|error| corrupt(error, 0))?;
+    let creation = Epoch { number, tag: found.creation.tag };
+    identity(shared, creation).check(&bytes).map_err(|error| corrupt(error, 0))?;
+    let frames = read_frames(&bytes, found.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
+    let torn = match frames.rest {
+        Rest::Clean => DecodeError::Malformed("no topic entry"),
+        Rest::Torn { .. } => DecodeError::Malformed("the topic entry is damaged"),
+        Rest::Damaged { position, error } => return Err(corrupt(error, position)),
+    };
+    match frames.entries.into_iter().next() {
+        Some(Entry::Topic { name: found, options }) if found == *name => Ok((creation, options)),
+        Some(Entry::Topic { name: found, .. }) => Err(foreign(&shown, &found, name)),
+        _ => Err(corrupt(torn, HEADER_BYTES)),
+    }
+}
+
+fn foreign(shown: &Path, found: &TopicName, expected: &TopicName) -> Error {
+    Error::from(Box::new(crate::error::Corruption {
+        damage: Damage::Foreign { found: format!("topic `{found}`"), expected: format!("topic `{expected}`") },
+        what: header_of(FileKind::Topic),
+        path: shown.to_path_buf(),
+        position: Some(Position::new(HEADER_BYTES as u64)),
+        offsets: None,
+    }))
+}

@@ -1,0 +1,416 @@
+//! A topic: a name, a creation epoch, and one log for each partition.
+//!
+//! Invariant: a handle is bound to the epoch it was made for, never to the name. Once the topic is deleted every handle,
+//! reader, consumer and waiter of it answers `TopicDeleted`, also when a topic of the same name exists again. Delete
+//! takes the locks that appends and commits take, so nothing is half in and half out. Called by `store`; a record goes on
+//! to `log::append`.
+
+mod catalog;
+mod commits;
+mod describe;
+mod header;
+mod partition;
+mod partitioner;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+pub(crate) use catalog::{Catalog, list};
+pub(crate) use commits::{Commit, Commits};
+pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
+pub use partition::Partition;
+pub(crate) use partitioner::Partitioner;
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
+use crate::io::{Seam, remove_tree};
+use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
+use crate::name::{GroupName, TopicName};
+use crate::offset::{Epoch, Timestamp};
+use crate::options::{AppendOptions, TopicOptions};
+use crate::record::Record;
+use crate::segment::{Cache, Home};
+
+/// What all topics of a store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) seam: Seam,
+    pub(crate) mapped: bool,
+    pub(crate) read_only: bool,
+    /// Whether the store wasn't closed cleanly before, so that nothing may be taken for synced.
+    pub(crate) unclean: bool,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) store: [u8; 16],
+    pub(crate) epochs: Arc<dyn Epochs>,
+}
+
+impl Shared {
+    /// The path as a person would type it, for messages.
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
+        self.seam.dir.root().join(path)
+    }
+
+    pub(crate) fn writable(&self) -> Result<()> {
+        if self.read_only { Err(Error::ReadOnly { path: self.seam.dir.root().to_path_buf() }) } else { Ok(()) }
+    }
+
+    fn home(&self, dir: &Path, creation: Epoch, partition: u32) -> Arc<Home> {
+        Arc::new(Home {
+            seam: self.seam.clone(),
+            mapped: self.mapped,
+            read_only: self.read_only,
+            cache: self.cache.clone(),
+            dir: dir.join(partition.to_string()),
+            store: self.store,
+            creation,
+            partition,
+        })
+    }
+}
+
+/// A topic of an open store. Cheap to clone; bound to one epoch for ever.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    dir: PathBuf,
+    slots: RwLock<Vec<Arc<Slot>>>,
+    /// Taken by what changes the topic as a whole: opening a partition, adding some, delete, close.
+    admin: Mutex<()>,
+    commits: Mutex<Option<Commits>>,
+    /// The partitions that live consumers hold, by group.
+    held: Mutex<HashSet<(GroupName, u32)>>,
+    round: AtomicU32,
+}
+
+/// A partition that is opened when it is first used.
+#[derive(Debug, Default)]
+struct Slot {
+    log: OnceLock<Arc<Log>>,
+}
+
+impl Topic {
+    /// Builds a new topic under a temporary name, syncs all of it, and gives it its name in one step.
+    pub(crate) fn create(shared: &Arc<Shared>, name: &TopicName, options: TopicOptions) -> Result<Topic> {
+        let creation = shared.epochs.next()?;
+        let dir = Path::new(TOPICS).join(topic_dir(name, creation.number));
+        let new = Path::new(TOPICS).join(format!("{NEW_PREFIX}{}", topic_dir(name, creation.number)));
+        if let Err(error) = build(shared, &new, name, creation, &options) {
+            // Nobody has seen it; what can't be removed now goes at the next open.
+            let _left_over = remove_tree(&*shared.seam.dir, &new);
+            return Err(error);
+        }
+        shared.seam.dir.rename(&new, &dir).at("rename", &shared.shown(&new))?;
+        Ok(Topic::new(shared, &dir, name.clone(), creation, options))
+    }
+
+    /// Reads a topic's header. Its partitions are opened when they are first used, or now if the store wasn't closed
+    /// cleanly; then what recovery did is added to `report`.
+    pub(crate) fn load(
+        shared: &Arc<Shared>,
+        name: &TopicName,
+        number: u64,
+        report: &mut Vec<PartitionRecovery>,
+    ) -> Result<Topic> {
+        let dir = Path::new(TOPICS).join(topic_dir(name, number));
+        let (creation, options) = header::read(shared, &dir, name, number)?;
+        let topic = Topic::new(shared, &dir, name.clone(), creation, options);
+        if shared.unclean && !shared.read_only {
+            let _admin = topic.inner.admin.lock();
+            for i in 0..topic.partitions() {
+                topic.open_log(i, report)?;
+            }
+        }
+        Ok(topic)
+    }
+
+    fn new(shared: &Arc<Shared>, dir: &Path, name: TopicName, creation: Epoch, options: TopicOptions) -> Topic {
+        let slots = (0..options.partitions).map(|_| Arc::default()).collect();
+        let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone()));
+        Topic {
+            inner: Arc::new(Inner {
+                shared: shared.clone(),
+                owner,
+                dir: dir.to_path_buf(),
+                slots: RwLock::new(slots),
+                admin: Mutex::new(()),
+                commits: Mutex::new(None),
+                held: Mutex::new(HashSet::new()),
+                round: AtomicU32::new(0),
+            }),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TopicName {
+        &self.inner.owner.topic
+    }
+
+    /// Its creation epoch: what tells it from every other topic that ever had its name.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.inner.owner.creation
+    }
+
+    /// What it was created with. The number of partitions may have grown since: see
+    /// [`partitions`](Topic::partitions).
+    #[must_use]
+    pub fn options(&self) -> &TopicOptions {
+        &self.inner.owner.options
+    }
+
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        u32::try_from(self.inner.slots.read().len()).unwrap_or(u32::MAX)
+    }
+
+    /// One of its partitions, numbered from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PartitionNotFound`]; [`Error::TopicDeleted`]; [`Error::Closed`]; when it is first used, also
+    /// [`Error::Corrupt`], [`Error::Io`], and [`Error::StorageFull`] if it had to be recovered.
+    pub fn partition(&self, number: u32) -> Result<Partition> {
+        Ok(Partition::new(self.clone(), self.log(number)?))
+    }
+
+    /// Appends one record: to the partition of its key, or round-robin if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Partition::append`], and those of [`partition`](Topic::partition).
+    pub fn append<'r>(&self, record: impl Into<Record<'r>>) -> Result<Ack> {
+        self.append_with(record, AppendOptions::new())
+    }
+
+    /// Appends one record, with options that differ from the topic's.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Topic::append).
+    pub fn append_with<'r>(&self, record: impl Into<Record<'r>>, options: AppendOptions) -> Result<Ack> {
+        self.inner.shared.writable()?;
+        let record = record.into();
+        let number = Partitioner::new(self.partitions(), &self.inner.round).of(&record);
+        self.log(number)?.append(&[record], self.durability(options))
+    }
+
+    /// Appends records: one batch for each partition that they belong to, each all or nothing. Those without a key go to
+    /// one partition together. One acknowledgement for each partition, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Topic::append). If the batch for one partition fails, those before it stay: append to a
+    /// [`Partition`] where all must be one.
+    pub fn append_batch(&self, records: &[Record<'_>]) -> Result<Vec<Ack>> {
+        self.append_batch_with(records, AppendOptions::new())
+    }
+
+    /// Appends records, with options that differ from the topic's.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Topic::append_batch).
+    pub fn append_batch_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Ack>> {
+        self.inner.shared.writable()?;
+        let durability = self.durability(options);
+        let batches = Partitioner::new(self.partitions(), &self.inner.round).split(records);
+        batches.iter().map(|(number, batch)| self.log(*number)?.append(batch, durability)).collect()
+    }
+
+    fn durability(&self, options: AppendOptions) -> crate::options::Durability {
+        options.durability.unwrap_or(self.options().durability)
+    }
+
+    /// Makes everything written so far durable, in all partitions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`].
+    pub fn sync(&self) -> Result<()> {
+        self.inner.owner.check()?;
+        self.opened().iter().try_for_each(|log| log.sync())
+    }
+
+    /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
+    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]. The topic is as it was then.
+    pub fn add_partitions(&self, total: u32) -> Result<()> {
+        self.inner.shared.writable()?;
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.check()?;
+        let had = self.partitions();
+        if total <= had {
+            let reason = format!("{total} was given and there are {had}; partitions can only be added");
+            return Err(Error::InvalidOption { option: "partitions", reason });
+        }
+        let options = TopicOptions { partitions: total, ..self.options().clone() };
+        options.check()?;
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        for number in had..total {
+            // One that an interrupted call left holds nothing and is made anew.
+            remove_tree(&*shared.seam.dir, &dir.join(number.to_string())).at("remove", &shared.shown(dir))?;
+            create_partition(shared, dir, self.epoch(), number)?;
+        }
+        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))?;
+        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        self.inner.slots.write().extend((had..total).map(|_| Arc::default()));
+        self.inner.owner.signal.notify();
+        Ok(())
+    }
+
+    /// The log of a partition, opened if need be.
+    pub(crate) fn log(&self, number: u32) -> Result<Arc<Log>> {
+        let slot = self.slot(number)?;
+        if let Some(log) = slot.log.get() {
+            return Ok(log.clone());
+        }
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.check()?;
+        self.open_log(number, &mut Vec::new())
+    }
+
+    fn slot(&self, number: u32) -> Result<Arc<Slot>> {
+        let slots = self.inner.slots.read();
+        slots.get(number as usize).cloned().ok_or_else(|| Error::PartitionNotFound {
+            topic: self.name().clone(),
+            partition: number,
+            partitions: u32::try_from(slots.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Opens a partition; the caller holds `admin`.
+    fn open_log(&self, number: u32, report: &mut Vec<PartitionRecovery>) -> Result<Arc<Log>> {
+        let slot = self.slot(number)?;
+        if let Some(log) = slot.log.get() {
+            return Ok(log.clone());
+        }
+        let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number);
+        let log = if home.read_only {
+            Log::open_read_only(&home, &self.inner.owner)?
+        } else {
+            let (log, recovery) = Log::open(&home, &self.inner.owner)?;
+            report.extend(recovery);
+            log
+        };
+        Ok(slot.log.get_or_init(|| log).clone())
+    }
+
+    /// The logs that were used so far.
+    pub(crate) fn opened(&self) -> Vec<Arc<Log>> {
+        self.inner.slots.read().iter().filter_map(|slot| slot.log.get().cloned()).collect()
+    }
+
+    pub(crate) fn owner(&self) -> &Arc<Owner> {
+        &self.inner.owner
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The topic's commits, read when they are first used. Refuses if the topic was deleted: whoever holds this lock
+    /// can't race a delete.
+    pub(crate) fn commits(&self) -> Result<parking_lot::MappedMutexGuard<'_, Commits>> {
+        let mut slot = self.inner.commits.lock();
+        self.inner.owner.check()?;
+        if slot.is_none() || self.inner.shared.read_only {
+            *slot = Some(Commits::load(&self.inner.shared, &self.inner.dir, self.epoch(), self.name())?);
+        }
+        Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
+    }
+
+    pub(crate) fn held(&self) -> &Mutex<HashSet<(GroupName, u32)>> {
+        &self.inner.held
+    }
+
+    /// Deletes the topic by `rename`, which is atomic, while nobody can append or commit. If it fails nothing changed.
+    pub(crate) fn delete(&self, rename: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.check()?;
+        let logs = self.opened();
+        {
+            let _appenders: Vec<_> = logs.iter().map(|log| log.hold()).collect();
+            let _commits = self.inner.commits.lock();
+            rename()?;
+            self.inner.owner.deleted();
+        }
+        self.wake(&logs);
+        Ok(())
+    }
+
+    fn wake(&self, logs: &[Arc<Log>]) {
+        self.inner.owner.signal.notify();
+        logs.iter().for_each(|log| log.wake_waiters());
+    }
+
+    /// Makes everything durable, says so in the histories, and refuses everything from then on. The first error is
+    /// given; the rest is closed all the same.
+    pub(crate) fn close(&self) -> Result<()> {
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.closed();
+        let logs = self.opened();
+        self.wake(&logs);
+        if !self.inner.owner.is_closed() || self.inner.shared.read_only {
+            return Ok(());
+        }
+        let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
+        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::sync);
+        results.into_iter().collect::<Result<()>>().and(commits)
+    }
+
+    /// Rolls, retires, compacts. `age_now` is `None` while the clock isn't trusted.
+    pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
+        let mut done = Vec::new();
+        for number in 0..self.partitions() {
+            let log = self.log(number)?;
+            if self.options().sync_interval.is_some() {
+                log.sync()?;
+            }
+            done.push(log.maintain(age_now)?);
+        }
+        let mut commits = self.inner.commits.lock();
+        if let Some(commits) = commits.as_mut() {
+            self.inner.owner.check()?;
+            commits.compact_if_worth()?;
+        }
+        Ok(done)
+    }
+}
+
+/// Writes and syncs everything of a new topic, except for its name.
+fn build(shared: &Shared, new: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+    let dir = &shared.seam.dir;
+    dir.create_dir(new).at("create", &shared.shown(new))?;
+    header::write(shared, new, name, creation, options)?;
+    Commits::create(shared, new, creation)?;
+    for number in 0..options.partitions {
+        create_partition(shared, new, creation, number)?;
+    }
+    dir.sync(new).at("sync", &shared.shown(new))
+}
+
+fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
+    let home = shared.home(topic, creation, number);
+    shared.seam.dir.create_dir(&home.dir).at("create", &shared.shown(&home.dir))?;
+    Log::create(&home)
+}

@@ -214,6 +214,54 @@ impl TopicOptions {
         self
     }
 
+    /// The number of partitions.
+    #[must_use]
+    pub fn get_partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// What an append's acknowledgement survives by default.
+    #[must_use]
+    pub fn get_durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The most bytes of a segment.
+    #[must_use]
+    pub fn get_segment_bytes_max(&self) -> u64 {
+        self.segment_bytes_max
+    }
+
+    /// The greatest age of the active segment.
+    #[must_use]
+    pub fn get_segment_age(&self) -> Option<Duration> {
+        self.segment_age
+    }
+
+    /// How long sealed segments are kept.
+    #[must_use]
+    pub fn get_retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// The most unsynced bytes of a partition.
+    #[must_use]
+    pub fn get_unsynced_bytes_max(&self) -> u64 {
+        self.unsynced_bytes_max
+    }
+
+    /// How often what is unsynced is synced.
+    #[must_use]
+    pub fn get_sync_interval(&self) -> Option<Duration> {
+        self.sync_interval
+    }
+
+    /// After how many unsynced bytes a partition is synced.
+    #[must_use]
+    pub fn get_sync_bytes(&self) -> Option<u64> {
+        self.sync_bytes
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         within("partitions", u64::from(self.partitions), 1, u64::from(PARTITIONS_MAX))?;
         within("segment_bytes_max", self.segment_bytes_max, *SEGMENT_BYTES.start(), *SEGMENT_BYTES.end())?;

@@ -1,0 +1,78 @@
+//! What goes in comes out.
+
+use epochlog::{Error, Offset, Record, Start, Timestamp};
+
+use crate::support::*;
+
+#[test]
+fn records_come_back_in_order_across_segments_and_reopens() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 200);
+        assert_eq!(all(&world.partition()), numbered("v", 0..200));
+        assert!(world.partition().segments().len() > 1);
+        world.reopen();
+        assert!(world.store().recovery().is_clean());
+        assert_eq!(all(&world.partition()), numbered("v", 0..200));
+        fill(&world.partition(), "v", 50);
+        assert_eq!(all(&world.partition()), numbered("v", 0..250));
+    });
+}
+
+#[test]
+fn what_was_written_survives_a_kill_and_what_was_synced_a_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 100);
+        scribble(&world.partition(), "v", 100);
+        world.kill();
+        assert_eq!(all(&world.partition()), numbered("v", 0..200));
+        world.power_cut();
+        assert_eq!(all(&world.partition()), numbered("v", 0..200));
+        scribble(&world.partition(), "w", 10);
+        world.power_cut();
+        assert_eq!(all(&world.partition()), numbered("v", 0..200));
+    });
+}
+
+#[test]
+fn every_part_of_a_record_comes_back() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let headers = [("unit", b"celsius".as_slice()), ("empty", b"")];
+        let time = Timestamp::from_millis(-5);
+        let full = Record::new("up").key("device-7").headers(&headers).timestamp(time);
+        world.partition().append_batch(&[full, Record::tombstone("device-8"), Record::new("")]).expect("appends");
+        let records = world.partition().get(Offset::new(0)).expect("reads");
+        let first = records.iter().next().expect("is there");
+        assert_eq!(
+            (first.key(), first.value(), first.timestamp()),
+            (Some(b"device-7".as_slice()), b"up".as_slice(), time)
+        );
+        assert_eq!(first.headers().collect::<Vec<_>>(), headers);
+        let records = world.partition().read_from(Start::At(Offset::new(1))).expect("begins").read().expect("reads");
+        let rest: Vec<_> = records.iter().map(|record| (record.is_tombstone(), record.key().is_some())).collect();
+        assert_eq!(rest, [(true, true), (false, false)]);
+    });
+}
+
+#[test]
+fn an_offset_that_is_not_there_is_out_of_range() {
+    let world = world(epochlog::Mapping::Auto);
+    fill(&world.partition(), "v", 3);
+    let error = refused(world.partition().read_from(Start::At(Offset::new(4))));
+    assert!(matches!(error, Error::OffsetOutOfRange { .. }));
+    assert_eq!(error.to_string(), "offset 4 of partition 0 of `orders` is out of range; it holds 0..3");
+}
+
+#[test]
+fn a_time_finds_the_first_record_that_is_not_older() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        for n in 0..300 {
+            world.partition().append(Record::new("v").timestamp(Timestamp::from_millis(n * 10))).expect("appends");
+        }
+        let at = |ms| world.partition().offset_at(Timestamp::from_millis(ms)).expect("finds").get();
+        assert_eq!([at(-1), at(0), at(1), at(1500), at(2990), at(2991)], [0, 0, 1, 150, 299, 300]);
+    });
+}

@@ -1,0 +1,5 @@
+//! What epochlog promises, one module for each subject. The language of the tests is in `support`.
+
+mod support;
+
+mod append_and_read;

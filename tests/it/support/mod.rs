@@ -1,0 +1,148 @@
+//! The language of the tests: a store on the simulated disk, and the few words that are done to it.
+//!
+//! Every test runs both ways: with mapped files, and with positioned writes.
+
+#![allow(dead_code, reason = "each module speaks only a part of the language")]
+
+use std::time::Duration;
+
+use epochlog::testing::{Image, Loss, SimDisk};
+use epochlog::{
+    AppendOptions, Durability, Error, Mapping, Partition, Reader, Record, Records, Start, Store, StoreOptions, Topic,
+    TopicOptions,
+};
+
+/// Runs a promise with mapped files and with positioned writes.
+pub fn both_ways(promise: impl Fn(Mapping)) {
+    promise(Mapping::Auto);
+    promise(Mapping::Never);
+}
+
+/// A store on a simulated disk, and what a test does to both.
+pub struct World {
+    pub disk: SimDisk,
+    pub mapping: Mapping,
+    store: Option<Store>,
+}
+
+pub fn world(mapping: Mapping) -> World {
+    let disk = SimDisk::new(7);
+    let store = options(&disk, mapping).create("/sim").expect("creates");
+    World { disk, mapping, store: Some(store) }
+}
+
+pub fn options(disk: &SimDisk, mapping: Mapping) -> StoreOptions {
+    StoreOptions::new().mapping(mapping).seam(disk.seam())
+}
+
+impl World {
+    pub fn store(&self) -> &Store {
+        self.store.as_ref().expect("is open")
+    }
+
+    pub fn topic(&self, name: &str) -> Topic {
+        self.store().topic_or_create(name, small()).expect("is there")
+    }
+
+    pub fn partition(&self) -> Partition {
+        self.topic("orders").partition(0).expect("is there")
+    }
+
+    pub fn close(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close().expect("closes");
+        }
+    }
+
+    pub fn reopen(&mut self) {
+        self.close();
+        self.open();
+    }
+
+    pub fn open(&mut self) {
+        self.store = Some(options(&self.disk, self.mapping).open("/sim").expect("opens"));
+    }
+
+    /// The process is killed: what was written stays, synced or not. Then the store is opened again.
+    pub fn kill(&mut self) {
+        self.become_image(|image| image.after_kill());
+    }
+
+    /// The power goes, and with it everything that wasn't synced. Then the store is opened again.
+    pub fn power_cut(&mut self) {
+        self.become_image(|image| image.after(Loss::All));
+    }
+
+    pub fn become_image(&mut self, after: impl Fn(&Image) -> SimDisk) {
+        self.go_down(after);
+        self.open();
+    }
+
+    /// The same, without opening the store again.
+    pub fn go_down(&mut self, after: impl Fn(&Image) -> SimDisk) {
+        let image = self.disk.image();
+        self.disk.stop_after(0);
+        drop(self.store.take());
+        self.disk = after(&image);
+    }
+}
+
+/// A topic with small segments, so that little data rolls.
+pub fn small() -> TopicOptions {
+    TopicOptions::new().segment_bytes_max(4096)
+}
+
+pub fn written() -> AppendOptions {
+    AppendOptions::new().durability(Durability::Written)
+}
+
+/// Appends `count` records, durably, whose values are `prefix` and their offset.
+pub fn fill(partition: &Partition, prefix: &str, count: u64) {
+    for _ in 0..count {
+        let value = format!("{prefix}{}", partition.end());
+        partition.append(&value).expect("appends");
+    }
+}
+
+/// Appends `count` records that are only written.
+pub fn scribble(partition: &Partition, prefix: &str, count: u64) {
+    for _ in 0..count {
+        let value = format!("{prefix}{}", partition.end());
+        partition.append_with(&value, written()).expect("appends");
+    }
+}
+
+pub fn values(records: &Records) -> Vec<String> {
+    records.iter().map(|record| String::from_utf8_lossy(record.value()).into_owned()).collect()
+}
+
+/// Everything a reader gives until it comes to the end.
+pub fn drain(reader: &mut Reader) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let records = reader.read().expect("reads");
+        if records.is_empty() {
+            return all;
+        }
+        all.extend(values(&records));
+    }
+}
+
+pub fn all(partition: &Partition) -> Vec<String> {
+    drain(&mut partition.read_from(Start::Earliest).expect("begins"))
+}
+
+/// `prefix0`, `prefix1`, ...
+pub fn numbered(prefix: &str, range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|n| format!("{prefix}{n}")).collect()
+}
+
+pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> Error {
+    result.expect_err("is refused")
+}
+
+pub const AT_ONCE: Duration = Duration::ZERO;
+
+pub fn record(value: &str) -> Record<'_> {
+    Record::new(value)
+}

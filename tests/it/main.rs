@@ -3,3 +3,4 @@
 mod support;
 
 mod append_and_read;
+mod durability;

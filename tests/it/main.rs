@@ -4,3 +4,4 @@ mod support;
 
 mod append_and_read;
 mod durability;
+mod model;

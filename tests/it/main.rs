@@ -5,3 +5,4 @@ mod support;
 mod append_and_read;
 mod durability;
 mod model;
+mod peers;

@@ -6,3 +6,4 @@ mod append_and_read;
 mod durability;
 mod model;
 mod peers;
+mod stress;

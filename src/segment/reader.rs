@@ -123,7 +123,9 @@ impl Cursor {
         let mut start = self.position;
         while self.position < self.source.published() {
             let at = self.position - start;
-            if at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published() {
+            // Only once for each position: a file that another process trims may end before it did when it was opened.
+            let is_short = at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published();
+            if at > 0 && is_short {
                 view = self.view(READ_BYTES_MIN)?;
                 start = self.position;
                 continue;
@@ -180,7 +182,14 @@ impl Cursor {
                     taken += header.bytes();
                     next = header.end();
                 }
-                Ok(Step::Longer(bytes)) if taken == 0 => view = self.view(bytes)?,
+                Ok(Step::Longer(bytes)) if taken == 0 => {
+                    let longer = self.view(bytes)?;
+                    if longer.len() <= view.len() {
+                        let error = DecodeError::Malformed("the file ends before the batch does");
+                        return self.stop(Damaged { error, header: None }, limit);
+                    }
+                    view = longer;
+                }
                 Err(error) if taken == 0 => return self.stop(error, limit),
                 Ok(Step::Longer(_) | Step::End) | Err(_) => break,
             }

@@ -6,4 +6,5 @@ mod append_and_read;
 mod durability;
 mod model;
 mod peers;
+mod processes;
 mod stress;

@@ -24,9 +24,7 @@ pub use place::{PLACE_BYTES, Place};
 pub use record::{Header, Record};
 pub use segment::{Headers, RecordView, Records, RecordsIter};
 pub use store::{Maintenance, RecoveryReport, Store};
-pub use topic::{
-    CommitDescription, EpochDescription, GroupDescription, Partition, SegmentDescription, Topic,
-};
+pub use topic::{CommitDescription, EpochDescription, GroupDescription, Partition, SegmentDescription, Topic};
 
 /// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.
 #[cfg(feature = "testing")]

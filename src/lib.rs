@@ -3,6 +3,7 @@
 mod consumer;
 mod error;
 mod format;
+pub mod inspect;
 mod io;
 mod log;
 mod name;

@@ -230,10 +230,10 @@ impl Consumer {
     ///
     /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
-        self.commit_with(Some(metadata.to_vec()))
+        self.commit_with(Some(metadata))
     }
 
-    fn commit_with(&mut self, metadata: Option<Vec<u8>>) -> Result<()> {
+    fn commit_with(&mut self, metadata: Option<&[u8]>) -> Result<()> {
         self.topic.owner().check()?;
         let places: Vec<Place> = self.assigned.iter().filter_map(Assigned::uncommitted).collect();
         self.store_places(&places, metadata)?;
@@ -285,7 +285,7 @@ impl Consumer {
     }
 
     /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be.
-    fn store_places(&self, places: &[Place], metadata: Option<Vec<u8>>) -> Result<()> {
+    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
         let durable = self.topic.options().durability == Durability::Durable;
         for place in places {
             let log = self.assigned[self.index_of(place.partition())?].log();

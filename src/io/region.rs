@@ -30,7 +30,12 @@ enum Side {
 impl Tail {
     /// Begins to write behind the first `published` bytes of a file, which hold its header. It never grows past
     /// `capacity`.
-    pub(crate) fn begin(file: Arc<dyn File>, mapped: bool, capacity: usize, published: usize) -> io::Result<(Tail, Source)> {
+    pub(crate) fn begin(
+        file: Arc<dyn File>,
+        mapped: bool,
+        capacity: usize,
+        published: usize,
+    ) -> io::Result<(Tail, Source)> {
         if mapped {
             let (writer, reader) = file.map_write(capacity, published)?;
             return Ok((Tail { file, side: Side::Mapped(writer) }, Source::Mapped(reader)));

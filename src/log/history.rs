@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::lineage::{Begun, Lineage};
 use crate::error::{Error, IoContext, Result, is_full};
-use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames};
+use crate::format::{
+    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames,
+};
 use crate::io::latch::Latch;
 use crate::io::{Access, File, read_all, write_all_at};
 use crate::offset::{Epoch, Offset, Position};
@@ -61,7 +63,8 @@ impl Evidence {
                     let sealed =
                         Sealed { bytes: *bytes, end: *end, greatest: *greatest_timestamp, append_time: *append_time };
                     let segment = segments.iter_mut().rev().find(|segment| segment.id == id);
-                    segment.ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?.seal = Some(sealed);
+                    segment.ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?.seal =
+                        Some(sealed);
                 }
                 Entry::Clean { end } => clean = Some(*end),
                 _ => return Err(DecodeError::Malformed("an entry that doesn't belong into a history")),
@@ -76,7 +79,7 @@ impl Evidence {
 
     /// The same evidence, without what no longer matters.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.lineage.epochs().iter().map(|begun| begun.entry()).collect();
+        let mut entries: Vec<Entry> = self.lineage.epochs().iter().map(Begun::entry).collect();
         entries.push(Entry::Start { start: self.start });
         for segment in &self.segments {
             entries.push(Entry::Roll { base: segment.id.base, epoch: segment.id.epoch });
@@ -104,7 +107,8 @@ impl Evidence {
     }
 
     fn is_newest(&self, i: usize) -> bool {
-        !(i + 1..self.segments.len()).any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
+        !(i + 1..self.segments.len())
+            .any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
     }
 }
 
@@ -158,7 +162,9 @@ impl History {
         })?;
         let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
         let identity = home.identity(FileKind::History, history_id(home));
-        identity.check(&bytes).map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
+        identity
+            .check(&bytes)
+            .map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
         let seed = identity.seed();
         let corrupt = |error: DecodeError, position| error.at("history", &shown, Some(Position::new(position)), None);
         let frames = read_frames(&bytes, seed).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
@@ -180,7 +186,8 @@ impl History {
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(entries, self.seed, self.position, mark);
         let file = self.file()?;
-        write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
+        write_all_at(&*file, &frame, self.position)
+            .map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
         self.position += frame.len() as u64;
         Ok(())
     }
@@ -260,7 +267,12 @@ fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Res
     Ok((file, bytes.len() as u64))
 }
 
-pub(crate) fn full_or_io(source: std::io::Error, operation: &'static str, path: &std::path::Path, bytes: usize) -> Error {
+pub(crate) fn full_or_io(
+    source: std::io::Error,
+    operation: &'static str,
+    path: &std::path::Path,
+    bytes: usize,
+) -> Error {
     if is_full(&source) {
         return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
     }

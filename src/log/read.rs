@@ -299,15 +299,10 @@ impl Reader {
         }
         read
     }
-
-    /// What comes after the time-out of a poll over several partitions.
-    pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
 }
 
 /// Sleeps a little; false once the deadline has passed.
-pub(crate) fn wait_and_look(deadline: Option<Instant>) -> bool {
+fn wait_and_look(deadline: Option<Instant>) -> bool {
     let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
     if left.is_zero() {
         return false;

@@ -35,11 +35,7 @@ impl Index {
     pub(super) fn open(home: &Home, id: SegmentId) -> Option<Index> {
         let file = open_checked(home, &home.index_path(id), FileKind::Index, id).ok()?;
         let len = usize::try_from(file.len().ok()?).ok()?;
-        let source = if home.mapped {
-            Source::Mapped(file.map_read(len).ok()?)
-        } else {
-            Source::positioned(file, len)
-        };
+        let source = if home.mapped { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
         let seed = home.identity(FileKind::Index, id).seed();
         Some(Index::Stored { source: in_memory(source, len).ok()?, seed })
     }
@@ -109,7 +105,12 @@ fn in_memory(source: Source, len: usize) -> std::io::Result<Source> {
 pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usize) -> Result<Index> {
     let mut window = Window::new(file, len);
     let shown = segment.home.shown(&segment.path());
-    let mut builder = Builder { base: segment.id.base, due: HEADER_BYTES + INDEX_EVERY_BYTES, entries: Vec::new(), greatest: Timestamp::MIN };
+    let mut builder = Builder {
+        base: segment.id.base,
+        due: HEADER_BYTES + INDEX_EVERY_BYTES,
+        entries: Vec::new(),
+        greatest: Timestamp::MIN,
+    };
     let mut at = HEADER_BYTES;
     while let Some((position, header)) = next_header(&mut window, segment.seed, at).at("read", &shown)? {
         builder.take(position, &header);
@@ -129,8 +130,7 @@ impl Builder {
     fn take(&mut self, position: usize, header: &BatchHeader) {
         if position >= self.due {
             self.due = position + INDEX_EVERY_BYTES;
-            if let (Ok(relative), Ok(position)) =
-                (u32::try_from(header.base.since(self.base)), u32::try_from(position))
+            if let (Ok(relative), Ok(position)) = (u32::try_from(header.base.since(self.base)), u32::try_from(position))
             {
                 self.entries.push(IndexEntry { relative, position, greatest: self.greatest });
             }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 pub(crate) use cache::Cache;
 pub(crate) use index::{Index, build as build_index};
-pub(crate) use reader::{Cursor, Lookup};
+pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, next_header, only_zeros, scan};
@@ -217,11 +217,6 @@ impl Segment {
         if self.sealed.get().is_some() {
             *self.slot.lock() = Slot::default();
         }
-    }
-
-    /// Drops what was read of a tail that another process writes, so that its new length is seen.
-    pub(crate) fn forget(&self) {
-        *self.slot.lock() = Slot::default();
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::index::Wrong;
 use super::scan::next_header;
 use super::{Index, Run, Segment, Window, build_index};
-use crate::error::{Damage, Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, IndexEntry, check_records};
 use crate::io::{Access, File, Source, View, write_all_at};
 use crate::offset::{Offset, Position, Timestamp};
@@ -96,7 +96,8 @@ impl Cursor {
     }
 
     fn header_at(&self, position: usize) -> Result<BatchHeader, DecodeError> {
-        let view = self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
+        let view =
+            self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
         BatchHeader::decode(&view, self.segment.seed, position as u64)
     }
 
@@ -242,7 +243,7 @@ impl Cursor {
 }
 
 /// What an index is asked for.
-pub(crate) enum Lookup {
+enum Lookup {
     Offset(Offset),
     Time(Timestamp),
 }
@@ -272,15 +273,7 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
     }
     let path = home.index_path(segment.id);
     match home.seam.dir.remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0),
-    }
-}
-
-/// Whether an error is damage of one batch, with the offsets it cost.
-pub(crate) fn lost_offsets(error: &Error) -> Option<std::ops::Range<Offset>> {
-    match error {
-        Error::Corrupt(corruption) if !matches!(corruption.damage, Damage::Missing) => corruption.offsets.clone(),
-        _ => None,
     }
 }

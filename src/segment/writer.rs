@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use super::{Index, Sealed, Segment, SegmentId};
 use crate::error::{Error, IoContext, Result, is_full};
-use crate::format::{
-    BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode,
-};
+use crate::format::{BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode};
 use crate::io::{File, Source, Tail, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::Home;

@@ -263,7 +263,6 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::StorageFull`], [`Error::Latched`]: the store is closed, and the next open recovers it.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever closes a store has no use for its handle")]
     pub fn close(self) -> Result<()> {
         self.inner.close()
     }

@@ -175,6 +175,8 @@ struct IndexWriter {
 impl IndexWriter {
     fn create(home: &Home, id: SegmentId, log_bytes_max: usize, created: Timestamp) -> Option<IndexWriter> {
         let path = home.index_path(id);
+        // One that an interrupted creation left holds nothing.
+        let _not_there = home.seam.dir.remove_file(&path);
         let file = home.seam.dir.create(&path).ok()?;
         let capacity = HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES;
         let (tail, source) = begin(home, &file, FileKind::Index, id, capacity, created).ok()?;

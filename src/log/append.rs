@@ -245,7 +245,7 @@ impl Log {
         self.retire_writer(appender);
         self.replace_view(|view| view.with_active(&next, None));
         appender.writer = Some(next);
-        self.expire_by_size();
+        self.expire_by_size(appender);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, read_all, write_all_at};
+use crate::io::{Access, File, Headroom, read_all, write_all_at};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
@@ -138,6 +138,7 @@ pub(crate) struct History {
     file: Option<Arc<dyn File>>,
     position: u64,
     synced: u64,
+    headroom: Headroom,
 }
 
 fn history_id(home: &Home) -> SegmentId {
@@ -176,7 +177,7 @@ impl History {
         };
         let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
         evidence.torn_bytes = torn_bytes;
-        let history = History { home: home.clone(), path, seed, file: None, position, synced: position };
+        let history = History { home: home.clone(), path, seed, file: None, position, synced: position, headroom: Headroom::default() };
         Ok((history, evidence))
     }
 
@@ -186,6 +187,7 @@ impl History {
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(entries, self.seed, self.position, mark);
         let file = self.file()?;
+        self.headroom.keep(&*self.home.seam.dir, &*file, self.position + frame.len() as u64);
         write_all_at(&*file, &frame, self.position)
             .map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
         self.position += frame.len() as u64;
@@ -228,6 +230,7 @@ impl History {
         let shown = self.home.shown(&self.home.dir);
         dir.sync(&self.home.dir).at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (Some(file), position, position);
+        self.headroom = Headroom::default();
         Ok(())
     }
 

@@ -252,11 +252,21 @@ impl Reader {
         Ok(())
     }
 
+    /// A view in which the place is admitted: what was cut and grown again since the check isn't in it.
+    fn admitted_view(&mut self) -> Result<Arc<LogView>> {
+        loop {
+            self.readmit()?;
+            let view = self.log.view();
+            if self.log.version() == self.version {
+                return Ok(view);
+            }
+        }
+    }
+
     fn next_run(&mut self, bytes_max: usize) -> Result<Option<Run>> {
         self.log.owner.check()?;
-        self.readmit()?;
+        let view = self.admitted_view()?;
         let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
-        let view = self.log.view();
         if next < view.start {
             return Err(self.log.out_of_range(next));
         }

@@ -5,7 +5,7 @@
 //! by `maintain()`.
 
 use super::recover::remove_segment;
-use super::{Evidence, Log, LogView, Part};
+use super::{Appender, Evidence, Log, LogView, Part};
 use crate::error::Result;
 use crate::format::Entry;
 use crate::offset::{Offset, Timestamp};
@@ -33,8 +33,8 @@ impl Log {
         if to == self.start() {
             return Ok(());
         }
-        // The new start must not outlive the records that it presumes.
-        if to > self.durable_end() {
+        // The new start must not outlive the records that it presumes, nor a file vanish before its seal is told.
+        if to > self.durable_end() || has_rolled_below(&appender, to) {
             self.sync_under(&mut appender)?;
         }
         self.record(&mut appender, &[Entry::Start { start: to }])?;
@@ -63,8 +63,9 @@ impl Log {
     }
 
     /// At a roll: the limit by size, if that needs no sync. What fails here is done by `maintain()`.
-    pub(super) fn expire_by_size(&self) {
-        let Some(start) = self.start_by_size().filter(|&start| start <= self.durable_end()) else { return };
+    pub(super) fn expire_by_size(&self, appender: &Appender) {
+        let is_cheap = |start: &Offset| *start <= self.durable_end() && !has_rolled_below(appender, *start);
+        let Some(start) = self.start_by_size().filter(is_cheap) else { return };
         let recorded = {
             let mut history = self.history.lock();
             history
@@ -124,6 +125,10 @@ impl Log {
     /// Replaces a history that is mostly about removed segments.
     fn compact_history(&self) -> Result<()> {
         let appender = self.appender.lock();
+        if !appender.rolled.is_empty() {
+            // Their seals come later, and must find them named.
+            return Ok(());
+        }
         let evidence = self.evidence(&appender);
         let mut history = self.history.lock();
         if !history.is_worth_compacting(&evidence) {
@@ -133,7 +138,7 @@ impl Log {
     }
 
     /// What a new history would say of the log as it is now.
-    fn evidence(&self, appender: &super::Appender) -> Evidence {
+    fn evidence(&self, appender: &Appender) -> Evidence {
         let view = self.view();
         let is_rolled = |id: SegmentId| appender.rolled.iter().any(|rolled| rolled.id == id);
         let recorded = |part: &Part| {
@@ -148,6 +153,11 @@ impl Log {
             torn_bytes: 0,
         }
     }
+}
+
+/// Whether a segment that begins below an offset still waits for its seal.
+fn has_rolled_below(appender: &Appender, offset: Offset) -> bool {
+    appender.rolled.iter().any(|rolled| rolled.id.base < offset)
 }
 
 /// The parts that retention may take: sealed ones, never the newest.

@@ -3,3 +3,5 @@
 mod support;
 
 mod append_and_read;
+mod durability;
+mod model;

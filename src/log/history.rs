@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::lineage::{Begun, Lineage};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{
-    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames,
+    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, NO_EPOCH, Reason, Rest, Seed, encode_frame, read_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
@@ -155,8 +155,8 @@ pub(crate) struct HistoryRead {
     ends: u64,
 }
 
-fn history_id(home: &Home) -> SegmentId {
-    SegmentId { base: Offset::ZERO, epoch: home.creation }
+fn history_id() -> SegmentId {
+    SegmentId { base: Offset::ZERO, epoch: NO_EPOCH }
 }
 
 impl History {
@@ -192,7 +192,7 @@ impl History {
             _ => Error::Io { operation: "open", path: shown.clone(), source },
         })?;
         let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
-        let identity = home.identity(FileKind::History, history_id(home));
+        let identity = home.identity(FileKind::History, history_id());
         identity
             .check(&bytes)
             .map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
@@ -297,7 +297,7 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
 /// Writes a whole history into a new file and syncs it.
 fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<(Arc<dyn File>, u64)> {
     let shown = home.shown(path);
-    let identity = home.identity(FileKind::History, history_id(home));
+    let identity = home.identity(FileKind::History, history_id());
     let mut bytes = identity.encode(home.now()).to_vec();
     for chunk in entries.chunks(1024) {
         let at = bytes.len() as u64;

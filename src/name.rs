@@ -37,9 +37,7 @@ macro_rules! name {
             pub fn new(text: &str) -> Result<$name> {
                 match broken_rule(text) {
                     None => Ok($name(text.into())),
-                    Some(reason) => {
-                        Err(Error::InvalidName { what: $what, name: text.into(), reason })
-                    }
+                    Some(reason) => Err(Error::InvalidName { what: $what, name: text.into(), reason }),
                 }
             }
 

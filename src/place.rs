@@ -77,9 +77,8 @@ impl Place {
     pub fn from_bytes(bytes: &[u8]) -> Result<Place> {
         let hex = || bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect::<String>();
         let invalid = |reason: String| Error::InvalidPlace { place: hex(), reason };
-        let bytes: &[u8; PLACE_BYTES] = bytes
-            .try_into()
-            .map_err(|_| invalid(format!("{} bytes, expected {PLACE_BYTES}", bytes.len())))?;
+        let bytes: &[u8; PLACE_BYTES] =
+            bytes.try_into().map_err(|_| invalid(format!("{} bytes, expected {PLACE_BYTES}", bytes.len())))?;
         let found = u32::from_le_bytes([bytes[28], bytes[29], bytes[30], bytes[31]]);
         let expected = crc32fast::hash(&bytes[..28]);
         if found != expected {
@@ -152,14 +151,27 @@ mod tests {
 
     #[test]
     fn a_malformed_text_is_refused_with_the_form_expected() {
-        for text in ["", "72", "0:72", "0:72@7", "0:72@7.9f", "0:-1@7.9f3a5c01d2e4b687", "0:+1@7.9f3a5c01d2e4b687",
-            "4294967296:1@7.9f3a5c01d2e4b687", "0:99999999999999999999@7.9f3a5c01d2e4b687", "0:1@7.9f3a5c01d2e4b68g",
-            " 0:1@7.9f3a5c01d2e4b687", "0:1@.9f3a5c01d2e4b687", ":1@7.9f3a5c01d2e4b687"]
-        {
+        for text in [
+            "",
+            "72",
+            "0:72",
+            "0:72@7",
+            "0:72@7.9f",
+            "0:-1@7.9f3a5c01d2e4b687",
+            "0:+1@7.9f3a5c01d2e4b687",
+            "4294967296:1@7.9f3a5c01d2e4b687",
+            "0:99999999999999999999@7.9f3a5c01d2e4b687",
+            "0:1@7.9f3a5c01d2e4b68g",
+            " 0:1@7.9f3a5c01d2e4b687",
+            "0:1@.9f3a5c01d2e4b687",
+            ":1@7.9f3a5c01d2e4b687",
+        ] {
             let error = text.parse::<Place>().expect_err("is refused").to_string();
             assert_eq!(
                 error,
-                format!("place `{text}` is invalid: expected `partition:offset@number.tag`, such as `0:72@7.9f3a5c01d2e4b687`")
+                format!(
+                    "place `{text}` is invalid: expected `partition:offset@number.tag`, such as `0:72@7.9f3a5c01d2e4b687`"
+                )
             );
         }
     }
@@ -172,6 +184,11 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(Place::from_bytes(&bad), Err(Error::InvalidPlace { .. })), "bit {bit}");
         }
-        assert!(Place::from_bytes(&good[..31]).expect_err("is short").to_string().ends_with("is invalid: 31 bytes, expected 32"));
+        assert!(
+            Place::from_bytes(&good[..31])
+                .expect_err("is short")
+                .to_string()
+                .ends_with("is invalid: 31 bytes, expected 32")
+        );
     }
 }

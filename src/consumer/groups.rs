@@ -44,8 +44,7 @@ impl Topic {
     fn describe_commit(&self, commit: Commit) -> Result<CommitDescription> {
         let path = self.shared().shown(&self.dir().join(crate::format::COMMITS));
         let log = self.log(commit.place.partition());
-        let located =
-            log.and_then(|log| Ok(log.end().since(log.locate(commit.place.into(), Origin::Commits(&path))?)));
+        let located = log.and_then(|log| Ok(log.end().since(log.locate(commit.place.into(), Origin::Commits(&path))?)));
         let (lag, problem) = match located {
             Ok(lag) => (Some(lag), None),
             Err(error @ (Error::TopicDeleted { .. } | Error::Closed | Error::Io { .. })) => return Err(error),
@@ -85,14 +84,18 @@ impl Topic {
         let places = self.plan_reset(group, targets)?;
         let group = GroupName::new(group)?;
         let numbers: Vec<u32> = targets.iter().map(|&(number, _)| number).collect();
-        self.unused(&group, |number| numbers.contains(&number), || {
-            if self.options().durability == Durability::Durable {
-                for place in &places {
-                    self.log(place.partition())?.wait_durable(*place)?;
+        self.unused(
+            &group,
+            |number| numbers.contains(&number),
+            || {
+                if self.options().durability == Durability::Durable {
+                    for place in &places {
+                        self.log(place.partition())?.wait_durable(*place)?;
+                    }
                 }
-            }
-            self.commits()?.commit(&group, places.clone(), None, true)
-        })?;
+                self.commits()?.commit(&group, places.clone(), None, true)
+            },
+        )?;
         Ok(places)
     }
 
@@ -105,17 +108,26 @@ impl Topic {
     pub fn delete_group(&self, group: &str) -> Result<()> {
         self.shared().writable()?;
         let group = GroupName::new(group)?;
-        self.unused(&group, |_| true, || {
-            let mut commits = self.commits()?;
-            if commits.of(&group).is_none() {
-                return Err(self.no_group(group.clone()));
-            }
-            commits.forget(&group)
-        })
+        self.unused(
+            &group,
+            |_| true,
+            || {
+                let mut commits = self.commits()?;
+                if commits.of(&group).is_none() {
+                    return Err(self.no_group(group.clone()));
+                }
+                commits.forget(&group)
+            },
+        )
     }
 
     /// Does something that no live consumer of the group may race in these partitions.
-    fn unused<T>(&self, group: &GroupName, concerns: impl Fn(u32) -> bool, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn unused<T>(
+        &self,
+        group: &GroupName,
+        concerns: impl Fn(u32) -> bool,
+        step: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let held = self.held().lock();
         match held.iter().find(|(holder, number)| holder == group && concerns(*number)) {
             Some(&(_, partition)) => {

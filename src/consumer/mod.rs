@@ -230,13 +230,13 @@ impl Consumer {
     ///
     /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
-        self.commit_with(Some(metadata.to_vec()))
+        self.commit_with(Some(metadata))
     }
 
-    fn commit_with(&mut self, metadata: Option<Vec<u8>>) -> Result<()> {
+    fn commit_with(&mut self, metadata: Option<&[u8]>) -> Result<()> {
         self.topic.owner().check()?;
         let places: Vec<Place> = self.assigned.iter().filter_map(Assigned::uncommitted).collect();
-        self.store_places(&places, metadata)?;
+        self.store_places(&places, metadata, self.is_durable())?;
         self.assigned.iter_mut().for_each(|assigned| assigned.committed(&places));
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Consumer {
         self.topic.owner().check()?;
         let i = self.index_of(place.partition())?;
         self.assigned[i].log().admit(place, Origin::Caller)?;
-        self.store_places(&[place], None)?;
+        self.store_places(&[place], None, self.is_durable())?;
         self.assigned[i].committed(&[place]);
         Ok(())
     }
@@ -284,9 +284,13 @@ impl Consumer {
         Ok(reader.visibility(self.visibility).bytes_max(self.bytes_max))
     }
 
+    /// Whether a commit is to survive a power cut: as the topic's appends do.
+    fn is_durable(&self) -> bool {
+        self.topic.options().durability == Durability::Durable
+    }
+
     /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be.
-    fn store_places(&self, places: &[Place], metadata: Option<Vec<u8>>) -> Result<()> {
-        let durable = self.topic.options().durability == Durability::Durable;
+    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>, durable: bool) -> Result<()> {
         for place in places {
             let log = self.assigned[self.index_of(place.partition())?].log();
             log.admit(*place, Origin::Caller)?;

@@ -138,7 +138,8 @@ impl Consumer {
         let origin = Origin::Commits(&path);
         let Some(place) = stored else {
             let reader = self.new_reader(i, Target::Start(self.start), origin)?;
-            self.store_places(&[reader.place()], None)?;
+            // Durably in any case: resolved a second time after a power cut, the policy might skip records.
+            self.store_places(&[reader.place()], None, true)?;
             return Ok(reader);
         };
         match self.new_reader(i, Target::Place(place), origin) {

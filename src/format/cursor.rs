@@ -7,7 +7,8 @@
 use super::DecodeError;
 
 /// The most bytes of a varint: 64 bits, seven in a byte.
-pub(crate) const VARINT_BYTES_MAX: usize = 10;
+#[cfg(test)]
+const VARINT_BYTES_MAX: usize = 10;
 
 /// Reads numbers from the front of some bytes.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +53,6 @@ impl<'a> Cursor<'a> {
         let byte = *self.bytes.get(self.at).ok_or_else(|| self.short(1))?;
         self.at += 1;
         Ok(byte)
-    }
-
-    pub(crate) fn take_u16(&mut self) -> Result<u16, DecodeError> {
-        self.take_array().map(u16::from_le_bytes)
     }
 
     pub(crate) fn take_u32(&mut self) -> Result<u32, DecodeError> {

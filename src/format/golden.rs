@@ -26,7 +26,11 @@ fn assert_golden(name: &str, rebuilt: &[u8]) {
 fn assert_golden_frames(name: &str, identity: &Identity, entries: &[Entry]) {
     let (bytes, ends) = fixtures::frames_file(identity, entries.chunks(2), 0);
     assert_golden(name, &bytes);
-    let frames = Frames { entries: entries.to_vec(), ends: *ends.last().expect("has frames"), rest: Rest::Clean };
+    let frames = crate::format::frame::Frames {
+        entries: entries.to_vec(),
+        ends: *ends.last().expect("has frames"),
+        rest: Rest::Clean,
+    };
     assert_eq!(read_frames(&bytes, identity.seed()), Ok(frames));
 }
 

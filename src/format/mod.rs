@@ -131,6 +131,11 @@
 //!   tore into damage.
 //! - What a crash tore at the end of a file of frames is told from damage by the marks behind it: every later byte is
 //!   tried as the beginning of a frame. The search looks at 64 MiB at most, and then calls it damage.
+//! - Zeros behind the last batch, frame or index entry are room that was reserved ahead. A sealed segment counts up to
+//!   the length in its seal, whatever follows.
+//! - A segment that the history doesn't name is no part of the log. One that reaches beyond the start of a later epoch,
+//!   or of a later segment, counts up to there.
+//! - A key goes to partition `crc32(key) mod partitions`, with the unseeded crc32; records without one go anywhere.
 //! - A valid checksum over flags, a codec or a type that is not known means a later version, and never damage.
 //!
 //! # A worked example
@@ -184,11 +189,11 @@ pub(crate) mod record;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
 pub(crate) use entry::{Entry, Reason};
-pub(crate) use frame::{FRAME_BYTES_MAX, Rest, encode_frame, read_frames};
 pub(crate) use filename::{
-    COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index, parse_segment,
-    parse_topic_dir, segment_file, topic_dir,
+    COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
+    parse_segment, parse_topic_dir, segment_file, topic_dir,
 };
+pub(crate) use frame::{FRAME_BYTES_MAX, Rest, encode_frame, read_frames};
 pub(crate) use header::{FileKind, HEADER_BYTES, Identity, NO_EPOCH};
 pub(crate) use index::{INDEX_ENTRY_BYTES, IndexEntry};
 pub use record::Headers;

@@ -30,7 +30,12 @@ enum Side {
 impl Tail {
     /// Begins to write behind the first `published` bytes of a file, which hold its header. It never grows past
     /// `capacity`.
-    pub(crate) fn begin(file: Arc<dyn File>, mapped: bool, capacity: usize, published: usize) -> io::Result<(Tail, Source)> {
+    pub(crate) fn begin(
+        file: Arc<dyn File>,
+        mapped: bool,
+        capacity: usize,
+        published: usize,
+    ) -> io::Result<(Tail, Source)> {
         if mapped {
             let (writer, reader) = file.map_write(capacity, published)?;
             return Ok((Tail { file, side: Side::Mapped(writer) }, Source::Mapped(reader)));
@@ -122,6 +127,14 @@ impl Source {
     /// Reads a file whose first `len` bytes will not change, by positioned reads.
     pub(crate) fn positioned(file: Arc<dyn File>, len: usize) -> Source {
         Source::Positioned { file, end: Arc::new(AtomicUsize::new(len)) }
+    }
+
+    /// Sees what another process has added to the file since, or cut off its unused end.
+    pub(crate) fn look_again(&self) -> io::Result<()> {
+        if let Source::Positioned { file, end } = self {
+            end.store(usize::try_from(file.len()?).unwrap_or(usize::MAX), Ordering::Release);
+        }
+        Ok(())
     }
 
     /// The end of what was published.

@@ -62,16 +62,51 @@ pub(crate) struct Row {
 pub(crate) const TABLE: &[Row] = &[
     // A topic was deleted and created again under its name, a store wiped and made anew, a place kept from another
     // topic. Numbers may even agree by chance; the tags don't. Nothing of it may be compared with this log's offsets.
-    Row { label: "stale", known: Some(false), beyond_cut: None, before_epoch: None, origin: None, verdict: Verdict::Stale },
+    Row {
+        label: "stale",
+        known: Some(false),
+        beyond_cut: None,
+        before_epoch: None,
+        origin: None,
+        verdict: Verdict::Stale,
+    },
     // The epoch went on to `c` or further once, and then a power cut took the end, a truncate cut it, or this is a copy
     // from before. What stands at those offsets now, if anything, was written by a later epoch.
-    Row { label: "diverged", known: Some(true), beyond_cut: Some(true), before_epoch: None, origin: None, verdict: Verdict::Diverged },
+    Row {
+        label: "diverged",
+        known: Some(true),
+        beyond_cut: Some(true),
+        before_epoch: None,
+        origin: None,
+        verdict: Verdict::Diverged,
+    },
     // Before anything is written, a place is 0 in the creation epoch, although that epoch wrote no record.
-    Row { label: "origin", known: Some(true), beyond_cut: Some(false), before_epoch: None, origin: Some(true), verdict: Verdict::Admitted },
+    Row {
+        label: "origin",
+        known: Some(true),
+        beyond_cut: Some(false),
+        before_epoch: None,
+        origin: Some(true),
+        verdict: Verdict::Admitted,
+    },
     // A place carries the epoch of the record before it; at or before its own epoch's start there is no such record.
-    Row { label: "impossible", known: Some(true), beyond_cut: Some(false), before_epoch: Some(true), origin: Some(false), verdict: Verdict::Impossible },
+    Row {
+        label: "impossible",
+        known: Some(true),
+        beyond_cut: Some(false),
+        before_epoch: Some(true),
+        origin: Some(false),
+        verdict: Verdict::Impossible,
+    },
     // The ordinary case: whatever the epoch wrote up to `c` is still what is there, or expired in order.
-    Row { label: "here", known: Some(true), beyond_cut: Some(false), before_epoch: Some(false), origin: Some(false), verdict: Verdict::Admitted },
+    Row {
+        label: "here",
+        known: Some(true),
+        beyond_cut: Some(false),
+        before_epoch: Some(false),
+        origin: Some(false),
+        verdict: Verdict::Admitted,
+    },
 ];
 
 /// The label and verdict for some facts. Total: every combination is covered by a row.
@@ -97,7 +132,13 @@ pub(crate) enum Origin<'a> {
 }
 
 /// Admits a place to a partition that now ends at `end`, or says why not.
-pub(crate) fn admit(place: Place, lineage: &Lineage, end: Offset, topic: &TopicName, origin: Origin<'_>) -> Result<Admitted> {
+pub(crate) fn admit(
+    place: Place,
+    lineage: &Lineage,
+    end: Offset,
+    topic: &TopicName,
+    origin: Origin<'_>,
+) -> Result<Admitted> {
     let found = lineage.find(place.epoch());
     let fork = found.map_or(Offset::ZERO, |i| lineage.cut(i).min(end));
     let start = found.map_or(Offset::ZERO, |i| lineage.epochs()[i].start);
@@ -109,9 +150,7 @@ pub(crate) fn admit(place: Place, lineage: &Lineage, end: Offset, topic: &TopicN
     };
     match judge(facts).1 {
         Verdict::Admitted => Ok(Admitted(place)),
-        Verdict::Stale => {
-            Err(Error::StaleEpoch { topic: topic.clone(), place, current: lineage.newest().epoch })
-        }
+        Verdict::Stale => Err(Error::StaleEpoch { topic: topic.clone(), place, current: lineage.newest().epoch }),
         Verdict::Diverged => Err(Error::Diverged { topic: topic.clone(), place, fork }),
         Verdict::Impossible => Err(impossible(place, start, origin)),
     }

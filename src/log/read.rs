@@ -106,14 +106,18 @@ fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit
     Ok(None)
 }
 
-/// How far the valid batches of a tail reach that another process writes.
-pub(super) fn tail_end(segment: &Arc<Segment>) -> Result<Offset> {
-    match Cursor::seek(segment, Offset::MAX) {
-        Ok(cursor) => Ok(cursor.next()),
-        // Begun and not written yet, or gone again: nothing to read.
-        Err(Error::Corrupt(_)) => Ok(segment.id.base),
-        Err(error) => Err(error),
+/// How far the valid batches of a tail reach that another process writes. `known` remembers the way that was walked.
+pub(super) fn tail_end(segment: &Arc<Segment>, known: &mut Option<Cursor>) -> Result<Offset> {
+    segment.look_again()?;
+    if known.as_ref().is_none_or(|cursor| !Arc::ptr_eq(cursor.segment(), segment)) {
+        *known = match Cursor::seek(segment, Offset::MAX) {
+            Ok(cursor) => Some(cursor),
+            // Begun and not written yet, or gone again: nothing to read.
+            Err(Error::Corrupt(_)) => return Ok(segment.id.base),
+            Err(error) => return Err(error),
+        };
     }
+    known.as_mut().map_or(Ok(segment.id.base), Cursor::walk_on)
 }
 
 /// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
@@ -191,7 +195,7 @@ impl Reader {
     /// it names to go on; [`Error::Io`]. The reader stays where it was.
     pub fn read(&mut self) -> Result<Records> {
         if self.log.home.read_only && (self.idle || self.is_at_end()) {
-            self.refresh()?;
+            self.log.refresh()?;
         }
         let mut records = Records::default();
         while records.bytes() < self.bytes_max {
@@ -238,12 +242,6 @@ impl Reader {
         self.place.next() >= self.log.visible_end(self.visibility)
     }
 
-    fn refresh(&mut self) -> Result<()> {
-        self.log.refresh()?;
-        self.cursor = None;
-        Ok(())
-    }
-
     /// The place again, checked against the lineage as it is now.
     fn readmit(&mut self) -> Result<()> {
         let version = self.log.version();
@@ -288,10 +286,10 @@ impl Reader {
     }
 
     /// Whether the log's segments are others than in this view.
-    fn has_moved_on(&mut self, view: &Arc<LogView>) -> Result<bool> {
+    fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
         if self.log.home.read_only {
             let before = (view.start, view.parts.first().map(|part| part.segment.id));
-            self.refresh()?;
+            self.log.refresh()?;
             let now = self.log.view();
             return Ok(before != (now.start, now.parts.first().map(|part| part.segment.id)));
         }
@@ -312,15 +310,10 @@ impl Reader {
         }
         read
     }
-
-    /// What comes after the time-out of a poll over several partitions.
-    pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
 }
 
 /// Sleeps a little; false once the deadline has passed.
-pub(crate) fn wait_and_look(deadline: Option<Instant>) -> bool {
+fn wait_and_look(deadline: Option<Instant>) -> bool {
     let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
     if left.is_zero() {
         return false;

@@ -69,10 +69,15 @@ mod tests {
     fn at(request: Start, start: u64, end: u64) -> Result<u64, u64> {
         let range = Offset::new(start)..Offset::new(end);
         let mut refused = 0;
-        let answer = resolve(Request::Start(request), range.clone(), |_| Ok(range.end), |offset| {
-            refused = offset.get();
-            Error::Closed
-        });
+        let answer = resolve(
+            Request::Start(request),
+            range.clone(),
+            |_| Ok(range.end),
+            |offset| {
+                refused = offset.get();
+                Error::Closed
+            },
+        );
         answer.map(Offset::get).map_err(|_| refused)
     }
 

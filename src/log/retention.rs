@@ -68,9 +68,9 @@ impl Log {
         let Some(start) = self.start_by_size().filter(is_cheap) else { return };
         let recorded = {
             let mut history = self.history.lock();
-            history.append(&[Entry::Start { start }]).and_then(|()| {
-                history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
-            })
+            history
+                .append(&[Entry::Start { start }])
+                .and_then(|()| history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown())))
         };
         if recorded.is_ok() {
             let removed = self.raise_view(start);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::index::Wrong;
 use super::scan::next_header;
 use super::{Index, Run, Segment, Window, build_index};
-use crate::error::{Damage, Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, IndexEntry, check_records};
 use crate::io::{Access, File, Source, View, write_all_at};
 use crate::offset::{Offset, Position, Timestamp};
@@ -51,9 +51,10 @@ impl Cursor {
         Cursor::at_index(segment, &Lookup::Time(time))
     }
 
-    /// The offset that comes next in the segment.
-    pub(crate) fn next(&self) -> Offset {
-        self.next
+    /// Walks on to the end of what is there; gives the offset behind it.
+    pub(crate) fn walk_on(&mut self) -> Result<Offset> {
+        self.walk_to(Offset::MAX)?;
+        Ok(self.next)
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -96,7 +97,8 @@ impl Cursor {
     }
 
     fn header_at(&self, position: usize) -> Result<BatchHeader, DecodeError> {
-        let view = self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
+        let view =
+            self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
         BatchHeader::decode(&view, self.segment.seed, position as u64)
     }
 
@@ -123,9 +125,7 @@ impl Cursor {
         let mut start = self.position;
         while self.position < self.source.published() {
             let at = self.position - start;
-            // Only once for each position: a file that another process trims may end before it did when it was opened.
-            let is_short = at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published();
-            if at > 0 && is_short {
+            if at > 0 && at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published() {
                 view = self.view(READ_BYTES_MIN)?;
                 start = self.position;
                 continue;
@@ -133,6 +133,8 @@ impl Cursor {
             match self.header(view.get(at..).unwrap_or_default()) {
                 Ok(header) if header.end() > offset => return Ok(()),
                 Ok(header) => self.pass(&header),
+                // Not written yet.
+                Err(_) if self.segment.is_foreign_tail() => return Ok(()),
                 Err(_) => {
                     if !self.resync(offset)? {
                         return Ok(());
@@ -182,14 +184,10 @@ impl Cursor {
                     taken += header.bytes();
                     next = header.end();
                 }
-                Ok(Step::Longer(bytes)) if taken == 0 => {
-                    let longer = self.view(bytes)?;
-                    if longer.len() <= view.len() {
-                        let error = DecodeError::Malformed("the file ends before the batch does");
-                        return self.stop(Damaged { error, header: None }, limit);
-                    }
-                    view = longer;
-                }
+                Ok(Step::Longer(bytes)) if taken == 0 => match self.view(bytes)? {
+                    longer if longer.len() > view.len() => view = longer,
+                    same => return self.stop(cut_short(bytes, same.len()), limit),
+                },
                 Err(error) if taken == 0 => return self.stop(error, limit),
                 Ok(Step::Longer(_) | Step::End) | Err(_) => break,
             }
@@ -238,7 +236,7 @@ impl Cursor {
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
     /// isn't finished yet.
     fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
-        if self.segment.seal_of().is_none() && self.segment.home.read_only {
+        if self.segment.is_foreign_tail() {
             return Ok(None);
         }
         let offsets = match damaged.header {
@@ -251,7 +249,7 @@ impl Cursor {
 }
 
 /// What an index is asked for.
-pub(crate) enum Lookup {
+enum Lookup {
     Offset(Offset),
     Time(Timestamp),
 }
@@ -259,6 +257,11 @@ pub(crate) enum Lookup {
 struct Damaged {
     error: DecodeError,
     header: Option<BatchHeader>,
+}
+
+/// The file ends before the batch does, although it was longer when it was opened.
+fn cut_short(expected: usize, found: usize) -> Damaged {
+    Damaged { error: DecodeError::Short { found: found as u64, expected: expected as u64 }, header: None }
 }
 
 fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {
@@ -281,15 +284,7 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
     }
     let path = home.index_path(segment.id);
     match home.seam.dir.remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0),
-    }
-}
-
-/// Whether an error is damage of one batch, with the offsets it cost.
-pub(crate) fn lost_offsets(error: &Error) -> Option<std::ops::Range<Offset>> {
-    match error {
-        Error::Corrupt(corruption) if !matches!(corruption.damage, Damage::Missing) => corruption.offsets.clone(),
-        _ => None,
     }
 }

@@ -7,8 +7,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::format::{BatchHeader, RawRecord, next_record};
 pub use crate::format::Headers;
+use crate::format::{BatchHeader, RawRecord, next_record};
 use crate::io::View;
 use crate::offset::{Epoch, Offset, Timestamp};
 use crate::place::Place;
@@ -110,10 +110,8 @@ impl<'a> Iterator for Iter<'a> {
 
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
-            if let Some(walk) = &mut self.walk {
-                if let Some(record) = walk.next() {
-                    return Some(record);
-                }
+            if let Some(record) = self.walk.as_mut().and_then(Walk::next) {
+                return Some(record);
             }
             self.walk = Some(Walk::new(self.runs.next()?));
         }

@@ -22,7 +22,7 @@ pub use report::{Maintenance, RecoveryReport};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{TOPICS, TRASH, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{Lock, remove_tree};
+use crate::io::{Lock, Seam, remove_tree};
 use crate::log::may_expire;
 use crate::name::TopicName;
 use crate::offset::Timestamp;
@@ -144,6 +144,12 @@ impl Store {
         &self.inner.path
     }
 
+    /// The outside world that it stands in, for those who look at its files.
+    pub(crate) fn seam(&self) -> Result<Seam> {
+        self.inner.check()?;
+        Ok(self.inner.shared.seam.clone())
+    }
+
     /// What recovery did when the store was opened.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
@@ -257,7 +263,6 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::StorageFull`], [`Error::Latched`]: the store is closed, and the next open recovers it.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever closes a store has no use for its handle")]
     pub fn close(self) -> Result<()> {
         self.inner.close()
     }

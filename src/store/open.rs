@@ -72,7 +72,7 @@ impl StoreOptions {
         let seam = self.seam_at(path.as_ref());
         let names = names_at(&seam, path.as_ref())?;
         let file = identity::read(&*seam.dir)?.ok_or_else(|| no_store(path.as_ref(), names.as_deref()))?;
-        self.assemble(path.as_ref(), seam, file, None)
+        self.assemble(path.as_ref(), &seam, &file, None)
     }
 
     fn seam_at(&self, path: &Path) -> Seam {
@@ -104,13 +104,13 @@ impl StoreOptions {
             (None, Wanted::Existing) => return Err(no_store(path, names.as_deref())),
             (None, _) => create(&seam)?,
         };
-        self.assemble(path, seam, file, Some(lock))
+        self.assemble(path, &seam, &file, Some(lock))
     }
 
     /// Puts the parts together; with a lock the store is open for writing.
-    fn assemble(self, path: &Path, seam: Seam, file: StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
+    fn assemble(self, path: &Path, seam: &Seam, file: &StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
         let read_only = lock.is_none();
-        let numbers = Arc::new(Numbers::new(seam.clone(), file.id, next_number(&seam, &file)?));
+        let numbers = Arc::new(Numbers::new(seam.clone(), file.id, next_number(seam, file)?));
         let shared = Arc::new(Shared {
             mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),
             read_only,

@@ -131,13 +131,13 @@ impl Commits {
         &mut self,
         group: &GroupName,
         places: Vec<Place>,
-        metadata: Option<Vec<u8>>,
+        metadata: Option<&[u8]>,
         durable: bool,
     ) -> Result<()> {
         if places.is_empty() {
             return Ok(());
         }
-        let size = metadata.as_ref().map_or(0, Vec::len);
+        let size = metadata.map_or(0, <[u8]>::len);
         if size > METADATA_BYTES_MAX {
             return Err(Error::TooLarge {
                 what: "metadata of a commit",
@@ -146,6 +146,7 @@ impl Commits {
             });
         }
         let time = self.shared.seam.clock.now();
+        let metadata = metadata.map(<[u8]>::to_vec);
         let entry = Entry::Commit { group: group.clone(), time, places: places.clone(), metadata: metadata.clone() };
         self.append(&entry, durable)?;
         let commits = self.groups.entry(group.clone()).or_default();

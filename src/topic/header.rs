@@ -31,15 +31,29 @@ fn identity(shared: &Shared, creation: Epoch) -> Identity {
 }
 
 /// Writes and syncs the header into a topic's new directory.
-pub(super) fn write(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+pub(super) fn write(
+    shared: &Shared,
+    dir: &Path,
+    name: &TopicName,
+    creation: Epoch,
+    options: &TopicOptions,
+) -> Result<()> {
     write_to(shared, &dir.join(TOPIC), name, creation, options)
 }
 
 /// Replaces the header, in one atomic and durable step.
-pub(super) fn replace(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
+pub(super) fn replace(
+    shared: &Shared,
+    dir: &Path,
+    name: &TopicName,
+    creation: Epoch,
+    options: &TopicOptions,
+) -> Result<()> {
     let new = dir.join("topic.new");
     match shared.seam.dir.remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &shared.shown(&new)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).at("remove", &shared.shown(&new));
+        }
         _ => {}
     }
     write_to(shared, &new, name, creation, options)?;

@@ -40,8 +40,10 @@ impl Examined {
     /// Whether it was written by a later version: never torn, never damage.
     pub(super) fn is_unsupported(&self) -> bool {
         let ending = self.scan.as_ref().map(|scan| &scan.ending);
-        matches!(ending, Some(Ending::Torn(DecodeError::Unsupported { .. }) | Ending::Hole(DecodeError::Unsupported { .. })))
-            || matches!(self.error, Some(DecodeError::Unsupported { .. }))
+        matches!(
+            ending,
+            Some(Ending::Torn(DecodeError::Unsupported { .. }) | Ending::Hole(DecodeError::Unsupported { .. }))
+        ) || matches!(self.error, Some(DecodeError::Unsupported { .. }))
     }
 
     /// The error that says what is wrong with it.
@@ -55,7 +57,12 @@ impl Examined {
             Ending::Clean => None,
         });
         let error = from_scan.or(self.error.clone()).unwrap_or(DecodeError::Malformed("the batches end too early"));
-        error.at(what, path, Some(Position::new(position as u64)), Some(self.good_end..self.durable_end.max(self.good_end)))
+        error.at(
+            what,
+            path,
+            Some(Position::new(position as u64)),
+            Some(self.good_end..self.durable_end.max(self.good_end)),
+        )
     }
 }
 

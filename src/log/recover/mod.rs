@@ -97,16 +97,13 @@ pub(super) fn recover(
     let recovered = plan.recovered(owner, evidence, home.now(), segments)?;
     home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
     history.rewrite(&recovered, &Latch::default())?;
-    let report =
-        PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end: plan.end, findings };
+    let report = PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end: plan.end, findings };
     Ok((recovered, report))
 }
 
 fn torn_history(evidence: &Evidence, history: &History) -> Option<Finding> {
-    (evidence.torn_bytes > 0).then(|| Finding {
-        cut_bytes: evidence.torn_bytes as u64,
-        ..Finding::new("history-torn", history.shown())
-    })
+    (evidence.torn_bytes > 0)
+        .then(|| Finding { cut_bytes: evidence.torn_bytes as u64, ..Finding::new("history-torn", history.shown()) })
 }
 
 impl Finding {
@@ -117,10 +114,8 @@ impl Finding {
 
 /// Looks at every segment that the history names and hasn't retired.
 fn examine_all(home: &Arc<Home>, evidence: &Evidence) -> Result<Vec<Examined>> {
-    let live: Vec<Recorded> = (0..evidence.segments.len())
-        .filter(|&i| !evidence.is_retired(i))
-        .map(|i| evidence.segments[i])
-        .collect();
+    let live: Vec<Recorded> =
+        (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).map(|i| evidence.segments[i]).collect();
     let mut examined = Vec::new();
     for (i, recorded) in live.iter().enumerate() {
         let cut = evidence.lineage.cut_of(recorded.id.epoch);
@@ -166,7 +161,13 @@ impl<'a> Plan<'a> {
     }
 
     /// What the history is to say when everything is done.
-    fn recovered(&mut self, owner: &Owner, evidence: &Evidence, now: Timestamp, kept: Vec<Recorded>) -> Result<Evidence> {
+    fn recovered(
+        &mut self,
+        owner: &Owner,
+        evidence: &Evidence,
+        now: Timestamp,
+        kept: Vec<Recorded>,
+    ) -> Result<Evidence> {
         let last = kept.last().and_then(|last| Some(last.seal?.end.min(evidence.lineage.cut_of(last.id.epoch))));
         self.end = evidence.end_after(last);
         let lineage = if self.healed {

@@ -22,12 +22,17 @@ const ASIDE_BYTES_MAX: u64 = 64 << 20;
 const COPY_BYTES: usize = 1 << 20;
 
 /// Does it; gives the segments that stay, sealed, and what is to be reported.
-pub(super) fn carry_out(home: &Arc<Home>, step: &Step<'_>, durable_end: Offset) -> Result<(Vec<Recorded>, Option<Finding>)> {
+pub(super) fn carry_out(
+    home: &Arc<Home>,
+    step: &Step<'_>,
+    durable_end: Offset,
+) -> Result<(Vec<Recorded>, Option<Finding>)> {
     let one = step.examined;
     let path = home.segment_path(one.recorded.id);
     let mut finding = Finding::new(step.label, home.shown(&path));
     if one.told == Told::Sealed {
-        return keep_sealed(home, step, &path).map(|()| (vec![one.recorded], is_worth_telling(step).then_some(finding)));
+        return keep_sealed(home, step, &path)
+            .map(|()| (vec![one.recorded], is_worth_telling(step).then_some(finding)));
     }
     if step.decision == Decision::Drop && one.scan.is_none() && one.file_bytes == 0 {
         return Ok((Vec::new(), None));
@@ -118,12 +123,7 @@ fn keep_scanned(
 fn sealed(batches: &[(usize, BatchHeader)]) -> Option<Sealed> {
     let (position, last) = batches.last()?;
     let greatest = batches.iter().map(|(_, header)| header.greatest_timestamp()).max().unwrap_or(Timestamp::MIN);
-    Some(Sealed {
-        bytes: (position + last.bytes()) as u64,
-        end: last.end(),
-        greatest,
-        append_time: last.append_time,
-    })
+    Some(Sealed { bytes: (position + last.bytes()) as u64, end: last.end(), greatest, append_time: last.append_time })
 }
 
 /// Writes the batches into a new segment, seeded anew, and syncs it. It takes its name last.

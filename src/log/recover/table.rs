@@ -90,15 +90,8 @@ pub(crate) struct Row {
     pub(crate) decision: Decision,
 }
 
-const ANY: Row = Row {
-    label: "",
-    told: &[],
-    header: &[],
-    extent: &[],
-    covered: None,
-    later: None,
-    decision: Decision::Nothing,
-};
+const ANY: Row =
+    Row { label: "", told: &[], header: &[], extent: &[], covered: None, later: None, decision: Decision::Nothing };
 
 const SEALED: &[Told] = &[Told::Sealed];
 const ROLLED: &[Told] = &[Told::Rolled];
@@ -122,15 +115,16 @@ pub(crate) const TABLE: &[Row] = &[
     // The history knows its synced length, and there is no file.
     Row { label: "missing", told: SEALED, header: &[Header::Absent], decision: Decision::Missing, ..ANY },
     // A sealed segment was synced from the first byte to the last: its header can't have been lost by a crash.
+    Row { label: "sealed-bad", told: SEALED, header: &[Header::Zero, Header::Bad], decision: Decision::Corrupt, ..ANY },
+    // Its length was synced too.
     Row {
         label: "sealed-bad",
         told: SEALED,
-        header: &[Header::Zero, Header::Bad],
+        header: VALID,
+        extent: &[Extent::Short],
         decision: Decision::Corrupt,
         ..ANY
     },
-    // Its length was synced too.
-    Row { label: "sealed-bad", told: SEALED, header: VALID, extent: &[Extent::Short], decision: Decision::Corrupt, ..ANY },
     // Space was reserved ahead, and the cut that gives it back was lost; or recovery sealed the durable part of a tail
     // and left the file as it was.
     Row { label: "sealed-long", told: SEALED, header: VALID, extent: &[Extent::Long], decision: Decision::Trim, ..ANY },
@@ -164,13 +158,7 @@ pub(crate) const TABLE: &[Row] = &[
         ..ANY
     },
     // The crash came while the segment was being created: its name, its length or its header hadn't reached the medium.
-    Row {
-        label: "tail-new",
-        told: ROLLED,
-        header: &[Header::Absent, Header::Zero],
-        decision: Decision::Drop,
-        ..ANY
-    },
+    Row { label: "tail-new", told: ROLLED, header: &[Header::Absent, Header::Zero], decision: Decision::Drop, ..ANY },
     // The first page was lost and a later one was kept; nothing of it was known to be durable.
     Row { label: "header-bad", told: ROLLED, header: &[Header::Bad], decision: Decision::Cut, ..ANY },
     // Every batch is whole, and nothing but zeros follows.
@@ -216,14 +204,14 @@ pub(crate) fn decide(facts: Facts) -> &'static Row {
 
 impl Row {
     fn fits(&self, facts: Facts) -> bool {
-        fits(self.told, facts.told)
-            && fits(self.header, facts.header)
-            && fits(self.extent, facts.extent)
+        fits(self.told, &facts.told)
+            && fits(self.header, &facts.header)
+            && fits(self.extent, &facts.extent)
             && self.covered.is_none_or(|covered| covered == facts.covered)
             && self.later.is_none_or(|later| later == facts.later)
     }
 }
 
-fn fits<T: PartialEq>(list: &[T], fact: T) -> bool {
-    list.is_empty() || list.contains(&fact)
+fn fits<T: PartialEq>(list: &[T], fact: &T) -> bool {
+    list.is_empty() || list.contains(fact)
 }

@@ -65,7 +65,7 @@ impl World {
 
     /// The process is killed: what was written stays, synced or not. Then the store is opened again.
     pub fn kill(&mut self) {
-        self.become_image(|image| image.after_kill());
+        self.become_image(Image::after_kill);
     }
 
     /// The power goes, and with it everything that wasn't synced. Then the store is opened again.

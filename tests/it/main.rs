@@ -3,5 +3,7 @@
 mod support;
 
 mod append_and_read;
+mod crash;
 mod durability;
+mod epochs;
 mod model;

@@ -125,6 +125,7 @@ impl StoreOptions {
         if !read_only {
             numbers.begin()?;
             sweep(&shared);
+            harden_names(&shared)?;
         }
         catalog.update(list(&shared)?);
         if shared.unclean && !read_only {
@@ -270,6 +271,16 @@ fn sweep(shared: &Shared) {
             let _found_again = remove_tree(&**dir, &Path::new(TOPICS).join(&entry.name));
         }
     }
+}
+
+/// A topic that was created or deleted when the process was killed may be so in the page cache alone. What this open
+/// shows, and what is built on it, must not be taken back by a power cut; so names come first.
+fn harden_names(shared: &Shared) -> Result<()> {
+    let dirs: &[&str] = if shared.unclean { &[TOPICS, TRASH] } else { &[] };
+    dirs.iter().try_for_each(|name| {
+        let path = Path::new(name);
+        shared.seam.dir.sync(path).at("sync", &shared.shown(path))
+    })
 }
 
 /// Recovers every topic. One that can't be recovered is reported, and keeps no other from being opened.

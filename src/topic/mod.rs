@@ -64,6 +64,7 @@ impl Shared {
             seam: self.seam.clone(),
             mapped: self.mapped,
             read_only: self.read_only,
+            unclean: self.unclean,
             cache: self.cache.clone(),
             dir: dir.join(partition.to_string()),
             store: self.store,
@@ -126,12 +127,23 @@ impl Topic {
         let (creation, options) = header::read(shared, &dir, name, number)?;
         let topic = Topic::new(shared, &dir, name.clone(), creation, options);
         if shared.unclean && !shared.read_only {
-            let _admin = topic.inner.admin.lock();
+            let admin = topic.inner.admin.lock();
             for i in 0..topic.partitions() {
                 topic.open_log(i, report)?;
             }
+            drop(admin);
+            topic.harden_commits()?;
         }
         Ok(topic)
+    }
+
+    /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
+    /// for synced what it reads. Damaged commits keep no record from being read; whoever uses them is told.
+    fn harden_commits(&self) -> Result<()> {
+        match self.commits() {
+            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     fn new(shared: &Arc<Shared>, dir: &Path, name: TopicName, creation: Epoch, options: TopicOptions) -> Topic {

@@ -3,7 +3,9 @@
 mod support;
 
 mod append_and_read;
+mod crash;
 mod durability;
+mod epochs;
 mod model;
 mod peers;
 mod processes;

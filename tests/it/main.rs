@@ -2,4 +2,10 @@
 
 mod support;
 
+mod api;
 mod append_and_read;
+mod bad_input;
+mod errors;
+mod groups;
+mod readers;
+mod retention;

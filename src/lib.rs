@@ -61,6 +61,7 @@ compile_error!("epochlog doesn't run on Windows yet: Linux is supported, macOS w
 mod consumer;
 mod error;
 mod format;
+pub mod inspect;
 mod io;
 mod log;
 mod name;

@@ -59,9 +59,8 @@ fn none(what: &str, found: &[String]) {
 }
 
 /// Files that have nothing to hold.
-const NO_INVARIANT: [(&str, &str); 4] = [
+const NO_INVARIANT: [(&str, &str); 3] = [
     ("src/lib.rs", "the crate's docs, for whoever uses it"),
-    ("src/format/mod.rs", "the format itself, to the byte"),
     ("src/topic/describe.rs", "plain data"),
     ("src/store/report.rs", "plain data"),
 ];
@@ -104,8 +103,11 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// File, what it uses, and why it may.
-const STAIRS: [(&str, &str, &str); 1] =
-    [("src/options.rs", "io", "`StoreOptions` carries the seam that a test puts in; the words know only its name")];
+const STAIRS: [(&str, &str, &str); 3] = [
+    ("src/options.rs", "io", "`StoreOptions` carries the seam that a test puts in; the words know only its name"),
+    ("src/inspect/dump.rs", "store", "it is given an open store to look into; the store knows nothing of it"),
+    ("src/inspect/verify.rs", "store", "the same"),
+];
 
 fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))

@@ -244,7 +244,7 @@ impl Consumer {
     }
 
     fn commit_places(&mut self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
-        self.store_places(places, metadata)?;
+        self.store_places(places, metadata, self.is_durable())?;
         self.assigned.iter_mut().for_each(|assigned| assigned.committed(places));
         Ok(())
     }
@@ -260,7 +260,7 @@ impl Consumer {
         self.follow_new_partitions()?;
         let i = self.index_of(place.partition())?;
         self.assigned[i].log().admit(place, Origin::Caller)?;
-        self.store_places(&[place], None)?;
+        self.store_places(&[place], None, self.is_durable())?;
         self.assigned[i].committed(&[place]);
         Ok(())
     }
@@ -294,9 +294,13 @@ impl Consumer {
         Ok(reader.visibility(self.visibility).bytes_max(self.bytes_max))
     }
 
+    /// Whether a commit is to survive a power cut: as the topic's appends do.
+    fn is_durable(&self) -> bool {
+        self.topic.options().durability == Durability::Durable
+    }
+
     /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be.
-    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
-        let durable = self.topic.options().durability == Durability::Durable;
+    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>, durable: bool) -> Result<()> {
         for place in places {
             let log = self.assigned[self.index_of(place.partition())?].log();
             log.admit(*place, Origin::Caller)?;

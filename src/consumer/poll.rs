@@ -151,7 +151,8 @@ impl Consumer {
         let Some(place) = stored else {
             let reader = self.new_reader(i, Target::Start(self.start), origin)?;
             let begins = reader.place();
-            self.store_places(&[begins], None)?;
+            // Durably in any case: resolved a second time after a power cut, the policy might skip records.
+            self.store_places(&[begins], None, true)?;
             return Ok((reader, begins));
         };
         match self.new_reader(i, Target::Place(place), origin) {

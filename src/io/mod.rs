@@ -184,6 +184,24 @@ pub(crate) fn write_all_at(file: &dyn File, mut bytes: &[u8], mut position: u64)
     Ok(())
 }
 
+/// Room that a small, growing file has reserved ahead of what it writes, so that a little more can be written to it on a
+/// full disk: the lines that give room back are themselves written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Headroom {
+    reserved: u64,
+}
+
+impl Headroom {
+    const BYTES: u64 = 16 << 10;
+
+    /// Reserves more when less than half is left behind `end`. Where that fails the file grows as it is written.
+    pub(crate) fn keep(&mut self, dir: &dyn Dir, file: &dyn File, end: u64) {
+        if end + Headroom::BYTES / 2 > self.reserved && dir.reserves() && file.reserve(end + Headroom::BYTES).is_ok() {
+            self.reserved = end + Headroom::BYTES;
+        }
+    }
+}
+
 /// Reads until the buffer is full or the file ends, resuming after short reads and interruptions; says how much it got.
 pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     let mut got = 0;

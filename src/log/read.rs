@@ -106,14 +106,18 @@ fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit
     Ok(None)
 }
 
-/// How far the valid batches of a tail reach that another process writes.
-pub(super) fn tail_end(segment: &Arc<Segment>) -> Result<Offset> {
-    match Cursor::seek(segment, Offset::MAX) {
-        Ok(cursor) => Ok(cursor.next()),
-        // Begun and not written yet, or gone again: nothing to read.
-        Err(Error::Corrupt(_)) => Ok(segment.id.base),
-        Err(error) => Err(error),
+/// How far the valid batches of a tail reach that another process writes. `known` remembers the way that was walked.
+pub(super) fn tail_end(segment: &Arc<Segment>, known: &mut Option<Cursor>) -> Result<Offset> {
+    segment.look_again()?;
+    if known.as_ref().is_none_or(|cursor| !Arc::ptr_eq(cursor.segment(), segment)) {
+        *known = match Cursor::seek(segment, Offset::MAX) {
+            Ok(cursor) => Some(cursor),
+            // Begun and not written yet, or gone again: nothing to read.
+            Err(Error::Corrupt(_)) => return Ok(segment.id.base),
+            Err(error) => return Err(error),
+        };
     }
+    known.as_mut().map_or(Ok(segment.id.base), Cursor::walk_on)
 }
 
 /// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
@@ -189,7 +193,7 @@ impl Reader {
     /// it names to go on; [`Error::Io`]. The reader stays where it was.
     pub fn read(&mut self) -> Result<Records> {
         if self.log.home.read_only && self.is_at_end() {
-            self.refresh()?;
+            self.log.refresh()?;
         }
         let mut records = Records::default();
         while records.bytes() < self.bytes_max {
@@ -235,12 +239,6 @@ impl Reader {
         self.place.next() >= self.log.visible_end(self.visibility)
     }
 
-    fn refresh(&mut self) -> Result<()> {
-        self.log.refresh()?;
-        self.cursor = None;
-        Ok(())
-    }
-
     /// The place again, checked against the lineage as it is now.
     fn readmit(&mut self) -> Result<()> {
         let version = self.log.version();
@@ -252,11 +250,21 @@ impl Reader {
         Ok(())
     }
 
+    /// A view in which the place is admitted: what was cut and grown again since the check isn't in it.
+    fn admitted_view(&mut self) -> Result<Arc<LogView>> {
+        loop {
+            self.readmit()?;
+            let view = self.log.view();
+            if self.log.version() == self.version {
+                return Ok(view);
+            }
+        }
+    }
+
     fn next_run(&mut self, bytes_max: usize) -> Result<Option<Run>> {
         self.log.owner.check()?;
-        self.readmit()?;
+        let view = self.admitted_view()?;
         let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
-        let view = self.log.view();
         if next < view.start {
             return Err(self.log.out_of_range(next));
         }
@@ -275,10 +283,10 @@ impl Reader {
     }
 
     /// Whether the log's segments are others than in this view.
-    fn has_moved_on(&mut self, view: &Arc<LogView>) -> Result<bool> {
+    fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
         if self.log.home.read_only {
             let before = (view.start, view.parts.first().map(|part| part.segment.id));
-            self.refresh()?;
+            self.log.refresh()?;
             let now = self.log.view();
             return Ok(before != (now.start, now.parts.first().map(|part| part.segment.id)));
         }

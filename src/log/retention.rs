@@ -6,9 +6,8 @@
 
 use parking_lot::MutexGuard;
 
-use super::append::Appender;
 use super::recover::remove_segment;
-use super::{Evidence, Log, LogView, Part};
+use super::{Appender, Evidence, Log, LogView, Part};
 use crate::error::Result;
 use crate::format::Entry;
 use crate::offset::{Offset, Timestamp};
@@ -36,8 +35,8 @@ impl Log {
         if to == self.start() {
             return Ok(());
         }
-        // The new start must not outlive the records that it presumes.
-        if to > self.durable_end() {
+        // The new start must not outlive the records that it presumes, nor a file vanish before its seal is told.
+        if to > self.durable_end() || has_rolled_below(&appender, to) {
             self.sync_under(&mut appender)?;
         }
         self.raise_start(appender, to)
@@ -58,7 +57,7 @@ impl Log {
         self.owner.check()?;
         let Some(start) = self.start_by_age(age_now).max(self.start_by_size()) else { return Ok(()) };
         self.latched()?;
-        if start > self.durable_end() {
+        if start > self.durable_end() || has_rolled_below(&appender, start) {
             self.sync_under(&mut appender)?;
         }
         self.raise_start(appender, start)
@@ -80,8 +79,9 @@ impl Log {
     }
 
     /// At a roll: the limit by size, if that needs no sync. What fails here is done by `maintain()`.
-    pub(super) fn expire_by_size(&self) {
-        let Some(start) = self.start_by_size().filter(|&start| start <= self.durable_end()) else { return };
+    pub(super) fn expire_by_size(&self, appender: &Appender) {
+        let is_cheap = |start: &Offset| *start <= self.durable_end() && !has_rolled_below(appender, *start);
+        let Some(start) = self.start_by_size().filter(is_cheap) else { return };
         let recorded = {
             let mut history = self.history.lock();
             history
@@ -142,6 +142,10 @@ impl Log {
     fn compact_history(&self) -> Result<()> {
         let appender = self.appender.lock();
         self.owner.check()?;
+        if !appender.rolled.is_empty() {
+            // Their seals come later, and must find them named.
+            return Ok(());
+        }
         let evidence = self.evidence(&appender);
         let mut history = self.history.lock();
         if !history.is_worth_compacting(&evidence) {
@@ -166,6 +170,11 @@ impl Log {
             torn_bytes: 0,
         }
     }
+}
+
+/// Whether a segment that begins below an offset still waits for its seal.
+fn has_rolled_below(appender: &Appender, offset: Offset) -> bool {
+    appender.rolled.iter().any(|rolled| rolled.id.base < offset)
 }
 
 /// The parts that retention may take: sealed ones, never the newest.

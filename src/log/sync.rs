@@ -99,14 +99,18 @@ impl Log {
         let job = self.job(&mut self.appender.lock());
         self.carry_out(&job)?;
         let mut appender = self.appender.lock();
-        self.finish(&mut appender, &job)
+        self.publish(&mut appender, &job);
+        // The records are durable, whatever becomes of the seals: they wait for the next sync, and a close insists.
+        let _sealed_later = self.seal_rolled(&mut appender, &job);
+        Ok(())
     }
 
     /// The same for who holds the appender's lock already.
     pub(super) fn sync_under(&self, appender: &mut Appender) -> Result<()> {
         let job = self.job(appender);
         self.carry_out(&job)?;
-        self.finish(appender, &job)
+        self.publish(appender, &job);
+        self.seal_rolled(appender, &job)
     }
 
     fn job(&self, appender: &mut Appender) -> Job {
@@ -139,16 +143,24 @@ impl Log {
         file.sync().at("sync", &path()).inspect_err(|_| self.latch.fall("sync", &path()))
     }
 
-    /// Publishes the new durable end, unless the log was cut meanwhile, and takes note of the segments that are whole.
-    fn finish(&self, appender: &mut Appender, job: &Job) -> Result<()> {
+    /// Publishes the new durable end, unless the log was cut meanwhile.
+    fn publish(&self, appender: &mut Appender, job: &Job) {
         self.sync.synced_bytes.fetch_max(job.written_bytes, Ordering::AcqRel);
         if job.version == self.version() {
             self.durable.fetch_max(job.end.get(), Ordering::AcqRel);
         }
         appender.created_synced = appender.created_synced.max(job.created.unwrap_or(0));
-        appender.rolled.retain(|rolled| !job.rolled.iter().any(|synced| synced.id == rolled.id));
         self.owner.signal.notify();
-        self.record_seals(&job.rolled)
+    }
+
+    /// Marks what was synced and rolled as sealed in the history, each segment once. Those for which that fails keep
+    /// waiting.
+    fn seal_rolled(&self, appender: &mut Appender, job: &Job) -> Result<()> {
+        let is_synced = |rolled: &Rolled| job.rolled.iter().any(|synced| synced.id == rolled.id);
+        let (synced, waiting): (Vec<Rolled>, Vec<Rolled>) = appender.rolled.iter().cloned().partition(is_synced);
+        self.record_seals(&synced)?;
+        appender.rolled = waiting;
+        Ok(())
     }
 
     /// Wakes everyone who waits for a sync, because the topic was deleted or the store closed.

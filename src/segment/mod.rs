@@ -22,7 +22,7 @@ pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
-pub(crate) use scan::{Ending, Scan, scan};
+pub(crate) use scan::{Ending, Scan, batch_at, next_header, only_zeros, scan};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;
 
@@ -196,11 +196,24 @@ impl Segment {
         }))
     }
 
+    /// Whether another process may be writing it.
+    pub(crate) fn is_foreign_tail(&self) -> bool {
+        self.home.read_only && self.sealed.get().is_none()
+    }
+
+    /// Sees what another process has added.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        match &self.slot.lock().source {
+            Some(source) => source.look_again().at("read the length of", &self.home.shown(&self.path())),
+            None => Ok(()),
+        }
+    }
+
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.
     pub(crate) fn index(&self) -> Option<Arc<Index>> {
         let mut slot = self.slot.lock();
         if slot.index.is_none() {
-            slot.index = Index::open(&self.home, self.id).map(Arc::new);
+            slot.index = Index::open(&self.home, self.id, self.is_foreign_tail()).map(Arc::new);
         }
         slot.index.clone()
     }

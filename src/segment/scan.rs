@@ -115,7 +115,8 @@ fn ending(
     Ok(if hole { Ending::Hole(error) } else { Ending::Torn(error) })
 }
 
-fn only_zeros(window: &mut Window, mut position: usize) -> io::Result<bool> {
+/// Whether there is nothing but zeros from `position` on.
+pub(crate) fn only_zeros(window: &mut Window, mut position: usize) -> io::Result<bool> {
     while position < window.len() {
         let bytes = window.at(position, 1 << 16)?;
         if bytes.iter().any(|&byte| byte != 0) {

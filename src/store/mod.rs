@@ -22,7 +22,7 @@ pub use report::{Maintenance, RecoveryReport};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{TOPICS, TRASH, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{Lock, remove_tree};
+use crate::io::{Lock, Seam, remove_tree};
 use crate::log::may_expire;
 use crate::name::TopicName;
 use crate::offset::Timestamp;
@@ -142,6 +142,12 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// The outside world that it stands in, for those who look at its files.
+    pub(crate) fn seam(&self) -> Result<Seam> {
+        self.inner.check()?;
+        Ok(self.inner.shared.seam.clone())
     }
 
     /// What recovery did when the store was opened.

@@ -15,7 +15,7 @@ use crate::format::{
     read_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, read_all, write_all_at};
+use crate::io::{Access, File, Headroom, read_all, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::place::Place;
@@ -49,6 +49,7 @@ pub(crate) struct Commits {
     file: Option<Arc<dyn File>>,
     position: u64,
     synced: u64,
+    headroom: Headroom,
     latch: Latch,
 }
 
@@ -102,6 +103,7 @@ impl Commits {
             file: None,
             position,
             synced: position,
+            headroom: Headroom::default(),
             latch: Latch::default(),
         };
         if (torn || shared.unclean) && !shared.read_only {
@@ -168,6 +170,7 @@ impl Commits {
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
         let file = self.file()?;
+        self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
         write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, &shown, frame.len()))?;
         self.position += frame.len() as u64;
         if durable { self.sync() } else { Ok(()) }
@@ -219,6 +222,7 @@ impl Commits {
         let shown = self.shared.shown(&self.dir);
         dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (Some(file), bytes.len() as u64, bytes.len() as u64);
+        self.headroom = Headroom::default();
         Ok(())
     }
 

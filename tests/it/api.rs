@@ -60,36 +60,58 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 const KINDS: [&str; 8] =
     ["pub fn ", "pub const fn ", "pub struct ", "pub enum ", "pub trait ", "pub const ", "pub type ", "pub use "];
 
-/// The heads of everything `pub` outside of tests, each on one line, without its body.
+/// The heads of everything `pub` outside of tests, each on one line, without its body, behind what it belongs to.
 fn heads(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
     let mut found = Vec::new();
-    let mut lines = text.lines().map(str::trim);
+    let mut owner = String::new();
+    let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if !KINDS.iter().any(|kind| line.starts_with(kind)) {
-            continue;
+        if line.starts_with(['}', 'p', 'i', 'f', 's', 'e', 't', 'm', 'u', 'c']) {
+            owner = owner_in(line);
         }
-        let mut head = line.to_string();
-        while !head.contains(['{', ';']) && !head.ends_with(',')
-            || head.matches('(').count() > head.matches(')').count()
-        {
-            let Some(more) = lines.next() else { break };
-            head = format!("{head} {more}");
-        }
-        if head.starts_with("pub use ") {
-            while !head.ends_with(';') {
-                let Some(more) = lines.next() else { break };
-                head = format!("{head} {more}");
-            }
-            found.push(head);
-        } else {
-            let end = if head.contains(" fn ") { head.find(" {") } else { head.find(['{', ';']) };
-            found.push(
-                head[..end.unwrap_or(head.len())].trim().trim_end_matches(';').replace("( ", "(").replace(", )", ")"),
-            );
+        let (indent, line) = (line.len() - line.trim_start().len(), line.trim());
+        if indent == 4 && is_part(&owner, line) {
+            found.push(format!("{owner}: {}", line.trim_end_matches([',', '{', ' '])));
+        } else if KINDS.iter().any(|kind| line.starts_with(kind)) {
+            let head = whole(line, &mut lines);
+            found.push(if indent == 0 { head } else { format!("{owner}: {head}") });
         }
     }
     found
+}
+
+/// The type that the items behind this line belong to.
+fn owner_in(line: &str) -> String {
+    let head = line.trim_end_matches(['{', ' ']);
+    match head.strip_prefix("impl") {
+        Some(of) => format!("impl{of}"),
+        None if head.starts_with("pub ") => head.split(['(', ';']).next().unwrap_or(head).to_string(),
+        None => String::new(),
+    }
+}
+
+/// A public field, a variant, or a function of a public trait.
+fn is_part(owner: &str, line: &str) -> bool {
+    let is_field = line.starts_with("pub ") && line.ends_with(',') && line.contains(": ") && !line.contains('(');
+    let is_variant = owner.starts_with("pub enum") && line.starts_with(char::is_uppercase);
+    is_field || is_variant || (owner.starts_with("pub trait") && line.starts_with("fn "))
+}
+
+/// The head that begins here, to its body or its end.
+fn whole<'a>(line: &str, more: &mut impl Iterator<Item = &'a str>) -> String {
+    let mut head = line.to_string();
+    let is_use = head.starts_with("pub use ");
+    while !(head.ends_with(';') || (!is_use && head.ends_with(['{', '}', ',']) && !is_open(&head))) {
+        let Some(line) = more.next() else { break };
+        head = format!("{head} {}", line.trim());
+    }
+    let end = if is_use { None } else { head.find(" {").or_else(|| head.find(';')) };
+    head[..end.unwrap_or(head.len())].replace("( ", "(").replace(", )", ")")
+}
+
+fn is_open(head: &str) -> bool {
+    head.matches('(').count() > head.matches(')').count()
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! Appending, by size, batch and durability, with the floor of the machine in the same group. Times are per record.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use epochlog::{Durability, Mapping, Record};
+use support::floor::{Frames, Synced};
+use support::{MAPPINGS, home, level, per_record, share, timed};
+
+const SIZES: [usize; 2] = [100, 1024];
+const BATCHES: [usize; 3] = [1, 10, 100];
+/// So many bytes go to a topic before an empty one takes its place.
+const BYTES_PER_TOPIC: usize = 128 << 20;
+
+fn written(criterion: &mut Criterion) {
+    for size in SIZES {
+        let mut group = per_record(criterion, &format!("append/written/{size}B"));
+        let value = vec![b'v'; size];
+        let per_topic = (BYTES_PER_TOPIC / size) as u64;
+        for batch in BATCHES {
+            let frames = support::dir();
+            group.bench_function(BenchmarkId::new("floor", batch), |bencher| {
+                let mut frames = Frames::new(&frames, 64 << 20);
+                let step = |(): &mut ()| frames.append(&value, batch);
+                let mut step = step;
+                bencher.iter_custom(|count| timed(count, batch as u64, u64::MAX, || (), &mut step));
+            });
+            for (mapping, name) in MAPPINGS {
+                let home = home(mapping);
+                let records = vec![Record::new(&value); batch];
+                group.bench_function(BenchmarkId::new(name, batch), |bencher| {
+                    bencher.iter_custom(|count| {
+                        timed(
+                            count,
+                            batch as u64,
+                            per_topic,
+                            || home.fresh(),
+                            |partition| {
+                                partition.append_batch_with(&records, level(Durability::Written)).expect("appends");
+                            },
+                        )
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+/// The floor and the engine take turns within every sample's time, so that the ratio can be read off in one run.
+fn durable(criterion: &mut Criterion) {
+    for size in SIZES {
+        let mut group = per_record(criterion, &format!("append/durable/{size}B"));
+        group.measurement_time(Duration::from_secs(4));
+        let value = vec![b'v'; size];
+        let floor = support::dir();
+        group.bench_function("floor/1", |bencher| {
+            let mut floor = Synced::new(&floor, size);
+            bencher.iter(|| floor.append());
+        });
+        for (mapping, name) in MAPPINGS {
+            for batch in BATCHES {
+                let home = home(mapping);
+                let partition = home.fresh();
+                let records = vec![Record::new(&value); batch];
+                group.bench_function(BenchmarkId::new(name, batch), |bencher| {
+                    bencher.iter_custom(|count| {
+                        timed(
+                            count,
+                            batch as u64,
+                            u64::MAX,
+                            || (),
+                            |()| {
+                                partition.append_batch_with(&records, level(Durability::Durable)).expect("appends");
+                            },
+                        )
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+const THREADS: u64 = 16;
+
+/// All threads together: one sync is shared by whoever waits.
+fn threads(criterion: &mut Criterion) {
+    let mut group = per_record(criterion, "append/durable/16 threads/100B");
+    let home = home(Mapping::Auto);
+    let partition = home.fresh();
+    let value = [b'v'; 100];
+    group.bench_function("mapped/1", |bencher| {
+        bencher.iter_custom(|count| {
+            let each = count.div_ceil(THREADS);
+            let started = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| (0..each).for_each(|_| drop(partition.append(&value).expect("appends"))));
+                }
+            });
+            share(started.elapsed(), count, each * THREADS)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, written, durable, threads);
+criterion_main!(benches);

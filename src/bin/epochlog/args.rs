@@ -1,0 +1,82 @@
+//! The command line, as clap reads it.
+//!
+//! Invariant: what clap can check is checked here, so that a wrong command line ends with exit code 2 before anything is
+//! opened; what only the store can know is refused by the library. The commands' own options are in `args/`.
+
+mod records;
+mod topics;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use records::{ConsumeArgs, FromArgs, GroupCommand, ProduceArgs, ResetArgs, SegmentCommand};
+pub(crate) use topics::{CreateArgs, CutArgs, DurabilityArg, TopicCommand};
+
+/// An embedded log engine: topics, partitions and consumer groups in one directory.
+#[derive(Debug, Parser)]
+#[command(name = "epochlog", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// The store's directory
+    #[arg(long, global = true, value_name = "DIR", env = "EPOCHLOG_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Whether files are memory-mapped
+    #[arg(long, global = true, value_enum, default_value_t = MappingArg::Auto)]
+    pub(crate) mapping: MappingArg,
+
+    /// Tables for people, or JSON for programs: one document, or one object a line for records and batches
+    #[arg(short = 'O', long = "output", global = true, value_enum, default_value_t = OutputArg::Table)]
+    pub(crate) output: OutputArg,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MappingArg {
+    /// Where the file system makes it safe
+    Auto,
+    /// Positioned reads and writes only
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputArg {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create an empty store in the directory
+    Init,
+    /// Create, list, describe, delete and cut topics
+    Topic {
+        #[command(subcommand)]
+        command: TopicCommand,
+    },
+    /// Append records: each line of standard input, or of a file
+    Produce(ProduceArgs),
+    /// Print records, up to the end or following it
+    Consume(ConsumeArgs),
+    /// See and change how far groups have read
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// Look at the segments of a topic, read-only
+    Segment {
+        #[command(subcommand)]
+        command: SegmentCommand,
+    },
+    /// Read everything and name what is damaged, read-only
+    Verify,
+    /// See it work: append real lines, consume them, delete and recreate the topic, and meet the refusal
+    Demo {
+        /// A file or a directory whose lines are appended [default: the sources of epochlog]
+        path: Option<PathBuf>,
+    },
+}

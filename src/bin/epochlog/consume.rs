@@ -1,0 +1,108 @@
+//! `consume`: prints records. Without a group it opens read-only, beside a live writer.
+//!
+//! Invariant: nothing is read beyond what is printed as far as anybody can tell: without a group there is no state. With
+//! one, `consume_group` takes over.
+
+use std::io::Write;
+use std::time::Duration;
+
+use epochlog::{Partition, Place, Reader, Records, Topic};
+
+use crate::args::ConsumeArgs;
+use crate::failure::{Failure, Outcome};
+use crate::open::{self, Context};
+use crate::plan::{Limits, Printer, start_in};
+use crate::{consume_group, output};
+
+/// How long all partitions together are waited for in one round.
+const ROUND: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
+    let place = args.from.place()?;
+    if let Some(group) = &args.group {
+        return consume_group::run(context, args, group, place);
+    }
+    let store = context.read()?;
+    let topic = store.topic(&args.topic)?;
+    let partitions = open::partitions(&topic, &numbers(args, place)?)?;
+    let mut limits = Limits::new(&partitions, args)?;
+    let mut streams = streams(&partitions, args, place)?;
+    let printer = Printer::new(context.json(), args);
+    let mut out = output::stdout();
+    let mut idle = false;
+    while !limits.all_done() {
+        let wait = if idle { ROUND / u32::try_from(streams.len()).unwrap_or(u32::MAX).max(1) } else { Duration::ZERO };
+        let printed = round(&mut streams, &mut limits, wait, args.follow, &printer, &mut out)?;
+        idle = args.follow && !printed;
+        if args.follow {
+            out.flush()?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The partitions that were named; a place names its own.
+pub(crate) fn numbers(args: &ConsumeArgs, place: Option<Place>) -> Outcome<Vec<u32>> {
+    match place {
+        None => Ok(args.partitions.clone()),
+        Some(place) if args.partitions.iter().all(|number| *number == place.partition()) => Ok(vec![place.partition()]),
+        Some(place) => Err(Failure::Told(format!(
+            "place `{place}` belongs to partition {}; leave `--partition` out",
+            place.partition()
+        ))),
+    }
+}
+
+/// A reader and its partition's number.
+type Stream = (u32, Reader);
+
+fn streams(partitions: &[Partition], args: &ConsumeArgs, place: Option<Place>) -> Result<Vec<Stream>, epochlog::Error> {
+    let stream = |partition: &Partition| {
+        let reader = match place {
+            Some(place) => partition.read_from(place)?,
+            None => partition.read_from(start_in(partition, &args.from))?,
+        };
+        Ok((partition.number(), reader))
+    };
+    partitions.iter().map(stream).collect()
+}
+
+/// Reads every partition once; says whether anything was printed.
+fn round(
+    streams: &mut [Stream],
+    limits: &mut Limits,
+    wait: Duration,
+    follow: bool,
+    printer: &Printer,
+    out: &mut dyn Write,
+) -> Outcome<bool> {
+    let mut printed = false;
+    for (number, reader) in streams {
+        if limits.is_done(*number) {
+            continue;
+        }
+        let records = if wait.is_zero() { reader.read()? } else { reader.poll(wait)? };
+        if records.is_empty() && !follow {
+            limits.finish(*number);
+        }
+        printed |= print(&records, limits, printer, out)?;
+    }
+    Ok(printed)
+}
+
+fn print(records: &Records, limits: &mut Limits, printer: &Printer, out: &mut dyn Write) -> Outcome<bool> {
+    let mut printed = false;
+    for record in records {
+        if limits.admits(&record) {
+            printer.print(&record, out)?;
+            printed = true;
+        }
+    }
+    Ok(printed)
+}
+
+/// The partitions of a topic that were named, checked.
+pub(crate) fn chosen(topic: &Topic, args: &ConsumeArgs, place: Option<Place>) -> Outcome<Vec<Partition>> {
+    Ok(open::partitions(topic, &numbers(args, place)?)?)
+}

@@ -1,0 +1,104 @@
+//! `consume --group`: prints records and commits what was printed.
+//!
+//! Invariant: a commit covers only what was printed and flushed before it, so a kill at any moment prints something
+//! twice rather than never. A start option counts only where the group has no commit.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use epochlog::{Consumer, Error, Partition, Place, Records, Topic};
+
+use crate::args::ConsumeArgs;
+use crate::consume::{chosen, numbers};
+use crate::failure::Outcome;
+use crate::open::{Context, close};
+use crate::plan::{Limits, Printer, start, start_in};
+use crate::{output, say};
+
+/// How long one poll waits when following.
+const WAIT: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs, group: &str, place: Option<Place>) -> Outcome {
+    let store = context.write(args.follow)?;
+    let topic = store.topic(&args.topic)?;
+    let partitions = chosen(&topic, args, place)?;
+    let mut limits = Limits::new(&partitions, args)?;
+    let mut consumer = open_consumer(&topic, group, args, place)?;
+    for partition in uncommitted(&topic, group, partitions)? {
+        match (place, args.from.tail) {
+            (Some(place), _) => consumer.seek(partition.number(), place)?,
+            (None, Some(_)) => consumer.seek(partition.number(), start_in(&partition, &args.from))?,
+            (None, None) => {}
+        }
+    }
+    consume(&mut consumer, &mut limits, args, &Printer::new(context.json(), args))?;
+    drop(consumer);
+    close(store)
+}
+
+/// With all partitions, also those that are added meanwhile, unless some were named.
+fn open_consumer(topic: &Topic, group: &str, args: &ConsumeArgs, place: Option<Place>) -> Outcome<Consumer> {
+    let consumer = topic.consumer(group).start(start(&args.from));
+    let named = numbers(args, place)?;
+    Ok(if named.is_empty() { consumer.open()? } else { consumer.partitions(&named).open()? })
+}
+
+/// The partitions in which the group has no commit, so that a start option counts.
+fn uncommitted(topic: &Topic, group: &str, partitions: Vec<Partition>) -> Result<Vec<Partition>, Error> {
+    let committed: Vec<u32> = match topic.group(group) {
+        Ok(description) => description.commits.iter().map(|commit| commit.place.partition()).collect(),
+        Err(Error::GroupNotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(partitions.into_iter().filter(|partition| !committed.contains(&partition.number())).collect())
+}
+
+fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, printer: &Printer) -> Outcome {
+    let mut out = output::stdout();
+    // Once something was handed out and not printed, "all that was handed out" is no longer what may be committed.
+    let mut all_printed = true;
+    while !limits.all_done() {
+        let records = consumer.poll(if args.follow { WAIT } else { Duration::ZERO })?;
+        for skipped in consumer.skipped() {
+            say(&format!(
+                "partition {}: the records {}..{} were removed before the group read them",
+                skipped.partition, skipped.from, skipped.to
+            ));
+        }
+        if records.is_empty() && !args.follow {
+            break;
+        }
+        let printed = print(&records, limits, printer, &mut out)?;
+        out.flush()?;
+        all_printed &= printed.records == records.len();
+        commit(consumer, all_printed, printed)?;
+    }
+    Ok(())
+}
+
+/// What was printed: how many records, and how far in each partition.
+struct Printed {
+    records: usize,
+    places: BTreeMap<u32, Place>,
+}
+
+fn print(records: &Records, limits: &mut Limits, printer: &Printer, out: &mut dyn Write) -> Outcome<Printed> {
+    let mut printed = Printed { records: 0, places: BTreeMap::new() };
+    for record in records {
+        if limits.admits(&record) {
+            printer.print(&record, out)?;
+            printed.records += 1;
+            printed.places.insert(record.partition(), record.next());
+        }
+    }
+    Ok(printed)
+}
+
+/// Commits all that was handed out in one step, or else each partition as far as it was printed.
+fn commit(consumer: &mut Consumer, all_printed: bool, printed: Printed) -> Result<(), Error> {
+    if all_printed {
+        return consumer.commit();
+    }
+    printed.places.into_values().try_for_each(|place| consumer.commit_to(place))
+}

@@ -1,0 +1,190 @@
+//! `produce`: appends lines as records.
+//!
+//! Invariant: an acknowledged place is printed and flushed before the next batch is appended, so whatever kills the
+//! program, every record before the last printed place is kept. What was appended is told also when the rest is refused.
+
+use std::io::Write;
+use std::time::Instant;
+
+use epochlog::{Ack, AppendOptions, Durability, Partition, Record, Topic};
+use indicatif::ProgressBar;
+
+use crate::args::ProduceArgs;
+use crate::bytes::{counted, size};
+use crate::failure::{Failure, Outcome};
+use crate::open::{Context, close};
+use crate::produce_input::{Batch, Input};
+use crate::{json, output, say};
+
+/// A batch is appended when it has come to so many bytes.
+const BATCH_BYTES: u64 = 1 << 20;
+/// From this size on a file gets a progress bar.
+const LONG_FILE_BYTES: u64 = 8 << 20;
+
+pub(crate) fn run(context: &Context<'_>, args: &ProduceArgs) -> Outcome {
+    let named = args.file.as_deref().unwrap_or("-".as_ref());
+    let mut input = Input::open(args.file.as_deref()).map_err(|source| Failure::input(named, source))?;
+    let store = context.write(true)?;
+    let topic = store.topic(&args.topic)?;
+    let mut producer = Producer::new(context, args, &topic)?;
+    let outcome = if args.raw { producer.raw(&mut input) } else { producer.lines(&mut input) };
+    let outcome = outcome.and_then(|()| close(store));
+    producer.tell();
+    outcome
+}
+
+/// Where records go.
+enum Target {
+    Topic(Topic),
+    Partition(Partition),
+}
+
+impl Target {
+    fn append(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Ack>, epochlog::Error> {
+        match self {
+            Target::Topic(topic) => topic.append_batch_with(records, options),
+            Target::Partition(partition) => Ok(vec![partition.append_batch_with(records, options)?]),
+        }
+    }
+}
+
+/// Appends batches and counts what was acknowledged.
+struct Producer<'a> {
+    args: &'a ProduceArgs,
+    json: bool,
+    target: Target,
+    options: AppendOptions,
+    record_bytes_max: u64,
+    batch: Batch,
+    records: u64,
+    bytes: u64,
+    began: Instant,
+}
+
+impl<'a> Producer<'a> {
+    fn new(context: &Context<'_>, args: &'a ProduceArgs, topic: &Topic) -> Outcome<Producer<'a>> {
+        let target = match args.partition {
+            Some(number) => Target::Partition(topic.partition(number)?),
+            None => Target::Topic(topic.clone()),
+        };
+        let options = AppendOptions::new();
+        let options = if args.written { options.durability(Durability::Written) } else { options };
+        let record_bytes_max = topic.options().get_segment_bytes_max();
+        Ok(Producer {
+            args,
+            json: context.json(),
+            target,
+            options,
+            record_bytes_max,
+            batch: Batch::default(),
+            records: 0,
+            bytes: 0,
+            began: Instant::now(),
+        })
+    }
+
+    /// All of the input as one record.
+    fn raw(&mut self, input: &mut Input) -> Outcome {
+        let value = input.all(self.record_bytes_max + 1).map_err(|source| Failure::input(input.path(), source))?;
+        self.batch.push(self.args.key.as_deref().map(str::as_bytes), &value);
+        self.append()
+    }
+
+    fn lines(&mut self, input: &mut Input) -> Outcome {
+        let bar = progress(input);
+        let mut line = Vec::new();
+        let mut number = 0_u64;
+        loop {
+            if !input.has_line() {
+                self.append()?;
+            }
+            let read = input.line(&mut line, self.record_bytes_max + 2);
+            let Some(read) = read.map_err(|source| Failure::input(input.path(), source))? else { break };
+            number += 1;
+            bar.inc(read);
+            self.push(&line, number)?;
+        }
+        bar.finish_and_clear();
+        self.append()
+    }
+
+    fn push(&mut self, line: &[u8], number: u64) -> Outcome {
+        let (key, value) = match &self.args.key_separator {
+            None => (self.args.key.as_deref().map(str::as_bytes), line),
+            Some(separator) => match split(line, separator.as_bytes()) {
+                Some((key, value)) => (Some(key), value),
+                None => {
+                    self.append()?;
+                    return Err(Failure::Told(format!(
+                        "line {number} has no key separator `{separator}`; the lines before it were appended"
+                    )));
+                }
+            },
+        };
+        let more = (key.map_or(0, <[u8]>::len) + value.len()) as u64;
+        let room = BATCH_BYTES.min(self.record_bytes_max / 2);
+        if self.batch.encoded_bytes(self.headers_bytes()) + more > room {
+            self.append()?;
+        }
+        self.batch.push(key, value);
+        if self.batch.len() >= self.args.batch as usize {
+            self.append()?;
+        }
+        Ok(())
+    }
+
+    fn headers_bytes(&self) -> usize {
+        self.args.headers.iter().map(|(name, value)| name.len() + value.len() + 20).sum()
+    }
+
+    /// Appends what was gathered, and tells its acknowledgements.
+    fn append(&mut self) -> Outcome {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let headers: Vec<(&str, &[u8])> =
+            self.args.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let acks = self.target.append(&self.batch.records(&headers), self.options)?;
+        self.records += self.batch.len() as u64;
+        self.bytes += self.batch.content_bytes();
+        self.batch.clear();
+        if self.args.acks {
+            self.tell_acks(&acks)?;
+        }
+        Ok(())
+    }
+
+    fn tell_acks(&self, acks: &[Ack]) -> Outcome {
+        let mut out = output::stdout();
+        for ack in acks {
+            if self.json {
+                json::line(&json::ack(ack), &mut out)?;
+            } else {
+                writeln!(out, "{}", ack.next())?;
+            }
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        say(&format!("appended {}, {} in {seconds:.3} s", counted(self.records, "record"), size(self.bytes)));
+    }
+}
+
+fn progress(input: &Input) -> ProgressBar {
+    match input.len {
+        Some(len) if len >= LONG_FILE_BYTES => output::bytes_bar("appending", len),
+        _ => ProgressBar::hidden(),
+    }
+}
+
+/// What is before and behind the first separator.
+fn split<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    if separator.is_empty() {
+        return None;
+    }
+    let at = line.windows(separator.len()).position(|window| window == separator)?;
+    Some((&line[..at], &line[at + separator.len()..]))
+}

@@ -1,0 +1,129 @@
+//! Looks at a store's files as they are: [`verify`] reads every byte that counts, [`dump`] tells the batches of one
+//! segment.
+//!
+//! Invariant: read-only, also in a store that is open for writing, and beside a writer in another process; whatever the
+//! bytes are, nothing here panics, hangs or takes memory by a length that was not compared with the file. Nothing is
+//! printed and nothing is repaired: damage comes back as data. A topic that refuses to open is looked at all the same,
+//! since the files are found by walking the directory and not by asking the topic. Called by the shells; the way goes
+//! on to `log::history` for what must exist, and to `segment::scan` for what the bytes are.
+
+mod dump;
+mod index;
+mod partition;
+mod site;
+mod topic;
+mod verify;
+mod walk;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use dump::{BatchDescription, Dump, RecordDescription, dump};
+pub use verify::verify;
+
+use crate::error::{Corruption, Error};
+
+/// How many damaged things are listed one by one; beyond that they are counted.
+const LISTED_MAX: usize = 10_000;
+
+/// How far [`verify`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The bytes of segments that were read.
+    pub bytes: u64,
+    /// The bytes of segments that there were when it began.
+    pub total: u64,
+}
+
+/// What [`verify`] read and what it found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// How many topics there are, damaged ones included.
+    pub topics: u64,
+    /// How many partitions they have.
+    pub partitions: u64,
+    /// How many segments were read.
+    pub segments: u64,
+    /// How many batches were whole.
+    pub batches: u64,
+    /// How many records they hold.
+    pub records: u64,
+    /// The bytes of these batches.
+    pub bytes: u64,
+    /// What is wrong: the first 10,000 of it.
+    pub damage: Vec<Damaged>,
+    /// How much more is wrong than is listed.
+    pub damage_unlisted: u64,
+    /// What is worth knowing and no damage: an index that the next writer rebuilds, an end that a crash tore.
+    pub notes: Vec<Note>,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    fn damaged(&mut self, whose: &Whose, error: Error) {
+        if self.damage.len() < LISTED_MAX {
+            self.damage.push(Damaged { topic: whose.topic.clone(), partition: whose.partition, error });
+        } else {
+            self.damage_unlisted += 1;
+        }
+    }
+
+    fn note(&mut self, path: PathBuf, what: String) {
+        if self.notes.len() < LISTED_MAX {
+            self.notes.push(Note { path, what });
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Damaged {
+    /// The topic it belongs to; none for the store's own files.
+    pub topic: Option<String>,
+    /// The partition, if it is a partition's file.
+    pub partition: Option<u32>,
+    /// What is wrong with it: [`Error::Corrupt`], or why it couldn't be read.
+    pub error: Error,
+}
+
+impl Damaged {
+    /// File, position and offsets of bytes that are there and wrong.
+    #[must_use]
+    pub fn corruption(&self) -> Option<&Corruption> {
+        match &self.error {
+            Error::Corrupt(corruption) => Some(corruption),
+            _ => None,
+        }
+    }
+}
+
+/// Something that is worth knowing and no damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Note {
+    /// The file.
+    pub path: PathBuf,
+    /// What is to be known.
+    pub what: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (`{}`)", self.what, self.path.display())
+    }
+}
+
+/// Whose files are being looked at.
+#[derive(Clone, Debug, Default)]
+struct Whose {
+    topic: Option<String>,
+    partition: Option<u32>,
+}

@@ -1,0 +1,210 @@
+//! Verifies one partition: its history, and every segment that the history names.
+//!
+//! Invariant: in a sealed segment everything up to the seal must be whole. Behind the last whole batch of an unsealed
+//! one, a writer may be at work or a crash may have struck: that is damage only if a durable mark of a later batch or
+//! the history says that it was synced once, and only if it is still so when it is looked at again. Called by `topic`;
+//! the bytes are walked by `walk`.
+
+use std::sync::Arc;
+
+use super::Whose;
+use super::index::Compared;
+use super::site::TopicDir;
+use super::topic::{blame, missing_partition};
+use super::verify::{Verifier, with_offsets};
+use super::walk::{Bad, Step, Walk};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{FileKind, HEADER_BYTES};
+use crate::io::{Access, File};
+use crate::log::{Evidence, History};
+use crate::offset::{Epoch, Offset, Position};
+use crate::segment::{Home, Sealed, SegmentId, Window, batch_at, open_checked};
+
+/// How often progress is told.
+const REPORT_EVERY_BYTES: usize = 1 << 20;
+
+pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Epoch, number: u32) {
+    let home = verifier.site.home(topic, creation, number);
+    let whose = Whose { topic: Some(topic.name.to_string()), partition: Some(number) };
+    verifier.found.partitions += 1;
+    let evidence = match History::load(&home) {
+        Ok((_, evidence)) => evidence,
+        Err(error) => {
+            let gone = home.seam.dir.list(&home.dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+            let error = if gone { missing_partition(&verifier.site, &home.dir) } else { error };
+            return blame(verifier, topic, &whose, error);
+        }
+    };
+    let mut partition = Partition { topic, whose, home, durable_end: known_durable(&evidence), suspects: Vec::new() };
+    for (id, seal, limit) in live_segments(&evidence) {
+        if let Err(error) = partition.segment(verifier, id, seal, limit) {
+            partition.blame(verifier, id, error);
+        }
+    }
+    partition.judge(verifier);
+}
+
+/// What the history itself says was synced.
+fn known_durable(evidence: &Evidence) -> Offset {
+    let sealed = evidence.segments.iter().filter_map(|segment| segment.seal.map(|sealed| sealed.end));
+    sealed.chain(evidence.clean).max().unwrap_or(Offset::ZERO)
+}
+
+type Live = (SegmentId, Option<Sealed>, Offset);
+
+/// The segments that must be there, each with the offset at which the next one or a cut takes over.
+fn live_segments(evidence: &Evidence) -> Vec<Live> {
+    let live: Vec<usize> = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).collect();
+    let base_after = |k: usize| live.get(k + 1).map_or(Offset::MAX, |&i| evidence.segments[i].id.base);
+    live.iter()
+        .enumerate()
+        .map(|(k, &i)| {
+            let segment = &evidence.segments[i];
+            (segment.id, segment.seal, evidence.lineage.cut_of(segment.id.epoch).min(base_after(k)))
+        })
+        .collect()
+}
+
+/// One partition while it is being read.
+struct Partition<'a> {
+    topic: &'a TopicDir,
+    whose: Whose,
+    home: Arc<Home>,
+    /// The greatest offset below which everything is known to have been synced.
+    durable_end: Offset,
+    /// What isn't whole in unsealed segments, until all marks are known.
+    suspects: Vec<(SegmentId, Bad)>,
+}
+
+impl Partition<'_> {
+    fn segment(
+        &mut self,
+        verifier: &mut Verifier<'_>,
+        id: SegmentId,
+        seal: Option<Sealed>,
+        limit: Offset,
+    ) -> Result<()> {
+        let path = self.home.segment_path(id);
+        let shown = self.home.shown(&path);
+        let Some(file) = self.open(verifier, id, seal)? else { return Ok(()) };
+        let file_len = file.len().at("read the length of", &shown)?;
+        let len = usize::try_from(seal.map_or(file_len, |sealed| file_len.min(sealed.bytes))).unwrap_or(usize::MAX);
+        let seed = self.home.identity(FileKind::Segment, id).seed();
+        let mut walk = Walk::new(Window::new(file, len), seed, id.base, seal.map(|sealed| sealed.end), limit);
+        let mut index = Compared::open(&self.home, id);
+        verifier.found.segments += 1;
+        let mut reported = 0;
+        while let Some(step) = walk.next().at("read", &shown)? {
+            match step {
+                Step::Batch(position, header) => {
+                    index.pass(position, &header);
+                    self.durable_end = self.durable_end.max(header.durable_end());
+                    verifier.found.batches += 1;
+                    verifier.found.records += u64::from(header.count);
+                    verifier.found.bytes += header.bytes() as u64;
+                }
+                Step::Bad(bad) => {
+                    index.skip_to(walk.position);
+                    self.bad(verifier, id, seal.is_some(), bad);
+                }
+            }
+            if walk.position >= reported + REPORT_EVERY_BYTES {
+                verifier.step((walk.position - reported) as u64);
+                reported = walk.position;
+            }
+        }
+        verifier.step(file_len.saturating_sub(reported as u64));
+        if let Some(disagreement) = index.disagreement {
+            verifier.found.note(
+                self.home.shown(&self.home.index_path(id)),
+                format!("{disagreement}; it is derived and will be rebuilt"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The segment's file, if it begins as it must. Without a seal it may also not be there yet.
+    fn open(&self, verifier: &Verifier<'_>, id: SegmentId, seal: Option<Sealed>) -> Result<Option<Arc<dyn File>>> {
+        let path = self.home.segment_path(id);
+        let error = match open_checked(&self.home, &path, FileKind::Segment, id) {
+            Ok(file) => return Ok(Some(file)),
+            Err(error) => error,
+        };
+        if self.is_retired_now(id) || !verifier.site.is_there(self.topic) {
+            return Ok(None);
+        }
+        match seal {
+            Some(sealed) => Err(with_offsets(error, id.base..sealed.end)),
+            None if self.durable_end <= id.base && self.is_not_begun(id) => Ok(None),
+            None => Err(error),
+        }
+    }
+
+    /// Whether the history has let go of the segment since it was read.
+    fn is_retired_now(&self, id: SegmentId) -> bool {
+        let Ok((_, evidence)) = History::load(&self.home) else { return false };
+        let found = evidence.segments.iter().position(|segment| segment.id == id);
+        found.is_none_or(|i| evidence.is_retired(i))
+    }
+
+    /// Whether the file is absent, or holds nothing but zeros: its creation wasn't finished.
+    fn is_not_begun(&self, id: SegmentId) -> bool {
+        let path = self.home.segment_path(id);
+        match self.home.seam.dir.open(&path, Access::Read) {
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Ok(file) => {
+                let len = file.len().ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
+                crate::segment::only_zeros(&mut Window::new(file, len), 0).unwrap_or(false)
+            }
+        }
+    }
+
+    fn bad(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, sealed: bool, bad: Bad) {
+        if sealed {
+            self.condemn(verifier, id, bad);
+        } else {
+            self.suspects.push((id, bad));
+        }
+    }
+
+    fn condemn(&self, verifier: &mut Verifier<'_>, id: SegmentId, bad: Bad) {
+        let shown = self.home.shown(&self.home.segment_path(id));
+        let offsets = bad.offsets();
+        let error = bad.error.at("batch", &shown, Some(Position::new(bad.position as u64)), offsets);
+        self.blame(verifier, id, error);
+    }
+
+    /// Reports an error, unless the segment or the topic was removed meanwhile.
+    fn blame(&self, verifier: &mut Verifier<'_>, id: SegmentId, error: Error) {
+        if !self.is_retired_now(id) {
+            blame(verifier, self.topic, &self.whose, error);
+        }
+    }
+
+    /// With all marks known, says of everything that wasn't whole what it is.
+    fn judge(mut self, verifier: &mut Verifier<'_>) {
+        for (id, bad) in std::mem::take(&mut self.suspects) {
+            if self.is_whole_now(id, &bad) {
+                continue;
+            }
+            if bad.base < self.durable_end {
+                self.condemn(verifier, id, bad);
+            } else {
+                let what = format!(
+                    "unfinished end at position {}, offset {}: a batch that is being written, or that a crash tore",
+                    bad.position, bad.base
+                );
+                verifier.found.note(self.home.shown(&self.home.segment_path(id)), what);
+            }
+        }
+    }
+
+    /// Whether a writer has finished the batch since.
+    fn is_whole_now(&self, id: SegmentId, bad: &Bad) -> bool {
+        let Ok(file) = self.home.seam.dir.open(&self.home.segment_path(id), Access::Read) else { return false };
+        let len = file.len().ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(HEADER_BYTES);
+        let seed = self.home.identity(FileKind::Segment, id).seed();
+        let mut window = Window::new(file, len);
+        bad.position < window.len() && matches!(batch_at(&mut window, seed, bad.position, bad.base), Ok(Ok(_)))
+    }
+}

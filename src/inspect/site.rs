@@ -1,0 +1,112 @@
+//! Where the files of a store are, found by walking its directories.
+//!
+//! Invariant: nothing is asked of an open topic, so that a damaged one can be looked at. Names that are none of ours are
+//! left alone. Used by `verify` and `dump`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, IoContext, Result};
+use crate::format::{FileKind, HEADER_BYTES, Identity, STORE, TOPICS, parse_topic_dir};
+use crate::io::{Access, File, Kind, Seam, read_full_at};
+use crate::name::TopicName;
+use crate::offset::{Epoch, Position};
+use crate::segment::{Cache, Home, header_of, missing};
+
+/// A store's directory and the id that all its files must carry.
+pub(super) struct Site {
+    pub(super) seam: Seam,
+    pub(super) store: [u8; 16],
+}
+
+/// A topic's directory.
+#[derive(Clone, Debug)]
+pub(super) struct TopicDir {
+    pub(super) path: PathBuf,
+    pub(super) name: TopicName,
+    pub(super) number: u64,
+}
+
+impl Site {
+    /// Reads the store's id from its own file.
+    pub(super) fn find(seam: &Seam) -> Result<Site> {
+        let mut site = Site { seam: seam.clone(), store: [0; 16] };
+        site.store = site.header(Path::new(STORE), FileKind::Store, "store file")?.store;
+        Ok(site)
+    }
+
+    /// The header of a file, whosever it is.
+    pub(super) fn header(&self, path: &Path, kind: FileKind, what: &'static str) -> Result<Identity> {
+        let shown = self.shown(path);
+        let file = self.open(path, what)?;
+        let mut header = [0; HEADER_BYTES];
+        let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+        let (identity, _created) = Identity::decode(&header[..got])
+            .map_err(|error| error.at(header_of(kind), &shown, Some(Position::new(0)), None))?;
+        Ok(identity)
+    }
+
+    /// Opens a file that must be there.
+    pub(super) fn open(&self, path: &Path, what: &'static str) -> Result<Arc<dyn File>> {
+        let shown = self.shown(path);
+        self.seam.dir.open(path, Access::Read).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => missing(what, &shown, None),
+            _ => Error::Io { operation: "open", path: shown.clone(), source },
+        })
+    }
+
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        self.seam.dir.root().join(path)
+    }
+
+    /// The directories of topics, by name and number.
+    pub(super) fn topic_dirs(&self) -> Result<Vec<TopicDir>> {
+        let topics = Path::new(TOPICS);
+        let entries = self.seam.dir.list(topics).at("list", &self.shown(topics))?;
+        let mut dirs: Vec<TopicDir> = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Dir)
+            .filter_map(|entry| {
+                let (name, number) = parse_topic_dir(&entry.name)?;
+                Some(TopicDir { path: topics.join(&entry.name), name, number })
+            })
+            .collect();
+        dirs.sort_by(|a, b| (&a.name, a.number).cmp(&(&b.name, b.number)));
+        Ok(dirs)
+    }
+
+    /// Whether the topic is still there; one that was deleted meanwhile is no damage.
+    pub(super) fn is_there(&self, topic: &TopicDir) -> bool {
+        match self.seam.dir.list(&topic.path) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        }
+    }
+
+    /// The numbers of the partitions that have a directory.
+    pub(super) fn partitions(&self, topic: &TopicDir) -> Result<Vec<u32>> {
+        let entries = self.seam.dir.list(&topic.path).at("list", &self.shown(&topic.path))?;
+        let mut numbers: Vec<u32> = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Dir)
+            .filter_map(|entry| entry.name.parse().ok().filter(|number: &u32| number.to_string() == entry.name))
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// What the files of a partition are read by: never mapped, never written.
+    pub(super) fn home(&self, topic: &TopicDir, creation: Epoch, partition: u32) -> Arc<Home> {
+        Arc::new(Home {
+            seam: self.seam.clone(),
+            mapped: false,
+            read_only: true,
+            cache: Arc::new(Cache::new(1)),
+            dir: topic.path.join(partition.to_string()),
+            store: self.store,
+            creation,
+            partition,
+        })
+    }
+}

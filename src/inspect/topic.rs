@@ -1,0 +1,162 @@
+//! Verifies one topic: its header, its commits, and then its partitions.
+//!
+//! Invariant: what is wrong with one file keeps no other from being read, as long as the topic's creation epoch is
+//! known. Called by `verify`; goes on to `partition`.
+
+use std::path::Path;
+
+use super::site::{Site, TopicDir};
+use super::verify::Verifier;
+use super::{Whose, partition};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{
+    COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, parse_segment, read_frames,
+};
+use crate::io::read_all;
+use crate::offset::{Epoch, Offset, Position};
+use crate::options::TopicOptions;
+use crate::segment::{header_of, missing};
+
+/// Files of frames are read at once; a longer one isn't one.
+const FRAMES_BYTES_MAX: u64 = 1 << 30;
+
+pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
+    let whose = Whose { topic: Some(topic.name.to_string()), partition: None };
+    verifier.found.topics += 1;
+    let (creation, options) = match read_topic(&verifier.site, topic) {
+        Ok((creation, Ok(options))) => (creation, Some(options)),
+        Ok((creation, Err(error))) => {
+            blame(verifier, topic, &whose, error);
+            (creation, None)
+        }
+        Err(error) => {
+            blame(verifier, topic, &whose, error);
+            let Some(creation) = creation_elsewhere(&verifier.site, topic) else { return };
+            (creation, None)
+        }
+    };
+    if let Err(error) = commits(&verifier.site, topic, creation) {
+        blame(verifier, topic, &whose, error);
+    }
+    match partitions(&verifier.site, topic, options.as_ref()) {
+        Ok(numbers) => {
+            for number in numbers {
+                partition::verify(verifier, topic, creation, number);
+            }
+        }
+        Err(error) => blame(verifier, topic, &whose, error),
+    }
+}
+
+/// Reports an error, unless the topic was deleted meanwhile.
+pub(super) fn blame(verifier: &mut Verifier<'_>, topic: &TopicDir, whose: &Whose, error: Error) {
+    if verifier.site.is_there(topic) {
+        verifier.found.damaged(whose, error);
+    }
+}
+
+type Described = (Epoch, Result<TopicOptions>);
+
+/// The topic's creation epoch by its header, and what it was created with.
+pub(super) fn read_topic(site: &Site, topic: &TopicDir) -> Result<Described> {
+    let path = topic.path.join(TOPIC);
+    let found = site.header(&path, FileKind::Topic, "topic file")?;
+    let expected = topic_identity(site, FileKind::Topic, Epoch { number: topic.number, tag: found.creation.tag });
+    check(site, &path, &expected)?;
+    let options = frames(site, &path, &expected).and_then(|entries| {
+        let named = entries.into_iter().rev().find_map(|entry| match entry {
+            Entry::Topic { name, options } if name == topic.name => Some(options),
+            _ => None,
+        });
+        let nameless = DecodeError::Malformed("it doesn't describe the topic that its directory is named for");
+        let position = Some(Position::new(HEADER_BYTES as u64));
+        named.ok_or_else(|| nameless.at("topic file", &site.shown(&path), position, None))
+    });
+    Ok((found.creation, options))
+}
+
+fn topic_identity(site: &Site, kind: FileKind, creation: Epoch) -> Identity {
+    Identity { kind, store: site.store, creation, partition: None, epoch: NO_EPOCH, base: Offset::ZERO }
+}
+
+/// With the topic's own header gone, its other files still tell its creation epoch.
+fn creation_elsewhere(site: &Site, topic: &TopicDir) -> Option<Epoch> {
+    let histories = site
+        .partitions(topic)
+        .ok()?
+        .into_iter()
+        .map(|number| (topic.path.join(number.to_string()).join(crate::format::HISTORY), FileKind::History));
+    let mut files = std::iter::once((topic.path.join(COMMITS), FileKind::Commits)).chain(histories);
+    files.find_map(|(path, kind)| {
+        let identity = site.header(&path, kind, "file").ok()?;
+        (identity.store == site.store && identity.creation.number == topic.number).then_some(identity.creation)
+    })
+}
+
+fn commits(site: &Site, topic: &TopicDir, creation: Epoch) -> Result<()> {
+    let path = topic.path.join(COMMITS);
+    let identity = topic_identity(site, FileKind::Commits, creation);
+    check(site, &path, &identity)?;
+    frames(site, &path, &identity).map(drop)
+}
+
+/// Checks that a file's header is the one that its path promises.
+fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
+    let shown = site.shown(path);
+    let file = site.open(path, kind_name(expected.kind))?;
+    let mut header = [0; HEADER_BYTES];
+    let got = crate::io::read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+    let checked = expected.check(&header[..got]);
+    checked.map(drop).map_err(|error| error.at(header_of(expected.kind), &shown, Some(Position::new(0)), None))
+}
+
+fn kind_name(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Store => "store file",
+        FileKind::Topic => "topic file",
+        FileKind::Commits => "commits",
+        FileKind::History => "history",
+        FileKind::Segment => "segment",
+        FileKind::Index => "index",
+    }
+}
+
+/// The entries of a file of frames; a torn end is no damage.
+pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
+    let shown = site.shown(path);
+    let what = kind_name(identity.kind);
+    let file = site.open(path, what)?;
+    let bytes = read_all(&*file, FRAMES_BYTES_MAX).at("read", &shown)?;
+    let corrupt =
+        |error: DecodeError, position: usize| error.at(what, &shown, Some(Position::new(position as u64)), None);
+    let frames = read_frames(&bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
+    match frames.rest {
+        Rest::Damaged { position, error } => Err(corrupt(error, position)),
+        Rest::Clean | Rest::Torn { .. } => Ok(frames.entries),
+    }
+}
+
+/// The partitions that must exist, or as many as there are if the topic can't say.
+fn partitions(site: &Site, topic: &TopicDir, options: Option<&TopicOptions>) -> Result<Vec<u32>> {
+    match options {
+        Some(options) => Ok((0..options.partitions).collect()),
+        None => site.partitions(topic),
+    }
+}
+
+/// The bytes of a topic's segments, for the measure of progress.
+pub(super) fn segment_bytes(site: &Site, topic: &TopicDir) -> u64 {
+    let partitions = site.partitions(topic).unwrap_or_default();
+    partitions.iter().map(|number| partition_bytes(site, &topic.path.join(number.to_string()))).sum()
+}
+
+fn partition_bytes(site: &Site, dir: &Path) -> u64 {
+    let entries = site.seam.dir.list(dir).unwrap_or_default();
+    let segments = entries.iter().filter(|entry| parse_segment(&entry.name).is_some());
+    segments.filter_map(|entry| site.open(&dir.join(&entry.name), "segment").ok()?.len().ok()).sum()
+}
+
+/// A partition whose directory is gone.
+pub(super) fn missing_partition(site: &Site, dir: &Path) -> Error {
+    missing("partition", &site.shown(dir), None)
+}

@@ -1,0 +1,501 @@
+//! What an acknowledgement is worth, and what it costs: syncs are counted where the engine meets the disk.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use epochlog::testing::{Fault, Pages, SimDisk};
+use epochlog::{
+    Ack, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Topic, TopicOptions,
+    Visibility,
+};
+
+use crate::support::*;
+
+fn orders(world: &World, options: TopicOptions) -> Partition {
+    world.store().create_topic("orders", options).expect("creates").partition(0).expect("is there")
+}
+
+fn reopened(world: &World) -> Partition {
+    world.store().topic("orders").expect("is there").partition(0).expect("recovers")
+}
+
+#[test]
+fn sixteen_threads_of_durable_appends_share_their_syncs() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        fill(&partition, "v", 1);
+        world.disk.set_sync_delay(Duration::from_micros(500));
+        let before = world.disk.count("sync");
+        std::thread::scope(|threads| {
+            for _ in 0..16 {
+                threads.spawn(|| (0..50).for_each(|_| drop(partition.append("v").expect("appends"))));
+            }
+        });
+        let syncs = world.disk.count("sync") - before;
+        assert!(syncs * 4 < 16 * 50, "{syncs} syncs for 800 appends");
+        assert_eq!(partition.durable_end(), Offset::new(801));
+    });
+}
+
+#[test]
+fn one_durable_append_costs_one_sync_and_a_written_one_none() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        fill(&partition, "v", 1);
+        let synced = || world.disk.count("sync") + world.disk.count("sync_dir");
+        let before = synced();
+        scribble(&partition, "v", 10);
+        assert_eq!(synced(), before);
+        fill(&partition, "v", 1);
+        assert_eq!(synced(), before + 1);
+    });
+}
+
+#[test]
+fn waiting_for_an_acknowledgement_makes_it_durable_once() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, small());
+        let acks: Vec<Ack> = (0..300).map(|_| partition.append_with("v", written()).expect("appends")).collect();
+        assert_eq!(partition.durable_end(), Offset::ZERO);
+        partition.wait_durable(&acks[299]).expect("syncs");
+        let before = world.disk.count("sync");
+        acks.iter().for_each(|ack| partition.wait_durable(ack).expect("is durable already"));
+        assert_eq!(world.disk.count("sync"), before);
+        world.power_cut();
+        assert_eq!(reopened(&world).end(), Offset::new(300));
+    });
+}
+
+#[test]
+fn the_durable_end_covers_earlier_segments_and_the_names_in_the_directory() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, small());
+        scribble(&partition, "v", 500);
+        assert!(partition.segments().len() > 3, "rolled");
+        fill(&partition, "v", 1);
+        assert_eq!(partition.durable_end(), Offset::new(501));
+        world.power_cut();
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..501));
+    });
+}
+
+#[test]
+fn so_many_unsynced_bytes_are_synced_by_the_append_that_gathers_them() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().sync_bytes(4096));
+        scribble(&partition, "v", 10);
+        assert_eq!(partition.durable_end(), Offset::ZERO);
+        scribble(&partition, "v", 200);
+        let behind = partition.end().since(partition.durable_end());
+        assert!(partition.durable_end() > Offset::ZERO && behind < 100, "{behind} records are unsynced");
+    });
+}
+
+#[test]
+fn maintain_syncs_topics_with_an_interval_and_no_others() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let often = orders(&world, TopicOptions::new().sync_interval(Duration::from_millis(10)));
+        let never = world.topic("never").partition(0).expect("is there");
+        scribble(&often, "v", 10);
+        scribble(&never, "v", 10);
+        world.store().maintain().expect("maintains");
+        assert_eq!(often.durable_end(), Offset::new(10));
+        assert_eq!(never.durable_end(), Offset::ZERO);
+    });
+}
+
+#[test]
+fn the_background_thread_syncs_by_interval_and_wakes_who_waits_for_durable_records() {
+    both_ways(|mapping| {
+        let disk = SimDisk::new(3);
+        let store = options(&disk, mapping).background(true).create("/sim").expect("creates");
+        let topic = store.create_topic("orders", TopicOptions::new().sync_interval(Duration::from_millis(5)));
+        let partition = topic.expect("creates").partition(0).expect("is there");
+        let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+        scribble(&partition, "v", 10);
+        let records = reader.poll(Duration::from_secs(20)).expect("reads");
+        assert_eq!(values(&records), numbered("v", 0..10));
+        store.close().expect("closes");
+    });
+}
+
+#[test]
+fn at_the_cap_of_unsynced_bytes_the_appender_syncs_first() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().unsynced_bytes_max(4096));
+        let value = [b'v'; 100];
+        for _ in 0..500 {
+            partition.append_with(&value, written()).expect("appends");
+            let unsynced = partition.end().since(partition.durable_end());
+            assert!(unsynced * 100 <= 4096, "{unsynced} records of more than 100 bytes are unsynced");
+        }
+        let durable = partition.durable_end();
+        assert!(durable > Offset::new(450));
+        world.power_cut();
+        assert!(reopened(&world).end() >= durable);
+    });
+}
+
+#[test]
+fn a_batch_larger_than_the_cap_is_appended_alone() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().unsynced_bytes_max(1024));
+        let value = [b'v'; 5000];
+        for n in 0..3 {
+            partition.append_with(&value, written()).expect("appends");
+            assert_eq!(partition.durable_end(), Offset::new(n));
+        }
+    });
+}
+
+/// What a waiter may be told of a sync that failed: what failed, or that it failed before.
+fn is_told(error: &Error) -> bool {
+    matches!(error, Error::Io { operation: "sync", .. } | Error::Latched { .. })
+}
+
+#[test]
+fn a_failed_sync_tells_every_waiter_and_nothing_acknowledged_is_lost() {
+    for pages in [Pages::Dirty, Pages::Clean, Pages::Reverted] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new());
+            fill(&partition, "v", 50);
+            world.disk.set_sync_delay(Duration::from_micros(300));
+            world.disk.fail(Fault::of("sync").on(".log").nth(20).leaves(pages));
+            let acknowledged: u64 = std::thread::scope(|threads| {
+                let append_until_refused = || {
+                    let mut acks = 0;
+                    loop {
+                        match partition.append("w") {
+                            Ok(_) => acks += 1,
+                            Err(error) if is_told(&error) => return acks,
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                };
+                let appenders: Vec<_> = (0..8).map(|_| threads.spawn(append_until_refused)).collect();
+                appenders.into_iter().map(|appender| appender.join().expect("ends")).sum()
+            });
+            let durable = partition.durable_end();
+            assert!(durable.get() >= 50 + acknowledged);
+            assert!(matches!(refused(partition.append_with("x", written())), Error::Latched { .. }));
+            assert!(matches!(refused(partition.sync()), Error::Latched { .. }));
+            let read = read_to(&partition, durable);
+            world.power_cut();
+            let now = all(&reopened(&world));
+            assert!(now.len() as u64 >= durable.get(), "{pages:?}: {} of {durable}", now.len());
+            assert_eq!(now[..50], read[..50]);
+            fill(&reopened(&world), "y", 1);
+        });
+    }
+}
+
+/// The records below an offset, which must be readable.
+fn read_to(partition: &Partition, end: Offset) -> Vec<String> {
+    let mut reader = partition.read_from(Start::Earliest).expect("reads still work");
+    let mut all = Vec::new();
+    while (all.len() as u64) < end.get() {
+        let records = reader.read().expect("reads what is durable");
+        assert!(!records.is_empty(), "what is durable can be read");
+        all.extend(values(&records));
+    }
+    all
+}
+
+#[test]
+fn after_a_failed_sync_the_other_partitions_go_on() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let [bad, good] = [0, 1].map(|n| topic.partition(n).expect("is there"));
+        fill(&bad, "v", 3);
+        fill(&good, "v", 3);
+        world.disk.fail(Fault::of("sync").on("/0/"));
+        assert!(is_told(&refused(bad.append("w"))));
+        assert!(matches!(refused(bad.append("w")), Error::Latched { .. }));
+        assert!(matches!(refused(bad.trim(Offset::new(1))), Error::Latched { .. }));
+        assert!(matches!(refused(bad.truncate(Offset::new(1))), Error::Latched { .. }));
+        fill(&good, "v", 3);
+        assert_eq!(all(&good), numbered("v", 0..6));
+    });
+}
+
+#[test]
+fn a_failed_sync_of_the_commits_refuses_commits_and_nothing_else() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, small());
+        fill(&partition, "v", 10);
+        let mut consumer = partition.topic().consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        fill(&partition, "v", 10);
+        consumer.poll(AT_ONCE).expect("polls");
+        world.disk.fail(Fault::of("sync").on("commits").leaves(Pages::Clean));
+        assert!(is_told(&refused(consumer.commit())));
+        assert!(matches!(refused(consumer.commit()), Error::Latched { .. }));
+        fill(&partition, "v", 10);
+        drop(consumer);
+        world.power_cut();
+        let topic = world.store().topic("orders").expect("is there");
+        let next = topic.group("billing").expect("is there").commits[0].place.next();
+        assert!(next == Offset::new(10) || next == Offset::new(20), "{next}");
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..30));
+    });
+}
+
+// A full disk.
+
+/// Fills what is left with a file of somebody else, but for so many bytes.
+fn leave(disk: &SimDisk, bytes: u64) {
+    let pages = |len: usize| (len as u64).div_ceil(4096) * 4096;
+    let used: u64 = disk.files().iter().map(|path| pages(disk.read(path).len())).sum();
+    disk.set_capacity(Some(used + bytes));
+}
+
+fn append_until_full(partition: &Partition) -> Error {
+    for _ in 0..100_000 {
+        if let Err(error) = partition.append_with(&[b'v'; 100], written()) {
+            return error;
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[test]
+fn a_full_disk_undoes_the_append_and_everything_else_still_works() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let other = world.topic("other");
+        let partition = orders(&world, TopicOptions::new().segment_bytes_max(32 << 10));
+        let mut consumer = partition.topic().consumer("billing").open().expect("opens");
+        scribble(&partition, "v", 10);
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        leave(&world.disk, 256 << 10);
+        let error = append_until_full(&partition);
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        let end = partition.end();
+        assert_eq!(all(&partition).len() as u64, end.get(), "nothing of the refused append is read");
+        assert!(matches!(refused(partition.append_with(&[b'v'; 100], written())), Error::StorageFull { .. }));
+        partition.sync().expect("syncs what was written");
+        assert_eq!(partition.durable_end(), end);
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        partition.trim(Offset::new(500)).expect("trims");
+        partition.append("again").expect("there is room again, without a reopen");
+        append_until_full(&partition);
+        world.store().delete_topic(other.name().as_str()).expect("deletes");
+        world.disk.set_capacity(None);
+        let end = partition.append("at last").expect("appends").next().next();
+        drop(consumer);
+        world.power_cut();
+        assert_eq!((reopened(&world).start(), reopened(&world).end()), (Offset::new(500), end));
+    });
+}
+
+#[test]
+fn on_a_disk_without_a_free_byte_commits_trims_and_deletes_still_work() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().segment_bytes_max(16 << 10));
+        let mut consumer = partition.topic().consumer("billing").bytes_max(1).open().expect("opens");
+        scribble(&partition, "v", 10);
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        append_100(&partition, 2000);
+        leave(&world.disk, 0);
+        append_until_full(&partition);
+        for _ in 0..100 {
+            consumer.poll(AT_ONCE).expect("polls");
+            consumer.commit().expect("commits");
+        }
+        for offset in 1..100 {
+            partition.trim(Offset::new(offset)).expect("trims");
+        }
+        assert!(matches!(refused(partition.append(&[b'v'; 1000])), Error::StorageFull { .. }));
+        partition.trim(Offset::new(1500)).expect("gives room back");
+        for _ in 0..100 {
+            partition.append(&[b'v'; 100]).expect("appends again");
+        }
+        leave(&world.disk, 0);
+        world.store().delete_topic("orders").expect("deletes");
+    });
+}
+
+fn append_100(partition: &Partition, count: usize) {
+    (0..count).for_each(|_| drop(partition.append_with(&[b'v'; 100], written()).expect("appends")));
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_page_loses_and_invents_nothing() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        for pages in 0..40 {
+            let mut world = world(mapping);
+            let partition = orders(&world, small());
+            fill(&partition, "v", 5);
+            leave(&world.disk, pages * 4096);
+            let mut expected = numbered("v", 0..5);
+            for n in 0..400 {
+                let value = format!("w{n}");
+                match partition.append(&value) {
+                    Ok(_) => expected.push(value),
+                    Err(Error::StorageFull { .. }) => {}
+                    Err(other) => panic!("{pages} pages: {other}"),
+                }
+            }
+            assert_eq!(all(&partition), expected, "{pages} pages");
+            world.disk.set_capacity(None);
+            fill(&partition, "v", 100);
+            expected.extend(numbered("v", expected.len() as u64..expected.len() as u64 + 100));
+            world.reopen();
+            assert_eq!(all(&reopened(&world)), expected, "{pages} pages");
+            world.power_cut();
+            assert_eq!(all(&reopened(&world)), expected, "{pages} pages");
+        }
+    }
+}
+
+// Every operation fails.
+
+/// What a small workload was told: for each value whether its append was acknowledged, and how.
+#[derive(Default)]
+struct Told {
+    values: BTreeMap<String, Option<Durability>>,
+}
+
+/// Appends, rolls, syncs, trims, commits, adds a topic and deletes it, and goes on after every error.
+fn workload(topic: &Topic, store: &Store, told: &mut Told) {
+    let Ok(partition) = topic.partition(0) else { return };
+    for n in 0..60 {
+        let value = format!("value-{n:03}-{}", "x".repeat(60));
+        let durability = if n % 3 == 0 { Durability::Durable } else { Durability::Written };
+        let options = epochlog::AppendOptions::new().durability(durability);
+        let acknowledged = partition.append_with(&value, options).is_ok().then_some(durability);
+        told.values.insert(value, acknowledged);
+        if n == 30 {
+            let _typed = partition.trim(Offset::new(5));
+            let _typed = store.create_topic("other", small());
+            let _typed = store.delete_topic("other");
+        }
+        if n % 20 == 19 {
+            let _typed = commit_all(topic);
+            let _typed = store.maintain();
+        }
+    }
+}
+
+fn commit_all(topic: &Topic) -> Result<(), Error> {
+    let mut consumer = topic.consumer("billing").open()?;
+    while !consumer.poll(AT_ONCE)?.is_empty() {}
+    consumer.commit()
+}
+
+/// What is there is a subsequence of what was tried, in order, and holds everything that was acknowledged at least so.
+fn check(told: &Told, found: &[String], least: Durability, start: usize, context: &str) {
+    let mut tried = told.values.keys();
+    for value in found {
+        assert!(tried.any(|tried| tried == value), "{context}: `{value}` was invented, doubled or reordered");
+    }
+    let acknowledged =
+        |ack: &Option<Durability>| *ack == Some(Durability::Durable) || (least == Durability::Written && ack.is_some());
+    let owed = told.values.iter().filter(|(_, ack)| acknowledged(ack)).map(|(value, _)| value);
+    let missing: Vec<_> = owed.filter(|value| !found.contains(value)).collect();
+    assert!(missing.len() <= start, "{context}: {} acknowledged records are gone: {missing:?}", missing.len());
+}
+
+fn found(partition: &Partition) -> Vec<String> {
+    all(partition)
+}
+
+fn workload_with(mapping: Mapping, fault: Option<Fault>, context: &str) -> u64 {
+    let mut world = world(mapping);
+    let topic = world.topic("orders");
+    let mut told = Told::default();
+    let begin = world.disk.operations();
+    if let Some(fault) = fault {
+        world.disk.fail(fault);
+    }
+    workload(&topic, world.store(), &mut told);
+    let operations = world.disk.operations() - begin;
+    world.disk.heal();
+    let start = usize::try_from(topic.partition(0).expect("is there").start().get()).expect("is small");
+    check(&told, &found(&topic.partition(0).expect("is there")), Durability::Written, start, context);
+    drop(topic);
+    world.power_cut();
+    let partition = reopened(&world);
+    check(&told, &found(&partition), Durability::Durable, start, context);
+    fill(&partition, "after", 3);
+    let committed = commit_all(partition.topic());
+    let is_explained = |error: &Error| matches!(error, Error::Diverged { .. } | Error::OffsetOutOfRange { .. });
+    assert!(committed.as_ref().err().is_none_or(is_explained), "{context}: {committed:?}");
+    operations
+}
+
+#[test]
+fn an_error_at_any_operation_is_told_and_leaves_no_gap() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        let operations = workload_with(mapping, None, "undisturbed");
+        assert!(operations > 100, "{operations} operations");
+        for n in 1..=operations {
+            for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+                let context = format!("{mapping:?}, {kind} at operation {n}");
+                workload_with(mapping, Some(Fault::any().nth(n).kind(kind)), &context);
+            }
+            let context = format!("{mapping:?}, errors from operation {n} on");
+            workload_with(mapping, Some(Fault::any().nth(n).forever().leaves(Pages::Clean)), &context);
+        }
+    }
+}
+
+#[test]
+fn short_and_interrupted_reads_and_writes_are_resumed() {
+    both_ways(|mapping| {
+        for (bytes, every) in [(Some(1), None), (Some(7), Some(3)), (None, Some(2))] {
+            let mut world = world(mapping);
+            let topic = world.topic("orders");
+            world.disk.set_io_bytes_max(bytes);
+            world.disk.interrupt_every(every);
+            let mut told = Told::default();
+            workload(&topic, world.store(), &mut told);
+            assert!(told.values.values().all(Option::is_some), "nothing fails because of a short write");
+            drop(topic);
+            world.power_cut();
+            world.disk.set_io_bytes_max(bytes);
+            world.disk.interrupt_every(every);
+            let partition = reopened(&world);
+            check(&told, &found(&partition), Durability::Durable, 5, "short I/O");
+            fill(&partition, "after", 3);
+        }
+    });
+}
+
+// Real files.
+
+#[test]
+fn records_acknowledged_on_a_real_disk_are_there_after_a_reopen() {
+    both_ways(|mapping| {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let path: PathBuf = dir.path().join("data");
+        let store = StoreOptions::new().mapping(mapping).create(&path).expect("creates");
+        let partition = store.create_topic("orders", small()).expect("creates").partition(0).expect("is there");
+        let began = Instant::now();
+        fill(&partition, "v", 100);
+        assert!(began.elapsed() > Duration::from_micros(100), "a hundred syncs take time");
+        drop((partition, store));
+        let store = StoreOptions::new().mapping(mapping).open(&path).expect("opens");
+        let partition = store.topic("orders").expect("is there").partition(0).expect("is there");
+        assert_eq!(all(&partition), numbered("v", 0..100));
+        partition.append(Record::new("w").key("k")).expect("appends");
+    });
+}

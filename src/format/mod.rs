@@ -131,6 +131,11 @@
 //!   tore into damage.
 //! - What a crash tore at the end of a file of frames is told from damage by the marks behind it: every later byte is
 //!   tried as the beginning of a frame. The search looks at 64 MiB at most, and then calls it damage.
+//! - Zeros behind the last batch, frame or index entry are room that was reserved ahead. A sealed segment counts up to
+//!   the length in its seal, whatever follows.
+//! - A segment that the history doesn't name is no part of the log. One that reaches beyond the start of a later epoch,
+//!   or of a later segment, counts up to there.
+//! - A key goes to partition `crc32(key) mod partitions`, with the unseeded crc32; records without one go anywhere.
 //! - A valid checksum over flags, a codec or a type that is not known means a later version, and never damage.
 //!
 //! # A worked example

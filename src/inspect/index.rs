@@ -3,6 +3,7 @@
 //! Invariant: an index is derived, so nothing that is wrong with it is damage: it becomes a note. Entries behind the
 //! last batch, and those not yet written, belong to a writer that is still at it. Used by `partition`.
 
+use crate::error::{Damage, Error};
 use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry};
 use crate::io::read_all;
 use crate::offset::Offset;
@@ -48,10 +49,15 @@ impl Compared {
     }
 }
 
-/// The entries in a file, up to the first that is none, and what is wrong there.
+/// The entries in a file, up to the first that is none, and what is wrong there. Without a file there are none, which is
+/// nothing wrong: what recovery copied has none until it is read.
 fn read(home: &Home, id: SegmentId) -> Result<(Vec<IndexEntry>, Option<String>), String> {
     let path = home.index_path(id);
-    let file = open_checked(home, &path, FileKind::Index, id).map_err(|error| error.to_string())?;
+    let file = match open_checked(home, &path, FileKind::Index, id) {
+        Ok(file) => file,
+        Err(Error::Corrupt(corruption)) if corruption.damage == Damage::Missing => return Ok((Vec::new(), None)),
+        Err(_) => return Err("the index doesn't begin with the header of its segment".into()),
+    };
     let bytes = read_all(&*file, INDEX_BYTES_MAX).map_err(|error| format!("the index can't be read: {error}"))?;
     let seed = home.identity(FileKind::Index, id).seed();
     let mut entries = Vec::new();

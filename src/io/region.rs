@@ -129,6 +129,14 @@ impl Source {
         Source::Positioned { file, end: Arc::new(AtomicUsize::new(len)) }
     }
 
+    /// Sees what another process has added to the file since, or cut off its unused end.
+    pub(crate) fn look_again(&self) -> io::Result<()> {
+        if let Source::Positioned { file, end } = self {
+            end.store(usize::try_from(file.len()?).unwrap_or(usize::MAX), Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// The end of what was published.
     pub(crate) fn published(&self) -> usize {
         match self {

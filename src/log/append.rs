@@ -89,7 +89,8 @@ pub(super) struct Rolled {
 }
 
 impl Appender {
-    pub(super) fn idle(end: Offset) -> Appender {
+    /// Nothing was appended in this session yet; the append before it was at `append_time`.
+    pub(super) fn idle(end: Offset, append_time: Timestamp) -> Appender {
         Appender {
             session: None,
             writer: None,
@@ -99,7 +100,7 @@ impl Appender {
             created_synced: 0,
             written_bytes: 0,
             unclean: false,
-            append_time: Timestamp::MIN,
+            append_time,
         }
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::lineage::{Begun, Lineage};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{
-    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Reason, Rest, Seed, encode_frame, read_frames,
+    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, NO_EPOCH, Reason, Rest, Seed, encode_frame, read_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, read_all, write_all_at};
+use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
@@ -53,7 +53,11 @@ impl Evidence {
                     epochs.push(Begun { epoch: *epoch, start: *start, reason: *reason, time: *time });
                     clean = None;
                 }
-                Entry::Start { start: raised } => start = start.max(*raised),
+                Entry::Start { start: raised } => {
+                    start = start.max(*raised);
+                    // Not known to be synced, and what lies below it is only removed once it is.
+                    clean = None;
+                }
                 Entry::Roll { base, epoch } => {
                     segments.push(Recorded { id: SegmentId { base: *base, epoch: *epoch }, seal: None });
                     clean = None;
@@ -87,6 +91,12 @@ impl Evidence {
         }
         entries.extend(self.clean.map(|end| Entry::Clean { end }));
         entries
+    }
+
+    /// Whether the partition was closed cleanly: nothing was begun since, and every segment is sealed.
+    pub(crate) fn is_closed(&self) -> bool {
+        let unsealed = |&i: &usize| self.segments[i].seal.is_none() && !self.is_retired(i);
+        self.clean.is_some() && self.torn_bytes == 0 && !(0..self.segments.len()).any(|i| unsealed(&i))
     }
 
     /// The end of the log when its last segment ends here, or when it has none.
@@ -141,8 +151,16 @@ pub(crate) struct History {
     headroom: Headroom,
 }
 
-fn history_id(home: &Home) -> SegmentId {
-    SegmentId { base: Offset::ZERO, epoch: home.creation }
+/// How much of which file was read. The header says when the file was made, so a compacted one is told from its
+/// predecessor.
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryRead {
+    header: [u8; HEADER_BYTES],
+    ends: u64,
+}
+
+fn history_id() -> SegmentId {
+    SegmentId { base: Offset::ZERO, epoch: NO_EPOCH }
 }
 
 impl History {
@@ -153,8 +171,24 @@ impl History {
         write_new(home, &path, &[begun.entry(), Entry::Clean { end: Offset::ZERO }]).map(drop)
     }
 
+    /// Whether the file is still the one that was read, and nothing was added behind `ends`.
+    pub(crate) fn is_unchanged(home: &Home, read: &HistoryRead) -> Result<bool> {
+        let path = home.dir.join(HISTORY);
+        let shown = home.shown(&path);
+        let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
+        let (mut header, mut next) = ([0; HEADER_BYTES], [0; 4]);
+        read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+        read_full_at(&*file, &mut next, read.ends).at("read", &shown)?;
+        Ok(header == read.header && next == [0; 4])
+    }
+
     /// Reads what the history says.
     pub(crate) fn load(home: &Arc<Home>) -> Result<(History, Evidence)> {
+        History::load_with(home).map(|(history, evidence, _)| (history, evidence))
+    }
+
+    /// The same, and what [`is_unchanged`](History::is_unchanged) compares with.
+    pub(crate) fn load_with(home: &Arc<Home>) -> Result<(History, Evidence, HistoryRead)> {
         let path = home.dir.join(HISTORY);
         let shown = home.shown(&path);
         let file = home.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
@@ -162,7 +196,7 @@ impl History {
             _ => Error::Io { operation: "open", path: shown.clone(), source },
         })?;
         let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
-        let identity = home.identity(FileKind::History, history_id(home));
+        let identity = home.identity(FileKind::History, history_id());
         identity
             .check(&bytes)
             .map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
@@ -177,8 +211,18 @@ impl History {
         };
         let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
         evidence.torn_bytes = torn_bytes;
-        let history = History { home: home.clone(), path, seed, file: None, position, synced: position, headroom: Headroom::default() };
-        Ok((history, evidence))
+        let history = History {
+            home: home.clone(),
+            path,
+            seed,
+            file: None,
+            position,
+            // After a kill the lines may live in the page cache alone: no mark may claim them.
+            synced: if home.unclean { 0 } else { position },
+            headroom: Headroom::default(),
+        };
+        let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");
+        Ok((history, evidence, HistoryRead { header, ends: position }))
     }
 
     /// Appends entries as one line, all or nothing. Not synced. On failure nothing was added.
@@ -258,7 +302,7 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
 /// Writes a whole history into a new file and syncs it.
 fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<(Arc<dyn File>, u64)> {
     let shown = home.shown(path);
-    let identity = home.identity(FileKind::History, history_id(home));
+    let identity = home.identity(FileKind::History, history_id());
     let mut bytes = identity.encode(home.now()).to_vec();
     for chunk in entries.chunks(1024) {
         let at = bytes.len() as u64;

@@ -11,6 +11,7 @@ mod admit;
 mod append;
 mod history;
 mod lineage;
+mod live;
 mod read;
 mod recover;
 mod resolve;
@@ -30,6 +31,7 @@ pub use append::Ack;
 use append::Appender;
 pub(crate) use history::{Evidence, History};
 pub(crate) use lineage::{Begun, Lineage};
+use live::Live;
 pub(crate) use read::READ_BYTES_DEFAULT;
 pub use read::{Reader, Target};
 pub use recover::{Finding, PartitionRecovery};
@@ -41,7 +43,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{Entry, HISTORY, parse_segment};
 use crate::io::latch::Latch;
 use crate::name::TopicName;
-use crate::offset::{Epoch, Offset};
+use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::TopicOptions;
 use crate::place::Place;
 use crate::segment::{Home, Segment, missing};
@@ -49,6 +51,9 @@ use crate::segment::{Home, Segment, missing};
 /// Issues epochs: durable before they are given out, always rising.
 pub(crate) trait Epochs: Send + Sync + std::fmt::Debug {
     fn next(&self) -> Result<Epoch>;
+
+    /// Takes note of a number that was found in a history: only greater ones are issued from now on.
+    fn seen(&self, number: u64);
 }
 
 /// What the partitions of one topic share: its name, its options, and whether it still lives.
@@ -143,6 +148,8 @@ pub(crate) struct Log {
     history: Mutex<History>,
     sync: SyncState,
     latch: Latch,
+    /// In a read-only store: what was last seen of the writing process.
+    live: Mutex<Live>,
 }
 
 impl Log {
@@ -155,8 +162,9 @@ impl Log {
     /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; says what that did.
     pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
         let (mut history, mut evidence) = History::load(home)?;
+        owner.epochs.seen(evidence.lineage.newest().epoch.number);
         let mut report = None;
-        if evidence.clean.is_none() || evidence.torn_bytes > 0 {
+        if !evidence.is_closed() {
             let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
             evidence = recovered;
             report = Some(findings);
@@ -170,11 +178,16 @@ impl Log {
     /// Opens a partition for reading beside whoever writes it.
     pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
         let (history, evidence) = History::load(home)?;
-        let (view, end) = live_view(home, &evidence)?;
-        Ok(Log::new(home, owner, history, view, end))
+        let mut live = Live::default();
+        let (view, end) = live.view(home, &evidence, None)?;
+        let log = Log::new(home, owner, history, view, end);
+        *log.live.lock() = live;
+        Ok(log)
     }
 
     fn new(home: &Arc<Home>, owner: &Arc<Owner>, history: History, view: LogView, end: Offset) -> Arc<Log> {
+        let newest = view.parts.last().and_then(|part| part.segment.seal_of());
+        let append_time = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
         Arc::new(Log {
             home: home.clone(),
             owner: owner.clone(),
@@ -182,10 +195,11 @@ impl Log {
             version: AtomicU64::new(0),
             end: AtomicU64::new(end.get()),
             durable: AtomicU64::new(end.get()),
-            appender: Mutex::new(Appender::idle(end)),
+            appender: Mutex::new(Appender::idle(end, append_time)),
             history: Mutex::new(history),
             sync: SyncState::default(),
             latch: Latch::default(),
+            live: Mutex::new(Live::default()),
         })
     }
 
@@ -259,36 +273,6 @@ impl Log {
         let changed = change(&view);
         *view = Arc::new(changed);
     }
-
-    /// Reads the history again, beside a writer in another process.
-    pub(crate) fn refresh(&self) -> Result<()> {
-        let refreshed = History::load(&self.home).and_then(|(_, evidence)| {
-            let (view, end) = live_view(&self.home, &evidence)?;
-            Ok((view, end))
-        });
-        let (view, end) = refreshed.map_err(|error| self.deleted_elsewhere(error))?;
-        let newest = |view: &LogView| view.lineage.epochs().len();
-        let began = newest(&view) != newest(&self.view());
-        *self.view.write() = Arc::new(view);
-        self.end.store(end.get(), Ordering::Release);
-        self.durable.store(end.get(), Ordering::Release);
-        if began {
-            self.version.fetch_add(1, Ordering::AcqRel);
-        }
-        Ok(())
-    }
-
-    /// In a read-only store a vanished directory means that the writer deleted the topic.
-    fn deleted_elsewhere(&self, error: Error) -> Error {
-        let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
-        match self.home.seam.dir.list(topic_dir) {
-            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {
-                self.owner.deleted();
-                self.owner.explain(error)
-            }
-            _ => error,
-        }
-    }
 }
 
 /// The view of a partition whose segments are all sealed, and its end.
@@ -330,32 +314,6 @@ fn check_dense(home: &Home, parts: &[Part], evidence: &Evidence) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The view of a partition that another process may be writing: an unsealed segment reaches as far as its valid
-/// batches do.
-fn live_view(home: &Arc<Home>, evidence: &Evidence) -> Result<(LogView, Offset)> {
-    let mut parts: Vec<Part> = Vec::new();
-    for (i, recorded) in evidence.segments.iter().enumerate() {
-        if evidence.is_retired(i) {
-            continue;
-        }
-        if let Some(last) = parts.last_mut() {
-            last.end = last.end.min(recorded.id.base);
-        }
-        let cut = evidence.lineage.cut_of(recorded.id.epoch);
-        let part = match recorded.seal {
-            Some(sealed) => Part { segment: Segment::sealed(home, recorded.id, sealed), end: sealed.end.min(cut) },
-            None => Part { segment: Segment::foreign_tail(home, recorded.id), end: cut },
-        };
-        parts.push(part);
-    }
-    let end = match parts.last() {
-        None => evidence.end_after(None),
-        Some(last) if last.segment.seal_of().is_some() => last.end,
-        Some(last) => read::tail_end(&last.segment)?.min(last.end),
-    };
-    Ok((LogView { parts, start: evidence.start, lineage: Arc::new(evidence.lineage.clone()) }, end))
 }
 
 /// The segment files in a partition's directory, as far as their names go.

@@ -106,14 +106,18 @@ fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit
     Ok(None)
 }
 
-/// How far the valid batches of a tail reach that another process writes.
-pub(super) fn tail_end(segment: &Arc<Segment>) -> Result<Offset> {
-    match Cursor::seek(segment, Offset::MAX) {
-        Ok(cursor) => Ok(cursor.next()),
-        // Begun and not written yet, or gone again: nothing to read.
-        Err(Error::Corrupt(_)) => Ok(segment.id.base),
-        Err(error) => Err(error),
+/// How far the valid batches of a tail reach that another process writes. `known` remembers the way that was walked.
+pub(super) fn tail_end(segment: &Arc<Segment>, known: &mut Option<Cursor>) -> Result<Offset> {
+    segment.look_again()?;
+    if known.as_ref().is_none_or(|cursor| !Arc::ptr_eq(cursor.segment(), segment)) {
+        *known = match Cursor::seek(segment, Offset::MAX) {
+            Ok(cursor) => Some(cursor),
+            // Begun and not written yet, or gone again: nothing to read.
+            Err(Error::Corrupt(_)) => return Ok(segment.id.base),
+            Err(error) => return Err(error),
+        };
     }
+    known.as_mut().map_or(Ok(segment.id.base), Cursor::walk_on)
 }
 
 /// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
@@ -126,6 +130,8 @@ pub struct Reader {
     cursor: Option<Cursor>,
     visibility: Visibility,
     bytes_max: usize,
+    /// Whether the last read gave nothing: in a read-only store what is known of the log may be old.
+    idle: bool,
 }
 
 impl Reader {
@@ -138,7 +144,7 @@ impl Reader {
             Target::Start(_) => place,
         };
         let (visibility, bytes_max) = (Visibility::default(), READ_BYTES_DEFAULT);
-        Ok(Reader { log, place, version, cursor: None, visibility, bytes_max })
+        Ok(Reader { log, place, version, cursor: None, visibility, bytes_max, idle: false })
     }
 
     /// What the reader sees: everything written (the default), or only what is durable.
@@ -188,8 +194,8 @@ impl Reader {
     /// [`Error::OffsetOutOfRange`] if retention passed it; [`Error::Corrupt`] for a damaged batch: seek behind the offsets
     /// it names to go on; [`Error::Io`]. The reader stays where it was.
     pub fn read(&mut self) -> Result<Records> {
-        if self.log.home.read_only && self.is_at_end() {
-            self.refresh()?;
+        if self.log.home.read_only && (self.idle || self.is_at_end()) {
+            self.log.refresh()?;
         }
         let mut records = Records::default();
         while records.bytes() < self.bytes_max {
@@ -200,6 +206,7 @@ impl Reader {
                 Err(error) => return Err(self.log.owner.explain(error)),
             }
         }
+        self.idle = records.is_empty();
         Ok(records)
     }
 
@@ -233,12 +240,6 @@ impl Reader {
 
     fn is_at_end(&self) -> bool {
         self.place.next() >= self.log.visible_end(self.visibility)
-    }
-
-    fn refresh(&mut self) -> Result<()> {
-        self.log.refresh()?;
-        self.cursor = None;
-        Ok(())
     }
 
     /// The place again, checked against the lineage as it is now.
@@ -285,10 +286,10 @@ impl Reader {
     }
 
     /// Whether the log's segments are others than in this view.
-    fn has_moved_on(&mut self, view: &Arc<LogView>) -> Result<bool> {
+    fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
         if self.log.home.read_only {
             let before = (view.start, view.parts.first().map(|part| part.segment.id));
-            self.refresh()?;
+            self.log.refresh()?;
             let now = self.log.view();
             return Ok(before != (now.start, now.parts.first().map(|part| part.segment.id)));
         }

@@ -16,7 +16,12 @@ use crate::offset::{Offset, Timestamp};
 #[derive(Debug)]
 pub(crate) enum Index {
     /// As the file has them.
-    Stored { source: Source, seed: Seed },
+    Stored {
+        source: Source,
+        seed: Seed,
+        /// Another process is appending to it: an entry that doesn't validate isn't written yet.
+        live: bool,
+    },
     /// As a scan of the log gave them.
     Built(Vec<IndexEntry>),
 }
@@ -28,16 +33,17 @@ pub(crate) struct Wrong;
 impl Index {
     /// The index that the writer of the active segment appends to.
     pub(super) fn active(source: Source, seed: Seed) -> Index {
-        Index::Stored { source, seed }
+        Index::Stored { source, seed, live: false }
     }
 
     /// Opens the file's entries; `None` if there is no such file or it isn't this segment's.
-    pub(super) fn open(home: &Home, id: SegmentId) -> Option<Index> {
+    pub(super) fn open(home: &Home, id: SegmentId, live: bool) -> Option<Index> {
         let file = open_checked(home, &home.index_path(id), FileKind::Index, id).ok()?;
         let len = usize::try_from(file.len().ok()?).ok()?;
-        let source = if home.mapped { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
+        let source =
+            if home.mapped && !live { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
         let seed = home.identity(FileKind::Index, id).seed();
-        Some(Index::Stored { source: in_memory(source, len).ok()?, seed })
+        Some(Index::Stored { source: in_memory(source, len).ok()?, seed, live })
     }
 
     fn len(&self) -> usize {
@@ -47,10 +53,14 @@ impl Index {
         }
     }
 
+    fn is_live(&self) -> bool {
+        matches!(self, Index::Stored { live: true, .. })
+    }
+
     fn entry(&self, i: usize) -> Result<IndexEntry, Wrong> {
         match self {
             Index::Built(entries) => entries.get(i).copied().ok_or(Wrong),
-            Index::Stored { source, seed } => {
+            Index::Stored { source, seed, .. } => {
                 let at = HEADER_BYTES + i * INDEX_ENTRY_BYTES;
                 if let Source::Mapped(reader) = source {
                     let bytes = reader.bytes().get(at..).ok_or(Wrong)?;
@@ -78,12 +88,13 @@ impl Index {
         let mut last = None;
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle)?;
-            if holds(&entry) {
-                last = Some(entry);
-                low = middle + 1;
-            } else {
-                high = middle;
+            match self.entry(middle) {
+                Ok(entry) if holds(&entry) => {
+                    last = Some(entry);
+                    low = middle + 1;
+                }
+                Err(Wrong) if !self.is_live() => return Err(Wrong),
+                _ => high = middle,
             }
         }
         Ok(last)

@@ -39,6 +39,8 @@ pub(crate) struct Home {
     pub(crate) mapped: bool,
     /// Whether nothing may be written.
     pub(crate) read_only: bool,
+    /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.
+    pub(crate) unclean: bool,
     pub(crate) cache: Arc<Cache>,
     /// The partition's directory, relative to the store.
     pub(crate) dir: PathBuf,
@@ -196,11 +198,24 @@ impl Segment {
         }))
     }
 
+    /// Whether another process may be writing it.
+    pub(crate) fn is_foreign_tail(&self) -> bool {
+        self.home.read_only && self.sealed.get().is_none()
+    }
+
+    /// Sees what another process has added.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        match &self.slot.lock().source {
+            Some(source) => source.look_again().at("read the length of", &self.home.shown(&self.path())),
+            None => Ok(()),
+        }
+    }
+
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.
     pub(crate) fn index(&self) -> Option<Arc<Index>> {
         let mut slot = self.slot.lock();
         if slot.index.is_none() {
-            slot.index = Index::open(&self.home, self.id).map(Arc::new);
+            slot.index = Index::open(&self.home, self.id, self.is_foreign_tail()).map(Arc::new);
         }
         slot.index.clone()
     }

@@ -51,9 +51,10 @@ impl Cursor {
         Cursor::at_index(segment, &Lookup::Time(time))
     }
 
-    /// The offset that comes next in the segment.
-    pub(crate) fn next(&self) -> Offset {
-        self.next
+    /// Walks on to the end of what is there; gives the offset behind it.
+    pub(crate) fn walk_on(&mut self) -> Result<Offset> {
+        self.walk_to(Offset::MAX)?;
+        Ok(self.next)
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -127,7 +128,7 @@ impl Cursor {
         let mut start = self.position;
         while self.position < self.source.published() {
             let at = self.position - start;
-            if at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published() {
+            if at > 0 && at + usize::from(u8::MAX) > view.len() && start + view.len() < self.source.published() {
                 view = self.view(READ_BYTES_MIN)?;
                 start = self.position;
                 continue;
@@ -135,6 +136,8 @@ impl Cursor {
             match self.header(view.get(at..).unwrap_or_default()) {
                 Ok(header) if header.end() > offset => return Ok(()),
                 Ok(header) => self.pass(&header),
+                // Not written yet.
+                Err(_) if self.segment.is_foreign_tail() => return Ok(()),
                 Err(_) => {
                     if !self.resync(offset)? {
                         return Ok(());
@@ -210,7 +213,10 @@ impl Cursor {
                     next = header.end();
                     dense &= header.count == header.span;
                 }
-                Ok(Step::Longer(bytes)) if taken == 0 => view = self.view(bytes)?,
+                Ok(Step::Longer(bytes)) if taken == 0 => match self.view(bytes)? {
+                    longer if longer.len() > view.len() => view = longer,
+                    same => return self.stop(cut_short(bytes, same.len()), limit),
+                },
                 Err(error) if taken == 0 => return self.stop(error, limit),
                 Ok(Step::Longer(_) | Step::End) | Err(_) => break,
             }
@@ -259,7 +265,7 @@ impl Cursor {
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
     /// isn't finished yet.
     fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
-        if self.segment.seal_of().is_none() && self.segment.home.read_only {
+        if self.segment.is_foreign_tail() {
             return Ok(None);
         }
         let offsets = match damaged.header {
@@ -280,6 +286,11 @@ enum Lookup {
 struct Damaged {
     error: DecodeError,
     header: Option<BatchHeader>,
+}
+
+/// The file ends before the batch does, although it was longer when it was opened.
+fn cut_short(expected: usize, found: usize) -> Damaged {
+    Damaged { error: DecodeError::Short { found: found as u64, expected: expected as u64 }, header: None }
 }
 
 fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {

@@ -16,6 +16,8 @@ use crate::segment::Home;
 /// The first reservation of a segment, and the most that is reserved ahead later.
 const RESERVE_BYTES_MIN: usize = 16 << 10;
 const RESERVE_BYTES_MAX: usize = 4 << 20;
+/// How much an index reserves at a time.
+const INDEX_RESERVE_BYTES: usize = 4 << 10;
 /// One index entry for about so many bytes of log.
 pub(super) const INDEX_EVERY_BYTES: usize = 4096;
 
@@ -39,7 +41,7 @@ impl SegmentWriter {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let created = home.now();
         let file = home.seam.dir.create(&path).at("create", &home.shown(&path))?;
-        let begun = begin(home, &file, FileKind::Segment, id, bytes_max, created);
+        let begun = begin(home, &file, FileKind::Segment, id, (bytes_max, RESERVE_BYTES_MIN), created);
         let (tail, source) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -152,12 +154,12 @@ fn begin(
     file: &Arc<dyn File>,
     kind: FileKind,
     id: SegmentId,
-    capacity: usize,
+    (capacity, reserve): (usize, usize),
     created: Timestamp,
 ) -> std::io::Result<(Tail, Source)> {
     write_all_at(&**file, &home.identity(kind, id).encode(created), 0)?;
     let (mut tail, source) = Tail::begin(file.clone(), home.mapped, capacity, HEADER_BYTES)?;
-    tail.reserve(RESERVE_BYTES_MIN.min(capacity))?;
+    tail.reserve(reserve.min(capacity))?;
     Ok((tail, source))
 }
 
@@ -175,9 +177,11 @@ struct IndexWriter {
 impl IndexWriter {
     fn create(home: &Home, id: SegmentId, log_bytes_max: usize, created: Timestamp) -> Option<IndexWriter> {
         let path = home.index_path(id);
+        // One that an interrupted creation left holds nothing.
+        let _not_there = home.seam.dir.remove_file(&path);
         let file = home.seam.dir.create(&path).ok()?;
         let capacity = HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES;
-        let (tail, source) = begin(home, &file, FileKind::Index, id, capacity, created).ok()?;
+        let (tail, source) = begin(home, &file, FileKind::Index, id, (capacity, INDEX_RESERVE_BYTES), created).ok()?;
         let seed = home.identity(FileKind::Index, id).seed();
         Some(IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity })
     }
@@ -201,7 +205,7 @@ impl IndexWriter {
     }
 
     fn grow(&mut self) -> bool {
-        let reserved = (self.tail.reserved() + RESERVE_BYTES_MIN).min(self.capacity);
+        let reserved = (self.tail.reserved() + INDEX_RESERVE_BYTES).min(self.capacity);
         reserved - self.tail.published() >= INDEX_ENTRY_BYTES && self.tail.reserve(reserved).is_ok()
     }
 }

@@ -82,4 +82,12 @@ impl Epochs for Numbers {
         state.0 += 1;
         Ok(Epoch { number, tag: u64::from_le_bytes(tag) })
     }
+
+    fn seen(&self, number: u64) {
+        let mut state = self.state.lock();
+        if number >= state.0 {
+            let next = number.saturating_add(1);
+            *state = (next, next.max(state.1));
+        }
+    }
 }

@@ -407,7 +407,8 @@ fn check(told: &Told, found: &[String], least: Durability, start: usize, context
     for value in found {
         assert!(tried.any(|tried| tried == value), "{context}: `{value}` was invented, doubled or reordered");
     }
-    let acknowledged = |ack: &Option<Durability>| *ack == Some(Durability::Durable) || (least == Durability::Written && ack.is_some());
+    let acknowledged =
+        |ack: &Option<Durability>| *ack == Some(Durability::Durable) || (least == Durability::Written && ack.is_some());
     let owed = told.values.iter().filter(|(_, ack)| acknowledged(ack)).map(|(value, _)| value);
     let missing: Vec<_> = owed.filter(|value| !found.contains(value)).collect();
     assert!(missing.len() <= start, "{context}: {} acknowledged records are gone: {missing:?}", missing.len());

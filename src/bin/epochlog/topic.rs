@@ -32,9 +32,9 @@ pub(crate) fn run(context: &Context<'_>, command: &TopicCommand) -> Outcome {
 /// Tells what was done: a sentence, or an object.
 fn tell(context: &Context<'_>, sentence: &str, object: &Value) -> Outcome {
     if context.json() {
-        output::print_json(object)?
+        output::print_json(object)?;
     } else {
-        output::print(&format!("{sentence}\n"))?
+        output::print(&format!("{sentence}\n"))?;
     }
     Ok(())
 }

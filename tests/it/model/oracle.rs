@@ -101,7 +101,8 @@ impl TopicModel {
         commits.resize(commits.len().max(partition + 1), Vec::new());
         if self.durable {
             commits[partition].clear();
-            self.parts[partition].synced = self.parts[partition].synced.max(prefix.len().min(self.parts[partition].end()));
+            self.parts[partition].synced =
+                self.parts[partition].synced.max(prefix.len().min(self.parts[partition].end()));
         }
         commits[partition].push(prefix);
     }

@@ -56,7 +56,9 @@ impl Player {
 
     pub fn play(&mut self, op: Op) {
         match op {
-            Op::Append { topic, partition, count, bytes, durable } => self.append(topic, partition, count, bytes, durable),
+            Op::Append { topic, partition, count, bytes, durable } => {
+                self.append(topic, partition, count, bytes, durable)
+            }
             Op::Sync { topic, partition } => self.sync(topic, partition),
             Op::Trim { topic, partition, to } => self.trim(topic, partition, to),
             Op::Truncate { topic, partition, to } => self.truncate(topic, partition, to),
@@ -116,8 +118,10 @@ impl Player {
             return;
         }
         let kept: Vec<Kept> = (0..count).map(|_| self.record(bytes)).collect();
-        let headers: Vec<Vec<(&str, &[u8])>> =
-            kept.iter().map(|kept| kept.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()).collect();
+        let headers: Vec<Vec<(&str, &[u8])>> = kept
+            .iter()
+            .map(|kept| kept.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect())
+            .collect();
         let records: Vec<Record<'_>> = kept
             .iter()
             .zip(&headers)
@@ -276,14 +280,17 @@ impl Player {
                 }
                 if records.is_empty() {
                     let ends: Vec<usize> = model.parts.iter().map(Part::end).collect();
-                    let read: Vec<usize> = live.read.iter().map(|read| read.as_ref().map_or(usize::MAX, Vec::len)).collect();
+                    let read: Vec<usize> =
+                        live.read.iter().map(|read| read.as_ref().map_or(usize::MAX, Vec::len)).collect();
                     assert_eq!(read, ends, "nothing is left to read");
                 }
             }
             Err(error) => {
                 let (n, is_so) = match &error {
                     Error::OffsetOutOfRange { partition, .. } => (*partition as usize, Verdict::Expired),
-                    Error::Diverged { place, fork, .. } => (place.partition() as usize, Verdict::Diverged(index(*fork))),
+                    Error::Diverged { place, fork, .. } => {
+                        (place.partition() as usize, Verdict::Diverged(index(*fork)))
+                    }
                     other => panic!("{other}"),
                 };
                 let prefix = live.read[n].as_ref().or_else(|| model.committed(group, n)).expect("stood somewhere");
@@ -437,7 +444,9 @@ impl Player {
                 let found = engine.group(name).ok();
                 for (n, candidates) in model.commits[group].iter_mut().enumerate() {
                     let commits = found.iter().flat_map(|found| &found.commits);
-                    let next = commits.filter(|commit| commit.place.partition() as usize == n).map(|commit| index(commit.place.next()));
+                    let next = commits
+                        .filter(|commit| commit.place.partition() as usize == n)
+                        .map(|commit| index(commit.place.next()));
                     match next.last() {
                         Some(next) => {
                             candidates.retain(|candidate| candidate.len() == next);

@@ -10,6 +10,7 @@ use crate::time::parse_time;
 
 #[derive(Debug, Args)]
 pub(crate) struct ProduceArgs {
+    /// The name of the topic
     pub(crate) topic: String,
     /// Read this file and not standard input
     #[arg(short, long, value_name = "FILE")]
@@ -47,6 +48,7 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
+    /// The name of the topic
     pub(crate) topic: String,
     /// Read as this group: begin at its commit, and commit what was printed
     #[arg(short, long, value_name = "GROUP")]
@@ -117,7 +119,9 @@ pub(crate) enum GroupCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
+    /// The name of the topic
     pub(crate) topic: String,
+    /// The name of the group
     pub(crate) group: String,
     /// Where to: earliest, latest, an offset, a time (`10m` ago, or RFC 3339) or a place
     #[arg(long, value_name = "WHERE")]
@@ -134,6 +138,7 @@ pub(crate) struct ResetArgs {
 pub(crate) enum SegmentCommand {
     /// List the segments of a topic
     List {
+        /// The name of the topic
         topic: String,
         /// Only this partition; may be repeated [default: all]
         #[arg(short, long = "partition", value_name = "N")]
@@ -141,6 +146,7 @@ pub(crate) enum SegmentCommand {
     },
     /// Tell the batches of one segment, damaged ones too
     Dump {
+        /// The name of the topic
         topic: String,
         /// The base offset of the segment, or any offset in it
         base: Offset,

@@ -20,6 +20,7 @@ pub(crate) enum TopicCommand {
     Delete { topic: String },
     /// Give a topic more partitions
     AddPartitions {
+        /// The name of the topic
         topic: String,
         /// How many it shall have in all
         total: u32,
@@ -32,6 +33,7 @@ pub(crate) enum TopicCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
+    /// The name of the topic
     pub(crate) topic: String,
     /// The number of partitions
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -72,6 +74,7 @@ pub(crate) enum DurabilityArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct CutArgs {
+    /// The name of the topic
     pub(crate) topic: String,
     /// The offset at which to cut
     #[arg(long, value_name = "OFFSET")]

@@ -1,0 +1,12 @@
+//! What the command-line program promises, each promise run as a process of its own.
+//!
+//! Run with `--features cli`. `support` is the language; every module is one part of the promise.
+#![cfg(feature = "cli")]
+
+mod damage;
+mod groups;
+mod kill;
+mod places;
+mod refusals;
+mod roundtrip;
+mod support;

@@ -78,26 +78,10 @@ pub fn timed<S>(
     count: u64,
     per_step: u64,
     per_state: u64,
-    fresh: impl FnMut() -> S,
-    step: impl FnMut(&mut S),
-) -> Duration {
-    let steps = count.max(RECORDS_MIN).div_ceil(per_step);
-    timed_steps(count, steps, per_step, per_state, fresh, step)
-}
-
-/// The same for steps that take so long that one of them says enough.
-pub fn timed_slow(count: u64, per_step: u64, mut step: impl FnMut()) -> Duration {
-    timed_steps(count, count.div_ceil(per_step), per_step, u64::MAX, || (), |()| step())
-}
-
-fn timed_steps<S>(
-    count: u64,
-    steps: u64,
-    per_step: u64,
-    per_state: u64,
     mut fresh: impl FnMut() -> S,
     mut step: impl FnMut(&mut S),
 ) -> Duration {
+    let steps = count.max(RECORDS_MIN).div_ceil(per_step);
     let (mut left, mut total) = (steps, Duration::ZERO);
     while left > 0 {
         let now = left.min((per_state / per_step).max(1));
@@ -108,6 +92,19 @@ fn timed_steps<S>(
         }
         total += started.elapsed();
         left -= now;
+    }
+    share(total, count, steps * per_step)
+}
+
+/// The same for steps that take so long that one of them says enough, with another one, untimed, before each.
+pub fn taking_turns(count: u64, per_step: u64, mut timed: impl FnMut(), mut untimed: impl FnMut()) -> Duration {
+    let steps = count.div_ceil(per_step);
+    let mut total = Duration::ZERO;
+    for _ in 0..steps {
+        untimed();
+        let started = Instant::now();
+        timed();
+        total += started.elapsed();
     }
     share(total, count, steps * per_step)
 }

@@ -40,7 +40,10 @@ fn file_header(bytes: &mut [u8], reseal: bool) -> bool {
 
 fn batch(bytes: &mut [u8], reseal: bool) -> bool {
     let at = HEADER_BYTES as u64;
-    if reseal && let Some(header) = BatchHeader::trusted(bytes) && header.bytes() <= bytes.len() {
+    if reseal
+        && let Some(header) = BatchHeader::trusted(bytes)
+        && header.bytes() <= bytes.len()
+    {
         let mark = header.mark;
         super::reseal(&mut bytes[..header.bytes()], SEED, at, mark);
     }

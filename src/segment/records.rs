@@ -116,6 +116,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = RecordView<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
             if let Some(record) = self.walk.as_mut().and_then(Walk::next) {
@@ -152,6 +153,7 @@ impl<'a> Walk<'a> {
         Walk { run, bytes: &run.view, at: 0, batch: None }
     }
 
+    #[inline]
     fn header(&self) -> Option<BatchHeader> {
         BatchHeader::trusted(self.bytes.get(self.at..)?)
     }
@@ -167,6 +169,7 @@ impl<'a> Walk<'a> {
         std::iter::from_fn(move || batch.as_mut()?.next(run)).filter(move |record| run.holds(record.offset))
     }
 
+    #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
             if let Some(batch) = &mut self.batch {
@@ -189,6 +192,7 @@ impl Run {
         self.behind.min(self.limit)
     }
 
+    #[inline]
     fn holds(&self, offset: Offset) -> bool {
         self.first <= offset && offset < self.limit
     }
@@ -201,6 +205,7 @@ impl<'a> Batch<'a> {
         Some(Batch { base: header.base, append_time: header.append_time, payload, start, at: 0, index: 0 })
     }
 
+    #[inline]
     fn next(&mut self, run: &'a Run) -> Option<RecordView<'a>> {
         if self.at >= self.payload.len() {
             return None;
@@ -268,6 +273,7 @@ impl<'a> RecordView<'a> {
 
     /// Its value; empty for a tombstone.
     #[must_use]
+    #[inline]
     pub fn value(&self) -> &'a [u8] {
         self.raw.value.clone().and_then(|range| self.payload.get(range)).unwrap_or_default()
     }

@@ -130,6 +130,8 @@ pub struct Reader {
     cursor: Option<Cursor>,
     visibility: Visibility,
     bytes_max: usize,
+    /// Whether the last read gave nothing: in a read-only store what is known of the log may be old.
+    idle: bool,
 }
 
 impl Reader {
@@ -142,7 +144,7 @@ impl Reader {
             Target::Start(_) => place,
         };
         let (visibility, bytes_max) = (Visibility::default(), READ_BYTES_DEFAULT);
-        Ok(Reader { log, place, version, cursor: None, visibility, bytes_max })
+        Ok(Reader { log, place, version, cursor: None, visibility, bytes_max, idle: false })
     }
 
     /// What the reader sees: everything written (the default), or only what is durable.
@@ -192,7 +194,7 @@ impl Reader {
     /// [`Error::OffsetOutOfRange`] if retention passed it; [`Error::Corrupt`] for a damaged batch: seek behind the offsets
     /// it names to go on; [`Error::Io`]. The reader stays where it was.
     pub fn read(&mut self) -> Result<Records> {
-        if self.log.home.read_only && self.is_at_end() {
+        if self.log.home.read_only && (self.idle || self.is_at_end()) {
             self.log.refresh()?;
         }
         let mut records = Records::default();
@@ -204,6 +206,7 @@ impl Reader {
                 Err(error) => return Err(self.log.owner.explain(error)),
             }
         }
+        self.idle = records.is_empty();
         Ok(records)
     }
 

@@ -23,8 +23,12 @@ pub(crate) struct Run {
     pub(crate) first: Offset,
     /// Records from this offset on are left out.
     pub(crate) limit: Offset,
+    /// The offset of its first batch.
+    pub(crate) base: Offset,
     /// The offset behind its last batch.
     pub(crate) behind: Offset,
+    /// Whether there is a record for every offset between them.
+    pub(crate) dense: bool,
 }
 
 /// Records that were read: owned, `Send`, verified. Walking them can't fail.
@@ -75,6 +79,10 @@ impl Records {
 }
 
 fn count(run: &Run) -> usize {
+    if run.dense {
+        let records = run.behind.min(run.limit).since(run.base.max(run.first));
+        return usize::try_from(records).unwrap_or(0);
+    }
     let mut walk = Walk::new(run);
     let mut count = 0;
     while let Some(header) = walk.header() {

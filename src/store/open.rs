@@ -104,6 +104,7 @@ impl StoreOptions {
             (None, Wanted::Existing) => return Err(no_store(path, names.as_deref())),
             (None, _) => create(&seam)?,
         };
+        leave_pid(&seam);
         self.assemble(path, &seam, &file, Some(lock))
     }
 
@@ -202,7 +203,7 @@ fn create_file(seam: &Seam, name: &str) -> Result<()> {
     }
 }
 
-/// Takes the kernel's lock and leaves this process's number in the file, for whoever is refused.
+/// Takes the kernel's lock. Writes nothing, as it isn't known yet what stands here.
 fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let (name, shown) = (Path::new(LOCK), seam.dir.root().join(LOCK));
     if let Err(error) = seam.dir.open(name, Access::Write) {
@@ -214,11 +215,16 @@ fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let Some(lock) = seam.dir.try_lock(name).at("lock", &shown)? else {
         return Err(Error::Locked { path: path.to_path_buf(), pid: pid_in(seam) });
     };
-    let file = seam.dir.open(name, Access::Write).at("open", &shown)?;
+    Ok(lock)
+}
+
+/// Leaves this process's number in the lock's file, for whoever is refused.
+fn leave_pid(seam: &Seam) {
     let pid = format!("{:<10}\n", std::process::id());
     // Only a hint for messages: a disk that is full mustn't keep the store from opening.
-    let _only_a_hint = write_all_at(&*file, pid.as_bytes(), 0);
-    Ok(lock)
+    if let Ok(file) = seam.dir.open(Path::new(LOCK), Access::Write) {
+        let _only_a_hint = write_all_at(&*file, pid.as_bytes(), 0);
+    }
 }
 
 fn pid_in(seam: &Seam) -> Option<u32> {

@@ -390,22 +390,24 @@ impl Topic {
         results.into_iter().collect::<Result<()>>().and(commits)
     }
 
-    /// Rolls, retires, compacts. `age_now` is `None` while the clock isn't trusted.
+    /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
-        let mut done = Vec::new();
-        for number in 0..self.partitions() {
-            let log = self.log(number)?;
-            if self.options().sync_interval.is_some() {
-                log.sync()?;
-            }
-            done.push(log.maintain(age_now)?);
-        }
+        let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
         let mut commits = self.inner.commits.lock();
-        if let Some(commits) = commits.as_mut() {
-            self.inner.owner.check()?;
-            commits.compact_if_worth()?;
+        let compacted = match commits.as_mut() {
+            Some(commits) => self.inner.owner.check().and_then(|()| commits.compact_if_worth()),
+            None => Ok(()),
+        };
+        let done = done.into_iter().collect::<Result<_>>()?;
+        compacted.map(|()| done)
+    }
+
+    fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
+        let log = self.log(number)?;
+        if self.options().sync_interval.is_some() {
+            log.sync()?;
         }
-        Ok(done)
+        log.maintain(age_now)
     }
 }
 

@@ -1,0 +1,278 @@
+//! Two real processes over one store. The second one is this very binary: a test that, told so by its environment, is
+//! the writer; run without being told it does nothing.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use epochlog::{AppendOptions, Durability, Error, Mapping, Offset, Record, Start, Store, StoreOptions, TopicOptions};
+
+use crate::support::*;
+
+const ROLE: &str = "EPOCHLOG_TEST_ROLE";
+const STORE: &str = "EPOCHLOG_TEST_STORE";
+const MAPPED: &str = "EPOCHLOG_TEST_MAPPED";
+const BATCH: u64 = 1000;
+const RECORDS: u64 = 1_000_000;
+
+/// Starts this binary as a child that plays one of the parts below, over this store.
+fn child(role: &str, path: &Path, mapping: Mapping) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("knows itself"));
+    command.args(["processes::plays_its_part", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(ROLE, role).env(STORE, path).env(MAPPED, if mapping == Mapping::Auto { "yes" } else { "no" });
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("starts")
+}
+
+#[test]
+fn plays_its_part() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let path = PathBuf::from(std::env::var(STORE).expect("is told where"));
+    let mapping = if std::env::var(MAPPED).is_ok_and(|mapped| mapped == "yes") { Mapping::Auto } else { Mapping::Never };
+    let options = StoreOptions::new().mapping(mapping);
+    // Ends with its parent, whatever becomes of it.
+    std::thread::spawn(|| {
+        let _ended = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    match role.as_str() {
+        "writer" => write_for_ever(&options.open_or_create(&path).expect("opens")),
+        "victim" => append_until_killed(&options.open_or_create(&path).expect("opens")),
+        "second" => match options.open(&path) {
+            Err(Error::Locked { pid, .. }) => println!("\nlocked by {}", pid.unwrap_or(0)),
+            other => println!("\nnot locked: {other:?}"),
+        },
+        other => panic!("no such part: {other}"),
+    }
+}
+
+// A reader beside a writer.
+
+fn topic_options() -> TopicOptions {
+    TopicOptions::new().segment_bytes_max(256 << 10).retention_bytes(2 << 20).durability(Durability::Written)
+}
+
+/// The value says which topic it was appended to, and where.
+fn value_of(number: u64, offset: u64) -> String {
+    format!("{number}:{offset}")
+}
+
+/// Records without end, in topics that are rolled, retired, deleted and created again under one name.
+fn write_for_ever(store: &Store) {
+    for round in 0_u64.. {
+        if round > 0 {
+            store.delete_topic("orders").expect("deletes");
+        }
+        let topic = store.create_topic("orders", topic_options()).expect("creates");
+        let (number, partition) = (topic.epoch().number, topic.partition(0).expect("is there"));
+        for batch in 0..300 {
+            let base = batch * BATCH;
+            let values: Vec<String> = (base..base + BATCH).map(|offset| value_of(number, offset)).collect();
+            let records: Vec<Record<'_>> = values.iter().map(Record::new).collect();
+            partition.append_batch(&records).expect("appends");
+            if batch % 10 == 9 {
+                partition.sync().expect("syncs, so that segments can be retired");
+            }
+        }
+    }
+}
+
+/// What the reading process saw.
+#[derive(Default)]
+struct Seen {
+    records: u64,
+    topics: usize,
+    deleted: usize,
+    expired: usize,
+}
+
+/// Reads topics of one name as they come and go, until so many records were seen.
+fn read_beside(store: &Store, deadline: Instant) -> Seen {
+    let mut seen = Seen::default();
+    while seen.records < RECORDS && Instant::now() < deadline {
+        let Ok(topic) = store.topic("orders") else { continue };
+        let number = topic.epoch().number;
+        seen.topics += 1;
+        match read_one(&topic, number, &mut seen, deadline) {
+            Err(Error::TopicDeleted { epoch, .. }) => {
+                assert_eq!(epoch.number, number);
+                seen.deleted += 1;
+            }
+            Err(Error::TopicNotFound { .. }) | Ok(()) => {}
+            Err(other) => panic!("topic {number}: {other}"),
+        }
+    }
+    seen
+}
+
+fn read_one(topic: &epochlog::Topic, number: u64, seen: &mut Seen, deadline: Instant) -> Result<(), Error> {
+    let partition = topic.partition(0)?;
+    let mut reader = partition.read_from(Start::Earliest)?;
+    let mut next = reader.place().next();
+    if seen.topics % 2 == 1 {
+        // Falls behind until retention has passed it, or the topic is gone.
+        let patience = Instant::now() + Duration::from_secs(2);
+        while partition.start() == Offset::ZERO && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+    }
+    while seen.records < RECORDS && Instant::now() < deadline {
+        match reader.poll(Duration::from_millis(20)) {
+            Ok(records) => {
+                for record in &records {
+                    assert_eq!(record.offset(), next, "topic {number}");
+                    assert_eq!(record.value(), value_of(number, next.get()).as_bytes());
+                    next = next.next();
+                    seen.records += 1;
+                }
+            }
+            Err(Error::OffsetOutOfRange { start, .. }) => {
+                assert!(start > next, "topic {number}: {start} after {next}");
+                seen.expired += 1;
+                reader.seek(Start::Earliest)?;
+                next = reader.place().next();
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(())
+}
+
+fn reads_beside_a_writer(mapping: Mapping) {
+    let dir = tempfile::tempdir().expect("makes a directory");
+    let path = dir.path().join("data");
+    StoreOptions::new().create(&path).expect("creates").close().expect("closes");
+    let store = StoreOptions::new().mapping(mapping).open_read_only(&path).expect("opens");
+    let mut writer = child("writer", &path, mapping);
+    let seen = read_beside(&store, Instant::now() + Duration::from_secs(120));
+    writer.kill().expect("is killed");
+    writer.wait().expect("ends");
+    eprintln!(
+        "{mapping:?}: {} records of {} topics, {} deleted, {} times expired",
+        seen.records, seen.topics, seen.deleted, seen.expired
+    );
+    assert!(seen.records >= RECORDS, "only {} records", seen.records);
+    assert!(seen.expired > 0, "retention never passed the reader");
+    assert!(seen.deleted > 0, "no topic was deleted under the reader");
+}
+
+#[test]
+fn another_process_reads_a_million_right_records_beside_a_mapped_writer() {
+    reads_beside_a_writer(Mapping::Auto);
+}
+
+#[test]
+fn another_process_reads_a_million_right_records_beside_a_positioned_writer() {
+    reads_beside_a_writer(Mapping::Never);
+}
+
+// Killed.
+
+/// Appends durable and written records, batches too, and prints each acknowledgement as soon as it has it.
+fn append_until_killed(store: &Store) {
+    let topic = store.topic_or_create("orders", small().segment_bytes_max(32 << 10)).expect("is there");
+    let partition = topic.partition(0).expect("is there");
+    println!("\nready");
+    for n in 0_u64.. {
+        let durability = if n % 5 == 0 { Durability::Durable } else { Durability::Written };
+        let base = partition.end().get();
+        let values: Vec<String> = (base..base + 1 + n % 4).map(|offset| value_of(0, offset)).collect();
+        let records: Vec<Record<'_>> = values.iter().map(Record::new).collect();
+        let ack = partition.append_batch_with(&records, AppendOptions::new().durability(durability)).expect("appends");
+        println!("\nack {}", ack.next().next());
+        if n % 50 == 49 {
+            let mut consumer = topic.consumer("billing").open().expect("opens");
+            while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
+            consumer.commit().expect("commits");
+            println!("\ncommit {}", consumer.places()[0].next());
+        }
+    }
+}
+
+/// Kills a victim after so many lines; gives the last acknowledged end and commit.
+fn kill_after(mut victim: Child, lines: u64) -> (u64, u64) {
+    let mut output = BufReader::new(victim.stdout.take().expect("is piped")).lines();
+    let (mut acknowledged, mut committed, mut seen) = (0, 0, 0);
+    let mut note = |line: &str| {
+        let number = |text: &str| text.parse().expect("a whole line");
+        if let Some(end) = line.strip_prefix("ack ") {
+            acknowledged = number(end);
+        } else if let Some(next) = line.strip_prefix("commit ") {
+            committed = number(next);
+        }
+    };
+    while seen < lines {
+        let Some(Ok(line)) = output.next() else { panic!("the victim ended by itself after {seen} lines") };
+        note(&line);
+        seen += 1;
+    }
+    victim.kill().expect("is killed");
+    // What it still printed was acknowledged too; the last line may be cut.
+    let rest: Vec<String> = output.map_while(Result::ok).collect();
+    rest.iter().take(rest.len().saturating_sub(1)).for_each(|line| note(line));
+    victim.wait().expect("ends");
+    (acknowledged, committed)
+}
+
+fn survives_kills(mapping: Mapping) {
+    let dir = tempfile::tempdir().expect("makes a directory");
+    let path = dir.path().join("data");
+    let mut total = 0;
+    for round in 0..20_u64 {
+        let lines = 5 + (round * 7919) % 400;
+        let (acknowledged, committed) = kill_after(child("victim", &path, mapping), lines);
+        let store = StoreOptions::new().mapping(mapping).open(&path).expect("opens");
+        let Ok(topic) = store.topic("orders") else {
+            assert_eq!(acknowledged, 0);
+            continue;
+        };
+        let partition = topic.partition(0).expect("recovers");
+        let end = partition.end().get();
+        assert!(end >= acknowledged, "round {round}: {end} of {acknowledged} acknowledged records");
+        let expected: Vec<String> = (0..end).map(|offset| value_of(0, offset)).collect();
+        assert_eq!(all(&partition), expected, "round {round}");
+        if committed > 0 {
+            let next = topic.group("billing").expect("has commits").commits[0].place.next();
+            assert!(next >= Offset::new(committed), "round {round}: the group is at {next}, not at {committed}");
+        }
+        total = end;
+        drop((partition, topic));
+        if round % 2 == 0 {
+            store.close().expect("closes");
+        }
+    }
+    eprintln!("{mapping:?}: 20 kills, {total} records");
+    assert!(total > 1000);
+}
+
+#[test]
+fn everything_acknowledged_before_a_kill_is_there_when_mapped() {
+    survives_kills(Mapping::Auto);
+}
+
+#[test]
+fn everything_acknowledged_before_a_kill_is_there_with_positioned_writes() {
+    survives_kills(Mapping::Never);
+}
+
+#[test]
+fn a_second_process_is_locked_out_and_the_lock_dies_with_the_first() {
+    let dir = tempfile::tempdir().expect("makes a directory");
+    let path = dir.path().join("data");
+    let store = Store::create(&path).expect("creates");
+    let said = |child: Child| String::from_utf8(child.wait_with_output().expect("ends").stdout).expect("is text");
+    let expected = format!("locked by {}", std::process::id());
+    let answer = said(child("second", &path, Mapping::Auto));
+    assert!(answer.contains(&expected), "{answer}");
+    drop(store);
+    let victim = child("victim", &path, Mapping::Auto);
+    let victim_id = victim.id();
+    let mut victim = victim;
+    let mut lines = BufReader::new(victim.stdout.take().expect("is piped")).lines();
+    while !lines.next().expect("goes on").expect("reads").contains("ready") {}
+    let error = refused(Store::open(&path));
+    assert!(matches!(error, Error::Locked { pid: Some(pid), .. } if pid == victim_id), "{error}");
+    victim.kill().expect("is killed");
+    victim.wait().expect("ends");
+    Store::open(&path).expect("the lock died with its process");
+}

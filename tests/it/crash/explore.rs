@@ -34,14 +34,14 @@ impl<'a> Explorer<'a> {
             if self.is_turn(i, 8) {
                 self.explore_pending(shot, &shot.image.clone().by_sector(), "sector");
             }
-            if self.is_turn(i, 2) || matches!(shot.name, "sync" | "sync_dir") {
+            if self.is_turn(i, 4) || shot.name == "sync_dir" {
                 let deep = self.deep;
                 self.state(shot, "kill, then power", |mapping| kill_then_power(&shot.image, mapping, &shot.oracle, deep));
             }
-            if self.is_turn(i, 16) {
+            if self.is_turn(i, 20) {
                 self.nested(shot, shot.image.after_kill(), false, "within the recovery from a kill");
             }
-            if self.is_turn(i + 8, 16) {
+            if self.is_turn(i + 10, 20) {
                 self.nested(shot, shot.image.after(Loss::All), true, "within the recovery from a power cut");
             }
         }

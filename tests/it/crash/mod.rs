@@ -35,7 +35,7 @@ const WORKLOADS: &[(&str, &[Op])] = &[
 ];
 
 /// About how many states each half finds; less means that some moments aren't looked at any more.
-const STATES_MIN: u64 = 10_000;
+const STATES_MIN: u64 = 50_000;
 
 fn explore(mapping: Mapping) {
     let began = Instant::now();

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use epochlog::testing::{Fault, Image, Loss, SimDisk};
-use epochlog::{Damage, Durability, Error, Mapping, Offset, Partition, Place, Start, Store, Target, Topic, TopicOptions};
+use epochlog::{
+    Damage, Durability, Error, Mapping, Offset, Partition, Place, Start, Store, Target, Topic, TopicOptions,
+};
 
 use crate::support::*;
 
@@ -169,7 +171,8 @@ fn delete_at(world: &World, name: &'static str, suffix: &'static str) {
     let mut store = Some(world.store().clone());
     world.disk.on_operation(Box::new(move |operation| {
         let path = operation.path.to_string_lossy().into_owned();
-        if operation.name == name && path.ends_with(suffix)
+        if operation.name == name
+            && path.ends_with(suffix)
             && let Some(store) = store.take()
         {
             store.delete_topic("orders").expect("deletes");
@@ -460,11 +463,15 @@ fn a_topic_whose_name_was_not_synced_before_a_kill_keeps_its_durable_records() {
 }
 
 fn topic_files(disk: &SimDisk, name: &str) -> Vec<PathBuf> {
-    disk.files().into_iter().filter(|path| path.starts_with("topics") && path.file_name() == Some(name.as_ref())).collect()
+    disk.files()
+        .into_iter()
+        .filter(|path| path.starts_with("topics") && path.file_name() == Some(name.as_ref()))
+        .collect()
 }
 
 fn the_file(disk: &SimDisk, ending: &str) -> PathBuf {
-    let mut found = disk.files().into_iter().filter(|path| path.starts_with("topics") && path.to_string_lossy().ends_with(ending));
+    let mut found =
+        disk.files().into_iter().filter(|path| path.starts_with("topics") && path.to_string_lossy().ends_with(ending));
     found.next().expect("is there")
 }
 
@@ -616,7 +623,11 @@ fn nothing_of_vanished_partitions_appears_in_a_topic_recreated_with_fewer_or_mor
                 let found = topic.partition(place.partition()).and_then(|partition| partition.read_from(*place));
                 let error = refused(found);
                 let gone = place.partition() >= partitions;
-                let fits = if gone { matches!(error, Error::PartitionNotFound { .. }) } else { matches!(error, Error::StaleEpoch { .. }) };
+                let fits = if gone {
+                    matches!(error, Error::PartitionNotFound { .. })
+                } else {
+                    matches!(error, Error::StaleEpoch { .. })
+                };
                 assert!(fits, "{place}: {error}");
             }
             drop(topic);
@@ -632,7 +643,8 @@ fn places_beyond_an_unsynced_tail_that_was_lost_without_a_trace_are_told_the_for
         let mut world = world(mapping);
         fill(&world.partition(), "v", 3);
         let kept = world.partition().place_at(Offset::new(3)).expect("is there");
-        let lost: Vec<Place> = (0..5).map(|_| world.partition().append_with("lost", written()).expect("appends").next()).collect();
+        let lost: Vec<Place> =
+            (0..5).map(|_| world.partition().append_with("lost", written()).expect("appends").next()).collect();
         world.power_cut();
         assert!(!world.store().recovery().has_cut(), "{}", world.store().recovery());
         let told = |world: &World| {
@@ -658,12 +670,11 @@ fn places_beyond_a_tail_that_was_torn_are_told_the_fork() {
         fill(&world.partition(), "v", 3);
         // Large enough for several pages, so that one of them can be lost alone.
         let value = "x".repeat(1500);
-        let places: Vec<Place> =
-            (0..2).map(|_| world.partition().append_batch_with(&[record(&value)], written()).expect("appends").next()).collect();
+        let places: Vec<Place> = (0..2)
+            .map(|_| world.partition().append_batch_with(&[record(&value)], written()).expect("appends").next())
+            .collect();
         let image = world.disk.image().by_sector();
-        let log = |pending: &epochlog::testing::Pending| {
-            matches!(pending, epochlog::testing::Pending::Page { path, .. } if path.to_string_lossy().ends_with(".log"))
-        };
+        let log = |pending: &epochlog::testing::Pending| matches!(pending, epochlog::testing::Pending::Page { path, .. } if path.to_string_lossy().ends_with(".log"));
         let lost = image.pending().iter().rposition(log).expect("pages of the segment are pending");
         world.become_image(|_| image.after(Loss::Only(lost)));
         assert!(world.store().recovery().has_cut(), "{}", world.store().recovery());
@@ -792,7 +803,8 @@ fn a_history_whose_end_was_only_written_is_torn_and_not_damaged_when_the_power_g
                             let disk = image.after(loss);
                             let store = options(&disk, mapping).open("/sim").expect("opens");
                             let partition = store.topic("orders").and_then(|topic| topic.partition(0));
-                            let partition = partition.unwrap_or_else(|error| panic!("{at}, {inner}, {loss:?}: {error}"));
+                            let partition =
+                                partition.unwrap_or_else(|error| panic!("{at}, {inner}, {loss:?}: {error}"));
                             assert!(partition.end() >= Offset::new(3));
                         }
                     }

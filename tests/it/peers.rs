@@ -190,7 +190,10 @@ fn a_batch_that_cannot_fit_is_too_large_before_anything_is_written() {
         let before = (world.disk.operations(), world.disk.read(file(&world.disk, ".log")));
         let large = vec![b'x'; 5 << 20];
         let error = refused(partition.append(&large));
-        assert!(matches!(error, Error::TooLarge { what: "record", limit: 4000.., .. } | Error::TooLarge { .. }), "{error}");
+        assert!(
+            matches!(error, Error::TooLarge { what: "record", limit: 4000.., .. } | Error::TooLarge { .. }),
+            "{error}"
+        );
         let many = vec![Record::new("v"); 5000];
         assert!(matches!(refused(partition.append_batch(&many)), Error::TooLarge { what: "batch", .. }));
         assert_eq!((world.disk.operations(), world.disk.read(file(&world.disk, ".log"))), before);
@@ -292,7 +295,10 @@ fn a_bad_block_of_one_topic_hides_no_other() {
                 fill(&world.topic(name).partition(0).expect("is there"), name, 100);
             }
             world.close();
-            for path in files(&world.disk, "topics/a@").into_iter().filter(|path| path.to_string_lossy().ends_with(part_of_path)) {
+            for path in files(&world.disk, "topics/a@")
+                .into_iter()
+                .filter(|path| path.to_string_lossy().ends_with(part_of_path))
+            {
                 let len = world.disk.read(&path).len();
                 world.disk.write(&path, vec![0x5a; len]);
             }
@@ -409,7 +415,10 @@ fn one_flipped_byte_never_makes_the_store_unopenable() {
             let partition = store.topic(other).expect("is there").partition(0).expect("is there");
             assert_eq!(all(&partition), numbered(other, 0..20), "{} byte {byte}", path.display());
             store.delete_topic(harmed).expect("deletes");
-            assert_eq!(store.create_topic(harmed, small()).expect("creates").partition(0).expect("is there").end(), Offset::ZERO);
+            assert_eq!(
+                store.create_topic(harmed, small()).expect("creates").partition(0).expect("is there").end(),
+                Offset::ZERO
+            );
         }
     }
 }
@@ -422,7 +431,10 @@ fn a_second_writer_is_locked_out() {
         let error = refused(options(&world.disk, mapping).open("/sim"));
         let Error::Locked { pid, .. } = error else { panic!("{error}") };
         assert_eq!(pid, Some(std::process::id()));
-        assert!(matches!(refused(options(&world.disk, mapping).create("/sim")), Error::Locked { .. } | Error::StoreExists { .. }));
+        assert!(matches!(
+            refused(options(&world.disk, mapping).create("/sim")),
+            Error::Locked { .. } | Error::StoreExists { .. }
+        ));
         fill(&world.partition(), "v", 5);
         world.reopen();
         assert_eq!(all(&reopened(&world)), numbered("v", 0..10));

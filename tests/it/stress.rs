@@ -72,7 +72,8 @@ fn append(store: &Store, log: &Log, thread: u64) {
         let topic = partition.topic().epoch().number;
         loop {
             let count = 1 + sequence % 5;
-            let values: Vec<String> = (0..count).map(|n| format!("{topic}/{thread}/{}/{n}of{count}", sequence)).collect();
+            let values: Vec<String> =
+                (0..count).map(|n| format!("{topic}/{thread}/{}/{n}of{count}", sequence)).collect();
             sequence += 1;
             let records: Vec<Record<'_>> = values.iter().map(Record::new).collect();
             let durable = (sequence + thread) % 3 == 0;
@@ -257,9 +258,11 @@ fn check_last(appended: &[Appended], last: &Partition) {
         if records.is_empty() {
             break;
         }
-        there.extend(records.iter().map(|record| {
-            ((record.epoch(), record.offset()), String::from_utf8_lossy(record.value()).into_owned())
-        }));
+        there.extend(
+            records.iter().map(|record| {
+                ((record.epoch(), record.offset()), String::from_utf8_lossy(record.value()).into_owned())
+            }),
+        );
     }
     let lineage = last.lineage();
     let cut_of = |epoch: Epoch| {
@@ -333,7 +336,11 @@ fn a_reader_never_crosses_a_cut_that_was_grown_over() {
             stop.store(true, Ordering::Relaxed);
         });
         for _ in 0..3 {
-            threads.spawn(|| while !stop.load(Ordering::Relaxed) { read_admitted(&partition) });
+            threads.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    read_admitted(&partition)
+                }
+            });
         }
     });
 }
@@ -386,16 +393,19 @@ fn a_blocked_poll_is_woken_by_an_append_a_delete_and_a_close() {
             let mut consumer = partition.topic().consumer("billing").start(Start::Latest).open().expect("opens");
             assert!(consumer.poll(AT_ONCE).expect("polls").is_empty());
             let (read, polled) = waits_until(
-                || std::thread::scope(|threads| {
-                    let polling = threads.spawn(|| consumer.poll(AN_HOUR).map(|records| values(&records)));
-                    (reader.poll(AN_HOUR).map(|records| values(&records)), polling.join().expect("is woken"))
-                }),
+                || {
+                    std::thread::scope(|threads| {
+                        let polling = threads.spawn(|| consumer.poll(AN_HOUR).map(|records| values(&records)));
+                        (reader.poll(AN_HOUR).map(|records| values(&records)), polling.join().expect("is woken"))
+                    })
+                },
                 || drop(partition.append_batch_with(&[record("news")], written()).expect("appends")),
             );
             assert_eq!(read.expect("reads"), ["news"]);
             assert_eq!(polled.expect("polls"), ["news"]);
             if round % 2 == 0 {
-                let told = waits_until(|| reader.poll(AN_HOUR), || world.store().delete_topic("orders").expect("deletes"));
+                let told =
+                    waits_until(|| reader.poll(AN_HOUR), || world.store().delete_topic("orders").expect("deletes"));
                 assert!(matches!(refused(told), Error::TopicDeleted { .. }));
                 assert!(matches!(refused(consumer.poll(AN_HOUR)), Error::TopicDeleted { .. }));
             } else {

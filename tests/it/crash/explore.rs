@@ -36,7 +36,9 @@ impl<'a> Explorer<'a> {
             }
             if self.is_turn(i, 4) || shot.name == "sync_dir" {
                 let deep = self.deep;
-                self.state(shot, "kill, then power", |mapping| kill_then_power(&shot.image, mapping, &shot.oracle, deep));
+                self.state(shot, "kill, then power", |mapping| {
+                    kill_then_power(&shot.image, mapping, &shot.oracle, deep)
+                });
             }
             if self.is_turn(i, 20) {
                 self.nested(shot, shot.image.after_kill(), false, "within the recovery from a kill");
@@ -82,7 +84,10 @@ impl<'a> Explorer<'a> {
         let result = catch_unwind(AssertUnwindSafe(|| check(self.mapping)));
         let place = || {
             let Shot { step, number, name, path, .. } = shot;
-            format!("workload `{}` ({:?}), step {step}, operation {number} `{name}` on `{path}`, {loss}", self.name, self.mapping)
+            format!(
+                "workload `{}` ({:?}), step {step}, operation {number} `{name}` on `{path}`, {loss}",
+                self.name, self.mapping
+            )
         };
         match result {
             Ok(Ok(states)) => self.states += states,
@@ -98,7 +103,8 @@ impl<'a> Explorer<'a> {
     fn nested(&mut self, shot: &Shot, disk: SimDisk, settled: bool, story: &str) {
         let mut machine = Machine::adopt(disk, self.mapping, (*shot.oracle).clone());
         let plain = {
-            let mut machine = Machine::adopt(machine.disk.image().after(Loss::None), self.mapping, (*shot.oracle).clone());
+            let mut machine =
+                Machine::adopt(machine.disk.image().after(Loss::None), self.mapping, (*shot.oracle).clone());
             machine.open();
             let seen = look(machine.store());
             machine.go_down();

@@ -101,7 +101,14 @@ impl Machine {
             album.lock().step = step;
             self.apply(op);
             let oracle = Arc::new(self.oracle.lock().clone());
-            let shot = Shot { step, number: self.disk.operations(), name: "after", path: String::new(), image: self.disk.image(), oracle };
+            let shot = Shot {
+                step,
+                number: self.disk.operations(),
+                name: "after",
+                path: String::new(),
+                image: self.disk.image(),
+                oracle,
+            };
             album.lock().shots.push(shot);
         }
         self.go_down();

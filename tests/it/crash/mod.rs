@@ -23,13 +23,25 @@ const WORKLOADS: &[(&str, &[Op])] = &[
     ("cut", &[Create, Batch(3, Durable), Scribble, Truncate(2), Scribble, Same(Durable), Truncate(1), Same(Durable)]),
     ("cut far", &[Create, Roll(Written), Scribble, Truncate(4), Scribble, Scribble, Truncate(6), Append, Commit]),
     ("trim", &[Create, Roll(Written), Trim(2), Scribble, Trim(5), Roll(Written), Trim(9), Append, Trim(99), Scribble]),
-    ("trim clean", &[Create, Roll(Written), Roll(Written), Close, Open, Trim(9), Trim(2), Close, Open, Trim(2), Append]),
+    (
+        "trim clean",
+        &[Create, Roll(Written), Roll(Written), Close, Open, Trim(9), Trim(2), Close, Open, Trim(2), Append],
+    ),
     ("retain", &[CreateRetaining, Roll(Written), Roll(Durable), Roll(Written), Maintain, Roll(Durable), Scribble]),
     ("commit", &[Create, Append, Commit, Scribble, Commit, Truncate(1), Commit, Append, Commit, Close, Open, Commit]),
-    ("commit written", &[CreateWritten, Scribble, Commit, Scribble, Commit, Truncate(1), Scribble, Commit, Close, Open]),
+    (
+        "commit written",
+        &[CreateWritten, Scribble, Commit, Scribble, Commit, Truncate(1), Scribble, Commit, Close, Open],
+    ),
     ("recreate", &[Create, Append, Commit, Delete, Create, Scribble, Append, Commit, Maintain, Delete, Create, Append]),
-    ("kill", &[Create, Scribble, Kill, Scribble, Commit, Kill, Batch(2, Written), Power, Scribble, Kill, Roll(Written)]),
-    ("kill and cut", &[Create, Roll(Written), Kill, Truncate(3), Kill, Scribble, Trim(2), Kill, Scribble, Power, Append]),
+    (
+        "kill",
+        &[Create, Scribble, Kill, Scribble, Commit, Kill, Batch(2, Written), Power, Scribble, Kill, Roll(Written)],
+    ),
+    (
+        "kill and cut",
+        &[Create, Roll(Written), Kill, Truncate(3), Kill, Scribble, Trim(2), Kill, Scribble, Power, Append],
+    ),
     ("kill and recreate", &[Create, Append, Commit, Kill, Delete, Kill, Create, Kill, Append, Commit, Kill, Maintain]),
     ("sessions", &[Create, Append, Close, Open, Scribble, Close, Open, Commit, Close, Open, Truncate(1), Close, Open]),
 ];

@@ -78,10 +78,16 @@ pub fn look(store: &Store) -> Verdict<Option<Seen>> {
     let partition = topic.partition(0).map_err(|error| format!("P11: the partition doesn't open: {error}"))?;
     let (_, values) = read_all(&partition)?;
     let start = partition.start().get() as usize;
-    must!(start + values.len() == partition.end().get() as usize, "P3: a hole: {start} + {values:?} != {}", partition.end());
+    must!(
+        start + values.len() == partition.end().get() as usize,
+        "P3: a hole: {start} + {values:?} != {}",
+        partition.end()
+    );
     let commit = match topic.group(GROUP) {
         Err(Error::GroupNotFound { .. }) => None,
-        other => other.map_err(|error| format!("P11: the commits don't open: {error}"))?.commits.first().map(|c| c.place),
+        other => {
+            other.map_err(|error| format!("P11: the commits don't open: {error}"))?.commits.first().map(|c| c.place)
+        }
     };
     Ok(Some(Seen { start, values, commit }))
 }
@@ -158,7 +164,11 @@ impl Oracle {
                 Err(_) => false,
             };
             let lineage = partition.lineage();
-            must!(fits, "P7: {place}, behind {next} of which {common} are there (start {}), gave {found:?}; {lineage:?}", log.start);
+            must!(
+                fits,
+                "P7: {place}, behind {next} of which {common} are there (start {}), gave {found:?}; {lineage:?}",
+                log.start
+            );
             if let Ok(reader) = found {
                 let first = reader.bytes_max(1).read().map_err(|error| format!("P7: {place}: {error}"))?;
                 let first = first.iter().next().map(|record| String::from_utf8_lossy(record.value()).into_owned());
@@ -167,7 +177,10 @@ impl Oracle {
             }
         }
         let commit = log.commits.last().copied().flatten();
-        must!(commit.is_none_or(|place| self.handed.contains_key(&place)), "P13: commit {commit:?} was never handed out");
+        must!(
+            commit.is_none_or(|place| self.handed.contains_key(&place)),
+            "P13: commit {commit:?} was never handed out"
+        );
         Ok(())
     }
 }
@@ -190,7 +203,12 @@ fn accept_log(log: &Log, seen: &Seen, flight: &Flight) -> Verdict<Log> {
         must!(value == expected, "P1-P3: {value} at offset {} instead of {expected}", seen.start + i);
     }
     let in_flight = matches!((flight, seen.commit), (Flight::Commit(places), Some(place)) if places.contains(&place));
-    must!(in_flight || log.commits.contains(&seen.commit), "P13: commit {:?}, expected one of {:?}", seen.commit, log.commits);
+    must!(
+        in_flight || log.commits.contains(&seen.commit),
+        "P13: commit {:?}, expected one of {:?}",
+        seen.commit,
+        log.commits
+    );
     after.records.truncate(end);
     (after.start, after.durable, after.commits) = (seen.start, end, vec![seen.commit]);
     Ok(after)

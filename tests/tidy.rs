@@ -231,7 +231,7 @@ fn functions_are_short_enough_to_be_seen() {
             let indent = line.len() - line.trim_start().len();
             let closes = |line: &&str| line.trim_end() == format!("{}}}", " ".repeat(indent));
             let one_line = line.trim_end().ends_with(['}', ';']);
-            let length = if one_line { 1 } else { 1 + lines[i..].iter().position(|line| closes(line)).unwrap_or(0) };
+            let length = if one_line { 1 } else { 1 + lines[i..].iter().position(closes).unwrap_or(0) };
             if length > FUNCTION_LINES_MAX {
                 found.push(format!("{}:{}: {length} lines", source.path, i + 1));
             }

@@ -74,28 +74,43 @@ impl Index {
 
     /// The last entry at or before this offset.
     pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
-        self.last_where(|entry| base.plus(u64::from(entry.relative)) <= offset)
+        self.last_where(self.guess(base, offset), |entry| base.plus(u64::from(entry.relative)) <= offset)
     }
 
     /// The last entry before which every record is older than this time.
     pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
-        self.last_where(|entry| entry.greatest < time)
+        self.last_where(self.len() / 2, |entry| entry.greatest < time)
     }
 
-    /// The last entry that meets a condition which holds up to some entry and not from there on.
-    fn last_where(&self, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
-        let (mut low, mut high) = (0, self.len());
+    /// Where an offset's entry would be if all batches were alike.
+    fn guess(&self, base: Offset, offset: Offset) -> usize {
+        let last = self.len().saturating_sub(1);
+        let Ok(entry) = self.entry(last) else { return last / 2 };
+        let share = u128::from(offset.since(base)) * last as u128 / u128::from(entry.relative.max(1));
+        usize::try_from(share).map_or(last, |share| share.min(last))
+    }
+
+    /// The last entry that meets a condition which holds up to some entry and not from there on. Searches outwards from
+    /// a guess in doubling steps, then by halves.
+    fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
+        let len = self.len();
+        let (mut low, mut high, mut at, mut step) = (0, len, guess, 1);
         let mut last = None;
         while low < high {
-            let middle = low + (high - low) / 2;
-            match self.entry(middle) {
+            match self.entry(at) {
                 Ok(entry) if holds(&entry) => {
                     last = Some(entry);
-                    low = middle + 1;
+                    low = at + 1;
                 }
                 Err(Wrong) if !self.is_live() => return Err(Wrong),
-                _ => high = middle,
+                _ => high = at,
             }
+            at = match (low > 0, high < len) {
+                (true, false) => (low + step).min(high.saturating_sub(1)),
+                (false, true) => high.saturating_sub(step),
+                _ => low + (high - low) / 2,
+            };
+            step *= 2;
         }
         Ok(last)
     }
@@ -150,5 +165,35 @@ impl Builder {
             }
         }
         self.greatest = self.greatest.max(header.greatest_timestamp());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries whose gaps are even, then wide, then narrow.
+    fn entries(count: u32) -> Vec<IndexEntry> {
+        let relative = |i: u32| if i < count / 3 { i * 10 } else { i * i };
+        let entry =
+            |i| IndexEntry { relative: relative(i), position: 96 + i, greatest: Timestamp::from_millis(i.into()) };
+        (1..=count).map(entry).collect()
+    }
+
+    #[test]
+    fn a_search_finds_what_a_walk_over_all_entries_finds() {
+        for count in [0, 1, 2, 3, 10, 57] {
+            let (all, base) = (entries(count), Offset::new(1000));
+            let index = Index::Built(all.clone());
+            for relative in 0..=u64::from(count * count + 20) {
+                let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
+                let found = index.floor(base, base.plus(relative)).expect("every entry validates");
+                assert_eq!(found.as_ref(), walked, "{relative} of {count}");
+            }
+            for time in (0..=i64::from(count) + 1).map(Timestamp::from_millis) {
+                let walked = all.iter().rev().find(|entry| entry.greatest < time);
+                assert_eq!(index.floor_time(time).expect("every entry validates").as_ref(), walked);
+            }
+        }
     }
 }

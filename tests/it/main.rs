@@ -1,5 +1,13 @@
 //! What epochlog promises, one module for each subject. The language of the tests is in `support`.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::drop_non_drop,
+    clippy::needless_pass_by_value,
+    clippy::unused_self,
+    reason = "the numbers of a test are small, and its language reads better without borrows"
+)]
+
 mod support;
 
 mod api;

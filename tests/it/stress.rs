@@ -429,6 +429,8 @@ fn a_poll_is_woken_by_a_truncate_below_it() {
         let world = world(mapping);
         let partition = world.partition();
         fill(&partition, "v", 10);
+        // Long enough to fall asleep again after the sync that a truncate begins with.
+        world.disk.set_sync_delay(Duration::from_millis(5));
         let mut reader = partition.read_from(Start::Latest).expect("begins");
         let told = waits_until(|| reader.poll(AN_HOUR), || partition.truncate(Offset::new(4)).expect("truncates"));
         assert!(matches!(refused(told), Error::Diverged { fork, .. } if fork == Offset::new(4)));

@@ -31,7 +31,11 @@ fn sixteen_threads_of_durable_appends_share_their_syncs() {
         let before = world.disk.count("sync");
         std::thread::scope(|threads| {
             for _ in 0..16 {
-                threads.spawn(|| (0..50).for_each(|_| drop(partition.append("v").expect("appends"))));
+                threads.spawn(|| {
+                    for _ in 0..50 {
+                        partition.append("v").expect("appends");
+                    }
+                });
             }
         });
         let syncs = world.disk.count("sync") - before;
@@ -254,6 +258,22 @@ fn a_failed_sync_of_the_commits_refuses_commits_and_nothing_else() {
     });
 }
 
+#[test]
+fn a_commit_of_what_was_cut_is_refused_where_nothing_is_synced_either() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, small().durability(Durability::Written));
+        scribble(&partition, "v", 10);
+        let mut consumer = partition.topic().consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        partition.truncate(Offset::new(4)).expect("truncates");
+        scribble(&partition, "w", 20);
+        assert!(matches!(refused(consumer.commit()), Error::Diverged { fork, .. } if fork == Offset::new(4)));
+        let committed = partition.topic().group("billing").expect("is there").commits[0].place.next();
+        assert_eq!(committed, Offset::ZERO);
+    });
+}
+
 // A full disk.
 
 /// Fills what is left with a file of somebody else, but for so many bytes.
@@ -334,7 +354,9 @@ fn on_a_disk_without_a_free_byte_commits_trims_and_deletes_still_work() {
 }
 
 fn append_100(partition: &Partition, count: usize) {
-    (0..count).for_each(|_| drop(partition.append_with(&[b'v'; 100], written()).expect("appends")));
+    for _ in 0..count {
+        partition.append_with(&[b'v'; 100], written()).expect("appends");
+    }
 }
 
 #[test]

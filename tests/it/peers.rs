@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use epochlog::testing::{Fault, SimDisk};
+use epochlog::testing::{Fault, Image, SimDisk};
 use epochlog::{
     Corruption, Damage, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Timestamp, TopicOptions,
 };
@@ -50,7 +50,7 @@ fn zeros_are_never_records() {
     both_ways(|mapping| {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 18);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let good = world.disk.read(&log);
         for zeros in [1, 100, 4096, 100_000] {
@@ -59,7 +59,7 @@ fn zeros_are_never_records() {
             world.disk.write(&log, bytes);
             world.open();
             assert_eq!(all(&reopened(&world)), numbered("v", 0..18));
-            world.go_down(|image| image.after_kill());
+            world.go_down(Image::after_kill);
             world.disk.write(&log, &good);
         }
     });
@@ -71,7 +71,7 @@ fn a_zeroed_tail_gives_no_phantoms() {
         for from in [200, 300, 500, 700] {
             let mut world = world(mapping);
             scribble(&world.partition(), "v", 18);
-            world.go_down(|image| image.after_kill());
+            world.go_down(Image::after_kill);
             let log = file(&world.disk, ".log");
             let mut bytes = world.disk.read(&log);
             bytes[from..].fill(0);
@@ -190,7 +190,10 @@ fn a_batch_that_cannot_fit_is_too_large_before_anything_is_written() {
         let before = (world.disk.operations(), world.disk.read(file(&world.disk, ".log")));
         let large = vec![b'x'; 5 << 20];
         let error = refused(partition.append(&large));
-        assert!(matches!(error, Error::TooLarge { what: "record", limit: 4000.., .. } | Error::TooLarge { .. }), "{error}");
+        assert!(
+            matches!(error, Error::TooLarge { what: "record", limit: 4000.., .. } | Error::TooLarge { .. }),
+            "{error}"
+        );
         let many = vec![Record::new("v"); 5000];
         assert!(matches!(refused(partition.append_batch(&many)), Error::TooLarge { what: "batch", .. }));
         assert_eq!((world.disk.operations(), world.disk.read(file(&world.disk, ".log"))), before);
@@ -292,7 +295,10 @@ fn a_bad_block_of_one_topic_hides_no_other() {
                 fill(&world.topic(name).partition(0).expect("is there"), name, 100);
             }
             world.close();
-            for path in files(&world.disk, "topics/a@").into_iter().filter(|path| path.to_string_lossy().ends_with(part_of_path)) {
+            for path in files(&world.disk, "topics/a@")
+                .into_iter()
+                .filter(|path| path.to_string_lossy().ends_with(part_of_path))
+            {
                 let len = world.disk.read(&path).len();
                 world.disk.write(&path, vec![0x5a; len]);
             }
@@ -409,7 +415,10 @@ fn one_flipped_byte_never_makes_the_store_unopenable() {
             let partition = store.topic(other).expect("is there").partition(0).expect("is there");
             assert_eq!(all(&partition), numbered(other, 0..20), "{} byte {byte}", path.display());
             store.delete_topic(harmed).expect("deletes");
-            assert_eq!(store.create_topic(harmed, small()).expect("creates").partition(0).expect("is there").end(), Offset::ZERO);
+            assert_eq!(
+                store.create_topic(harmed, small()).expect("creates").partition(0).expect("is there").end(),
+                Offset::ZERO
+            );
         }
     }
 }
@@ -422,7 +431,10 @@ fn a_second_writer_is_locked_out() {
         let error = refused(options(&world.disk, mapping).open("/sim"));
         let Error::Locked { pid, .. } = error else { panic!("{error}") };
         assert_eq!(pid, Some(std::process::id()));
-        assert!(matches!(refused(options(&world.disk, mapping).create("/sim")), Error::Locked { .. } | Error::StoreExists { .. }));
+        assert!(matches!(
+            refused(options(&world.disk, mapping).create("/sim")),
+            Error::Locked { .. } | Error::StoreExists { .. }
+        ));
         fill(&world.partition(), "v", 5);
         world.reopen();
         assert_eq!(all(&reopened(&world)), numbered("v", 0..10));
@@ -449,7 +461,7 @@ fn a_torn_tail_never_glues_records_together() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 10);
         scribble(&world.partition(), "w", 10);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let good = world.disk.read(&log);
         let used = good.iter().rposition(|&byte| byte != 0).expect("holds records") + 1;
@@ -483,7 +495,7 @@ fn an_io_error_at_open_is_an_error_and_afterwards_nothing_is_lost() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 100);
         scribble(&world.partition(), "v", 10);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let down = world.disk.clone_synced();
         let operations = {
             let disk = down.clone_synced();
@@ -566,7 +578,7 @@ fn stale_but_valid_bytes_behind_a_cut_tail_are_not_read() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 20);
         scribble(&world.partition(), "old", 20);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let old = world.disk.read(&log);
         // The first unsynced batch is torn; those behind it are whole.

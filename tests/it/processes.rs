@@ -28,7 +28,8 @@ fn child(role: &str, path: &Path, mapping: Mapping) -> Child {
 fn plays_its_part() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let path = PathBuf::from(std::env::var(STORE).expect("is told where"));
-    let mapping = if std::env::var(MAPPED).is_ok_and(|mapped| mapped == "yes") { Mapping::Auto } else { Mapping::Never };
+    let mapping =
+        if std::env::var(MAPPED).is_ok_and(|mapped| mapped == "yes") { Mapping::Auto } else { Mapping::Never };
     let options = StoreOptions::new().mapping(mapping);
     // Ends with its parent, whatever becomes of it.
     std::thread::spawn(|| {

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::LazyCell;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,11 +42,13 @@ fn filled(mapping: Mapping) -> Home {
 fn clean(criterion: &mut Criterion) {
     let mut group = per_call(criterion, "open/after a clean close");
     for (mapping, name) in MAPPINGS {
-        let Home { dir, store } = filled(mapping);
-        store.close().expect("closes");
-        let path = dir.path().join("store");
-        let writable = || StoreOptions::new().mapping(mapping).open(&path);
-        let read_only = || StoreOptions::new().mapping(mapping).open_read_only(&path);
+        let closed = LazyCell::new(|| {
+            let Home { dir, store } = filled(mapping);
+            store.close().expect("closes");
+            dir
+        });
+        let writable = || StoreOptions::new().mapping(mapping).open(closed.path().join("store"));
+        let read_only = || StoreOptions::new().mapping(mapping).open_read_only(closed.path().join("store"));
         group.bench_function(format!("{name}/writable"), |bencher| {
             bencher.iter_custom(|count| (0..count).map(|_| time_open(writable, RECORDS)).sum());
         });
@@ -60,21 +63,23 @@ fn clean(criterion: &mut Criterion) {
 fn killed(criterion: &mut Criterion) {
     let mut group = per_call(criterion, "open/after a kill, 15 MiB unsynced");
     for (mapping, name) in MAPPINGS {
-        let home = filled(mapping);
-        let partition = home.store.topic(support::TOPIC).expect("is there").partition(0).expect("has one");
-        fill(&partition, &VALUE, UNSYNCED_RECORDS, 1);
-        let live = home.dir.path().join("store");
+        let home = LazyCell::new(|| {
+            let home = filled(mapping);
+            let partition = home.store.topic(support::TOPIC).expect("is there").partition(0).expect("has one");
+            fill(&partition, &VALUE, UNSYNCED_RECORDS, 1);
+            home
+        });
         let after_kill = || {
             let dir = support::dir();
             let copy = dir.path().join("store");
-            copy_tree(&live, &copy);
+            copy_tree(home.store.path(), &copy);
             let open = || StoreOptions::new().mapping(mapping).open(&copy);
             time_open(open, RECORDS + UNSYNCED_RECORDS)
         };
         group.bench_function(format!("{name}/writable"), |bencher| {
             bencher.iter_custom(|count| (0..count).map(|_| after_kill()).sum());
         });
-        let read_only = || StoreOptions::new().mapping(mapping).open_read_only(&live);
+        let read_only = || StoreOptions::new().mapping(mapping).open_read_only(home.store.path());
         group.bench_function(format!("{name}/read only, beside the writer"), |bencher| {
             bencher.iter_custom(|count| (0..count).map(|_| time_open(read_only, RECORDS + UNSYNCED_RECORDS)).sum());
         });

@@ -37,7 +37,7 @@ pub enum Error {
 
     /// The disk, or a quota, is full. The call was undone: reads, retention, delete and commits still work, and appends
     /// work again as soon as there is room.
-    #[error("no space left for {bytes} bytes in `{}`; the append was undone", path.display())]
+    #[error("no space left for {bytes} bytes in `{}`; the call was undone, make room and try again", path.display())]
     StorageFull {
         /// The file that could not grow.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum Error {
 
     /// The file was written by a later version of this library, or uses a feature that this one doesn't have. Nothing
     /// was changed.
-    #[error("`{}` has format {found}; this version reads {supported}", path.display())]
+    #[error("`{}` has format {found}; this epochlog reads {supported}, open it with a later one", path.display())]
     UnsupportedVersion {
         /// The file.
         path: PathBuf,
@@ -117,7 +117,7 @@ pub enum Error {
     },
 
     /// The store already has a topic of this name.
-    #[error("topic `{topic}` exists already, created in epoch {epoch}")]
+    #[error("topic `{topic}` exists already, created in epoch {epoch}; open it, or delete it first")]
     TopicExists {
         /// The name.
         topic: TopicName,
@@ -153,6 +153,17 @@ pub enum Error {
         group: GroupName,
         /// The topic.
         topic: TopicName,
+    },
+
+    /// The consumer wasn't opened with this partition. Open it with that one, or with all.
+    #[error("the consumer of group `{group}` doesn't have partition {partition} of `{topic}`; open it with that one")]
+    NotAssigned {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+        /// The partition that was asked for, which the topic has.
+        partition: u32,
     },
 
     /// A live consumer of the same group has this partition. Drop it first, or choose other partitions.
@@ -196,7 +207,7 @@ pub enum Error {
     },
 
     /// The record or batch can't fit. Nothing was written. Split it, or raise the limit.
-    #[error("{what} of {size} bytes is larger than the limit of {limit}")]
+    #[error("{what} of {size} bytes is larger than the limit of {limit}; {}", way_out(what))]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -226,8 +237,7 @@ pub enum Error {
     /// place comes from another topic or store. Refused before it was resolved; only the caller may choose where to go
     /// on: seek.
     #[error(
-        "place `{place}` belongs to epoch {} of `{topic}`, now in epoch {}: the topic was recreated; seek to choose where to go on",
-        place.epoch().number, current.number
+        "place `{place}` belongs to an epoch that `{topic}`, now in epoch {current}, never had: the topic was recreated, or the place is of another topic or store; seek to choose where to go on"
     )]
     StaleEpoch {
         /// The topic it was offered to.
@@ -255,6 +265,15 @@ pub enum Error {
 
 fn with_pid(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// What to do about something that is too large.
+fn way_out(what: &str) -> &'static str {
+    match what {
+        "record" => "the topic's `segment_bytes_max` sets it",
+        "batch" => "split it, or create the topic with a larger `segment_bytes_max`",
+        _ => "keep the rest elsewhere",
+    }
 }
 
 /// Adds operation and path to an `io::Error`: `file.sync().at("sync", path)?`.

@@ -88,6 +88,8 @@ pub use topic::{CommitDescription, EpochDescription, GroupDescription, Partition
 /// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.
 #[cfg(feature = "testing")]
 pub mod testing {
+    #[doc(hidden)]
+    pub use crate::format::hostile::decode;
     pub use crate::io::sim::*;
     pub use crate::io::{
         Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, OsClock, OsDir, OsEntropy, RegionReader,

@@ -49,8 +49,11 @@ impl Home {
         self.store.create_topic(TOPIC, options()).expect("creates")
     }
 
+    /// An empty topic's partition, its session begun: the first append makes the files.
     pub fn fresh(&self) -> Partition {
-        self.fresh_topic().partition(0).expect("has one")
+        let partition = self.fresh_topic().partition(0).expect("has one");
+        partition.append("begins").expect("appends");
+        partition
     }
 }
 
@@ -66,6 +69,9 @@ pub fn fill(partition: &Partition, value: &[u8], count: usize, batch: usize) {
     }
 }
 
+/// Fewer records than this say nothing when one takes nanoseconds.
+pub const RECORDS_MIN: u64 = 20_000;
+
 /// Runs a step until it has done at least `count` records, `per_step` in each, and gives the time that `count` of them
 /// took. A fresh state is made, untimed, for every `per_state` records.
 pub fn timed<S>(
@@ -75,7 +81,7 @@ pub fn timed<S>(
     mut fresh: impl FnMut() -> S,
     mut step: impl FnMut(&mut S),
 ) -> Duration {
-    let steps = count.div_ceil(per_step);
+    let steps = count.max(RECORDS_MIN).div_ceil(per_step);
     let (mut left, mut total) = (steps, Duration::ZERO);
     while left > 0 {
         let now = left.min((per_state / per_step).max(1));
@@ -86,6 +92,19 @@ pub fn timed<S>(
         }
         total += started.elapsed();
         left -= now;
+    }
+    share(total, count, steps * per_step)
+}
+
+/// The same for steps that take so long that one of them says enough, with another one, untimed, before each.
+pub fn taking_turns(count: u64, per_step: u64, mut timed: impl FnMut(), mut untimed: impl FnMut()) -> Duration {
+    let steps = count.div_ceil(per_step);
+    let mut total = Duration::ZERO;
+    for _ in 0..steps {
+        untimed();
+        let started = Instant::now();
+        timed();
+        total += started.elapsed();
     }
     share(total, count, steps * per_step)
 }

@@ -129,10 +129,9 @@ impl Topic {
         step: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let held = self.held().lock();
-        match held.iter().find(|(holder, number)| holder == group && concerns(*number)) {
-            Some(&(_, partition)) => {
-                Err(Error::GroupInUse { group: group.clone(), topic: self.name().clone(), partition })
-            }
+        let taken = held.iter().filter(|(holder, number)| holder == group && concerns(*number));
+        match taken.map(|(_, number)| *number).min() {
+            Some(partition) => Err(Error::GroupInUse { group: group.clone(), topic: self.name().clone(), partition }),
             None => step(),
         }
     }

@@ -235,9 +235,17 @@ impl Consumer {
 
     fn commit_with(&mut self, metadata: Option<&[u8]>) -> Result<()> {
         self.topic.owner().check()?;
-        let places: Vec<Place> = self.assigned.iter().filter_map(Assigned::uncommitted).collect();
-        self.store_places(&places, metadata, self.is_durable())?;
-        self.assigned.iter_mut().for_each(|assigned| assigned.committed(&places));
+        self.commit_places(&self.uncommitted(), metadata)
+    }
+
+    /// Where it stands, for each partition in which that isn't committed.
+    fn uncommitted(&self) -> Vec<Place> {
+        self.assigned.iter().filter_map(Assigned::uncommitted).collect()
+    }
+
+    fn commit_places(&mut self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
+        self.store_places(places, metadata, self.is_durable())?;
+        self.assigned.iter_mut().for_each(|assigned| assigned.committed(places));
         Ok(())
     }
 
@@ -245,10 +253,11 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// As [`commit`](Consumer::commit); [`Error::StaleEpoch`], [`Error::InvalidPlace`] and [`Error::PartitionNotFound`]
-    /// if the place isn't of a partition that it has.
+    /// As [`commit`](Consumer::commit); [`Error::StaleEpoch`], [`Error::InvalidPlace`], [`Error::NotAssigned`] and
+    /// [`Error::PartitionNotFound`] if the place isn't of a partition that it has.
     pub fn commit_to(&mut self, place: Place) -> Result<()> {
         self.topic.owner().check()?;
+        self.follow_new_partitions()?;
         let i = self.index_of(place.partition())?;
         self.assigned[i].log().admit(place, Origin::Caller)?;
         self.store_places(&[place], None, self.is_durable())?;
@@ -260,9 +269,10 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
+    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
     /// [`Partition::read_from`](crate::Partition::read_from). It stays where it was then.
     pub fn seek(&mut self, partition: u32, target: impl Into<Target>) -> Result<()> {
+        self.follow_new_partitions()?;
         let i = self.index_of(partition)?;
         let target = target.into();
         let reader = self.new_reader(i, target, Origin::Caller)?;
@@ -272,10 +282,10 @@ impl Consumer {
 
     fn index_of(&self, partition: u32) -> Result<usize> {
         let found = self.assigned.iter().position(|assigned| assigned.number() == partition);
-        found.ok_or_else(|| Error::PartitionNotFound {
-            topic: self.topic.name().clone(),
-            partition,
-            partitions: self.topic.partitions(),
+        let (topic, partitions) = (self.topic.name().clone(), self.topic.partitions());
+        found.ok_or_else(|| match partition < partitions {
+            true => Error::NotAssigned { group: self.group.clone(), topic, partition },
+            false => Error::PartitionNotFound { topic, partition, partitions },
         })
     }
 

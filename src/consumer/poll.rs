@@ -62,7 +62,7 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
-            self.commit()?;
+            self.commit_finished()?;
         }
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -72,6 +72,17 @@ impl Consumer {
                 return Ok(records);
             }
         }
+    }
+
+    /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn, and keeps
+    /// no other from being committed.
+    fn commit_finished(&mut self) -> Result<()> {
+        let mut places = self.uncommitted();
+        places.retain(|place| {
+            let log = self.index_of(place.partition()).map(|i| self.assigned[i].log());
+            !log.is_ok_and(|log| matches!(log.admit(*place, Origin::Caller), Err(Error::Diverged { .. })))
+        });
+        self.commit_places(&places, None)
     }
 
     /// One round over the partitions. An error is given only when its partition comes first.
@@ -121,14 +132,15 @@ impl Consumer {
     /// The partition's reader. The first time, it goes on at the group's commit, or where the start policy says.
     pub(super) fn reader(&mut self, i: usize) -> Result<&mut Reader> {
         if self.assigned[i].reader.is_none() {
-            let reader = self.first_reader(i)?;
-            self.assigned[i].committed = Some(reader.place());
+            let (reader, committed) = self.first_reader(i)?;
+            self.assigned[i].committed = Some(committed);
             self.assigned[i].reader = Some(reader);
         }
         Ok(self.assigned[i].reader.as_mut().expect("was just made"))
     }
 
-    fn first_reader(&mut self, i: usize) -> Result<Reader> {
+    /// With the place that is committed, which a policy may have left behind.
+    fn first_reader(&mut self, i: usize) -> Result<(Reader, Place)> {
         let number = self.assigned[i].number();
         let (path, stored) = {
             let commits = self.topic.commits()?;
@@ -138,18 +150,19 @@ impl Consumer {
         let origin = Origin::Commits(&path);
         let Some(place) = stored else {
             let reader = self.new_reader(i, Target::Start(self.start), origin)?;
+            let begins = reader.place();
             // Durably in any case: resolved a second time after a power cut, the policy might skip records.
-            self.store_places(&[reader.place()], None, true)?;
-            return Ok(reader);
+            self.store_places(&[begins], None, true)?;
+            return Ok((reader, begins));
         };
         match self.new_reader(i, Target::Place(place), origin) {
             Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
                 let reader = self.new_reader(i, Target::Start(crate::Start::Earliest), origin)?;
                 let (from, to) = (place.next(), reader.place().next());
                 self.skipped.push(Skipped { partition: number, from, to });
-                Ok(reader)
+                Ok((reader, place))
             }
-            other => other,
+            other => other.map(|reader| (reader, place)),
         }
     }
 
@@ -167,7 +180,7 @@ impl Consumer {
         Ok(())
     }
 
-    fn follow_new_partitions(&mut self) -> Result<()> {
+    pub(super) fn follow_new_partitions(&mut self) -> Result<()> {
         while self.follows_all && self.has_new_partitions() {
             self.assign(u32::try_from(self.assigned.len()).unwrap_or(u32::MAX))?;
         }

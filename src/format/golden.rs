@@ -99,6 +99,6 @@ fn damage_gets_its_file_and_a_later_version_is_not_damage() {
     );
     assert_eq!(
         at(DecodeError::Unsupported { found: "version 2".into(), supported: "version 1" }),
-        "`topics/orders@7/commits` has format version 2; this version reads version 1"
+        "`topics/orders@7/commits` has format version 2; this epochlog reads version 1, open it with a later one"
     );
 }

@@ -184,6 +184,8 @@ pub(crate) mod entry;
 pub(crate) mod filename;
 pub(crate) mod frame;
 pub(crate) mod header;
+#[cfg(feature = "testing")]
+pub(crate) mod hostile;
 pub(crate) mod index;
 pub(crate) mod record;
 

@@ -111,6 +111,16 @@ pub(crate) fn next_record(
     index: u32,
     append_time: Timestamp,
 ) -> Result<RawRecord, DecodeError> {
+    let value = *at + 2;
+    if skip_plain(payload, at) {
+        let value = Some(value..*at);
+        return Ok(RawRecord { offset_delta: index, timestamp: None, key: None, value, headers: 0..0 });
+    }
+    take_record(payload, at, index, append_time)
+}
+
+/// A record that may have every part.
+fn take_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<RawRecord, DecodeError> {
     let mut cursor = Cursor::starting_at(payload, *at);
     let length = cursor.take_prefixed()?.len();
     let end = cursor.at();
@@ -193,7 +203,7 @@ pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), 
 /// Steps over a record that is nothing but a short value; most are.
 #[inline]
 fn skip_plain(payload: &[u8], at: &mut usize) -> bool {
-    let Some(&[length, attributes]) = payload[*at..].first_chunk() else { return false };
+    let Some(&[length, attributes]) = payload.get(*at..).and_then(<[u8]>::first_chunk) else { return false };
     let end = *at + 1 + usize::from(length);
     let plain = attributes == 0 && (1..0x80).contains(&length) && end <= payload.len();
     if plain {
@@ -203,7 +213,7 @@ fn skip_plain(payload: &[u8], at: &mut usize) -> bool {
 }
 
 fn check_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<u32, DecodeError> {
-    let record = next_record(payload, at, index, append_time)?;
+    let record = take_record(payload, at, index, append_time)?;
     check_headers(&payload[record.headers])?;
     Ok(record.offset_delta)
 }

@@ -102,6 +102,7 @@ impl Site {
             seam: self.seam.clone(),
             mapped: false,
             read_only: true,
+            unclean: false,
             cache: Arc::new(Cache::new(1)),
             dir: topic.path.join(partition.to_string()),
             store: self.store,

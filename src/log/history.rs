@@ -53,7 +53,11 @@ impl Evidence {
                     epochs.push(Begun { epoch: *epoch, start: *start, reason: *reason, time: *time });
                     clean = None;
                 }
-                Entry::Start { start: raised } => start = start.max(*raised),
+                Entry::Start { start: raised } => {
+                    start = start.max(*raised);
+                    // Not known to be synced, and what lies below it is only removed once it is.
+                    clean = None;
+                }
                 Entry::Roll { base, epoch } => {
                     segments.push(Recorded { id: SegmentId { base: *base, epoch: *epoch }, seal: None });
                     clean = None;
@@ -213,7 +217,8 @@ impl History {
             seed,
             file: None,
             position,
-            synced: position,
+            // After a kill the lines may live in the page cache alone: no mark may claim them.
+            synced: if home.unclean { 0 } else { position },
             headroom: Headroom::default(),
         };
         let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");

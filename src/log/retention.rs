@@ -4,6 +4,8 @@
 //! unlinked, never the newest; a clock that jumps forward deletes nothing. Called by rolls (size only, which is cheap) and
 //! by `maintain()`.
 
+use parking_lot::MutexGuard;
+
 use super::recover::remove_segment;
 use super::{Appender, Evidence, Log, LogView, Part};
 use crate::error::Result;
@@ -37,6 +39,10 @@ impl Log {
         if to > self.durable_end() || has_rolled_below(&appender, to) {
             self.sync_under(&mut appender)?;
         }
+        self.raise_start(appender, to)
+    }
+
+    fn raise_start(&self, mut appender: MutexGuard<'_, Appender>, to: Offset) -> Result<()> {
         self.record(&mut appender, &[Entry::Start { start: to }])?;
         let removed = self.raise_view(to);
         drop(appender);
@@ -45,14 +51,24 @@ impl Log {
         Ok(())
     }
 
+    /// Applies the limits by age and size. They are looked at under the lock: a roll or a truncate may have been faster.
+    fn expire(&self, age_now: Option<Timestamp>) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.owner.check()?;
+        let Some(start) = self.start_by_age(age_now).max(self.start_by_size()) else { return Ok(()) };
+        self.latched()?;
+        if start > self.durable_end() || has_rolled_below(&appender, start) {
+            self.sync_under(&mut appender)?;
+        }
+        self.raise_start(appender, start)
+    }
+
     /// Rolls by age, applies retention, compacts the history. `age_now` is `None` while the clock isn't trusted.
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
         let rolled = self.roll_by_age()?;
         let before = self.bytes();
         let parts = self.view().parts.len();
-        if let Some(start) = self.start_by_age(age_now).max(self.start_by_size()) {
-            self.trim(start)?;
-        }
+        self.expire(age_now)?;
         self.compact_history()?;
         let view = self.view();
         Ok(MaintainedLog {
@@ -125,6 +141,7 @@ impl Log {
     /// Replaces a history that is mostly about removed segments.
     fn compact_history(&self) -> Result<()> {
         let appender = self.appender.lock();
+        self.owner.check()?;
         if !appender.rolled.is_empty() {
             // Their seals come later, and must find them named.
             return Ok(());

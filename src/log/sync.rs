@@ -90,7 +90,8 @@ impl Log {
             leading = self.sync.leading.lock();
             *leading = false;
             self.sync.done.notify_all();
-            result?;
+            // What a delete took away meanwhile can't be synced, and needn't be.
+            result.map_err(|error| self.owner.explain(error))?;
         }
     }
 

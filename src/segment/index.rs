@@ -62,9 +62,12 @@ impl Index {
             Index::Built(entries) => entries.get(i).copied().ok_or(Wrong),
             Index::Stored { source, seed, .. } => {
                 let at = HEADER_BYTES + i * INDEX_ENTRY_BYTES;
+                if let Source::Mapped(reader) = source {
+                    let bytes = reader.bytes().get(at..).ok_or(Wrong)?;
+                    return IndexEntry::decode(bytes, *seed, at as u64).map_err(|_| Wrong);
+                }
                 let view = source.view(at, INDEX_ENTRY_BYTES).map_err(|_| Wrong)?;
-                let bytes = view.get(..INDEX_ENTRY_BYTES).ok_or(Wrong)?;
-                IndexEntry::decode(bytes, *seed, at as u64).map_err(|_| Wrong)
+                IndexEntry::decode(&view, *seed, at as u64).map_err(|_| Wrong)
             }
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Home {
     pub(crate) mapped: bool,
     /// Whether nothing may be written.
     pub(crate) read_only: bool,
+    /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.
+    pub(crate) unclean: bool,
     pub(crate) cache: Arc<Cache>,
     /// The partition's directory, relative to the store.
     pub(crate) dir: PathBuf,

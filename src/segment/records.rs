@@ -23,8 +23,12 @@ pub(crate) struct Run {
     pub(crate) first: Offset,
     /// Records from this offset on are left out.
     pub(crate) limit: Offset,
+    /// The offset of its first batch.
+    pub(crate) base: Offset,
     /// The offset behind its last batch.
     pub(crate) behind: Offset,
+    /// Whether there is a record for every offset between them.
+    pub(crate) dense: bool,
 }
 
 /// Records that were read: owned, `Send`, verified. Walking them can't fail.
@@ -75,6 +79,10 @@ impl Records {
 }
 
 fn count(run: &Run) -> usize {
+    if run.dense {
+        let records = run.behind.min(run.limit).since(run.base.max(run.first));
+        return usize::try_from(records).unwrap_or(0);
+    }
     let mut walk = Walk::new(run);
     let mut count = 0;
     while let Some(header) = walk.header() {
@@ -108,6 +116,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = RecordView<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
             if let Some(record) = self.walk.as_mut().and_then(Walk::next) {
@@ -144,6 +153,7 @@ impl<'a> Walk<'a> {
         Walk { run, bytes: &run.view, at: 0, batch: None }
     }
 
+    #[inline]
     fn header(&self) -> Option<BatchHeader> {
         BatchHeader::trusted(self.bytes.get(self.at..)?)
     }
@@ -159,6 +169,7 @@ impl<'a> Walk<'a> {
         std::iter::from_fn(move || batch.as_mut()?.next(run)).filter(move |record| run.holds(record.offset))
     }
 
+    #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
             if let Some(batch) = &mut self.batch {
@@ -181,6 +192,7 @@ impl Run {
         self.behind.min(self.limit)
     }
 
+    #[inline]
     fn holds(&self, offset: Offset) -> bool {
         self.first <= offset && offset < self.limit
     }
@@ -193,6 +205,7 @@ impl<'a> Batch<'a> {
         Some(Batch { base: header.base, append_time: header.append_time, payload, start, at: 0, index: 0 })
     }
 
+    #[inline]
     fn next(&mut self, run: &'a Run) -> Option<RecordView<'a>> {
         if self.at >= self.payload.len() {
             return None;
@@ -260,6 +273,7 @@ impl<'a> RecordView<'a> {
 
     /// Its value; empty for a tombstone.
     #[must_use]
+    #[inline]
     pub fn value(&self) -> &'a [u8] {
         self.raw.value.clone().and_then(|range| self.payload.get(range)).unwrap_or_default()
     }

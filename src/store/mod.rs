@@ -367,7 +367,8 @@ impl Inner {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        let emptied = remove_contents(&self.shared, Path::new(TRASH));
+        // After a failed sync a power cut may bring a deleted topic back; it has to come back whole.
+        let emptied = if self.latch.is_down() { Ok(()) } else { remove_contents(&self.shared, Path::new(TRASH)) };
         match first_error {
             Some(error) => Err(error),
             None => emptied.map(|()| done),
@@ -384,7 +385,7 @@ impl Inner {
         let catalog = self.catalog.lock();
         let results: Vec<Result<()>> = catalog.loaded().iter().map(Topic::close).collect();
         let mut result: Result<()> = results.into_iter().collect();
-        if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() {
+        if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() && !self.latch.is_down() {
             result = self.numbers.closed_cleanly();
         }
         *self.lock.lock() = None;

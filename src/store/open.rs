@@ -104,6 +104,7 @@ impl StoreOptions {
             (None, Wanted::Existing) => return Err(no_store(path, names.as_deref())),
             (None, _) => create(&seam)?,
         };
+        leave_pid(&seam);
         self.assemble(path, &seam, &file, Some(lock))
     }
 
@@ -125,6 +126,7 @@ impl StoreOptions {
         if !read_only {
             numbers.begin()?;
             sweep(&shared);
+            harden_names(&shared)?;
         }
         catalog.update(list(&shared)?);
         if shared.unclean && !read_only {
@@ -201,7 +203,7 @@ fn create_file(seam: &Seam, name: &str) -> Result<()> {
     }
 }
 
-/// Takes the kernel's lock and leaves this process's number in the file, for whoever is refused.
+/// Takes the kernel's lock. Writes nothing, as it isn't known yet what stands here.
 fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let (name, shown) = (Path::new(LOCK), seam.dir.root().join(LOCK));
     if let Err(error) = seam.dir.open(name, Access::Write) {
@@ -213,11 +215,16 @@ fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let Some(lock) = seam.dir.try_lock(name).at("lock", &shown)? else {
         return Err(Error::Locked { path: path.to_path_buf(), pid: pid_in(seam) });
     };
-    let file = seam.dir.open(name, Access::Write).at("open", &shown)?;
+    Ok(lock)
+}
+
+/// Leaves this process's number in the lock's file, for whoever is refused.
+fn leave_pid(seam: &Seam) {
     let pid = format!("{:<10}\n", std::process::id());
     // Only a hint for messages: a disk that is full mustn't keep the store from opening.
-    let _only_a_hint = write_all_at(&*file, pid.as_bytes(), 0);
-    Ok(lock)
+    if let Ok(file) = seam.dir.open(Path::new(LOCK), Access::Write) {
+        let _only_a_hint = write_all_at(&*file, pid.as_bytes(), 0);
+    }
 }
 
 fn pid_in(seam: &Seam) -> Option<u32> {
@@ -270,6 +277,16 @@ fn sweep(shared: &Shared) {
             let _found_again = remove_tree(&**dir, &Path::new(TOPICS).join(&entry.name));
         }
     }
+}
+
+/// A topic that was created or deleted when the process was killed may be so in the page cache alone. What this open
+/// shows, and what is built on it, must not be taken back by a power cut; so names come first.
+fn harden_names(shared: &Shared) -> Result<()> {
+    let dirs: &[&str] = if shared.unclean { &[TOPICS, TRASH] } else { &[] };
+    dirs.iter().try_for_each(|name| {
+        let path = Path::new(name);
+        shared.seam.dir.sync(path).at("sync", &shared.shown(path))
+    })
 }
 
 /// Recovers every topic. One that can't be recovered is reported, and keeps no other from being opened.

@@ -165,7 +165,7 @@ impl Commits {
     }
 
     fn append(&mut self, entry: &Entry, durable: bool) -> Result<()> {
-        self.latch.check(|| format!("the commits of `{}`", self.topic))?;
+        self.latch.check(|| format!("the commits file of `{}`", self.topic))?;
         let shown = self.shown();
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
@@ -190,7 +190,7 @@ impl Commits {
         if self.synced == self.position {
             return Ok(());
         }
-        self.latch.check(|| format!("the commits of `{}`", self.topic))?;
+        self.latch.check(|| format!("the commits file of `{}`", self.topic))?;
         let shown = self.shown();
         self.file()?.sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         self.synced = self.position;

@@ -64,6 +64,7 @@ impl Shared {
             seam: self.seam.clone(),
             mapped: self.mapped,
             read_only: self.read_only,
+            unclean: self.unclean,
             cache: self.cache.clone(),
             dir: dir.join(partition.to_string()),
             store: self.store,
@@ -126,12 +127,23 @@ impl Topic {
         let (creation, options) = header::read(shared, &dir, name, number)?;
         let topic = Topic::new(shared, &dir, name.clone(), creation, options);
         if shared.unclean && !shared.read_only {
-            let _admin = topic.inner.admin.lock();
+            let admin = topic.inner.admin.lock();
             for i in 0..topic.partitions() {
                 topic.open_log(i, report)?;
             }
+            drop(admin);
+            topic.harden_commits()?;
         }
         Ok(topic)
+    }
+
+    /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
+    /// for synced what it reads. Damaged commits keep no record from being read; whoever uses them is told.
+    fn harden_commits(&self) -> Result<()> {
+        match self.commits() {
+            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     fn new(shared: &Arc<Shared>, dir: &Path, name: TopicName, creation: Epoch, options: TopicOptions) -> Topic {
@@ -378,22 +390,24 @@ impl Topic {
         results.into_iter().collect::<Result<()>>().and(commits)
     }
 
-    /// Rolls, retires, compacts. `age_now` is `None` while the clock isn't trusted.
+    /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
-        let mut done = Vec::new();
-        for number in 0..self.partitions() {
-            let log = self.log(number)?;
-            if self.options().sync_interval.is_some() {
-                log.sync()?;
-            }
-            done.push(log.maintain(age_now)?);
-        }
+        let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
         let mut commits = self.inner.commits.lock();
-        if let Some(commits) = commits.as_mut() {
-            self.inner.owner.check()?;
-            commits.compact_if_worth()?;
+        let compacted = match commits.as_mut() {
+            Some(commits) => self.inner.owner.check().and_then(|()| commits.compact_if_worth()),
+            None => Ok(()),
+        };
+        let done = done.into_iter().collect::<Result<_>>()?;
+        compacted.map(|()| done)
+    }
+
+    fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
+        let log = self.log(number)?;
+        if self.options().sync_interval.is_some() {
+            log.sync()?;
         }
-        Ok(done)
+        log.maintain(age_now)
     }
 }
 

@@ -193,7 +193,13 @@ fn the_demo_shows_the_refusal_and_leaves_a_store_behind() {
     let tmp = data.path();
     demo.env("TMPDIR", &tmp).arg("demo").arg(data.beside("more", b"three\n").parent().expect("a directory"));
     let demo = run(demo, b"").ok();
-    for expected in ["Error::StaleEpoch", "the topic was recreated; seek", "binary file", "skipped", "door closed"] {
+    for expected in [
+        "Error::StaleEpoch",
+        "the topic was recreated, or the place is of another topic or store; seek",
+        "binary file",
+        "skipped",
+        "door closed",
+    ] {
         assert!(demo.out.contains(expected), "{expected}: {}", demo.out);
     }
     let made =

@@ -261,7 +261,11 @@ fn a_second_process_is_locked_out_and_the_lock_dies_with_the_first() {
     let dir = tempfile::tempdir().expect("makes a directory");
     let path = dir.path().join("data");
     let store = Store::create(&path).expect("creates");
-    let said = |child: Child| String::from_utf8(child.wait_with_output().expect("ends").stdout).expect("is text");
+    let said = |mut child: Child| {
+        // Held open: a child ends with its parent, and takes a closed input for that.
+        let _input = child.stdin.take();
+        String::from_utf8(child.wait_with_output().expect("ends").stdout).expect("is text")
+    };
     let expected = format!("locked by {}", std::process::id());
     let answer = said(child("second", &path, Mapping::Auto));
     assert!(answer.contains(&expected), "{answer}");

@@ -1,4 +1,6 @@
 //! The clock that only a test moves, and the randomness that a seed decides.
+//!
+//! Invariant: time never passes by itself, and one seed is one sequence; no two disks of one family draw the same.
 
 use std::io;
 use std::sync::Arc;

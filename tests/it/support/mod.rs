@@ -4,9 +4,11 @@
 
 #![allow(dead_code, reason = "each module speaks only a part of the language")]
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use epochlog::testing::{Image, Loss, SimDisk};
+use epochlog::testing::{Dir, Image, Kind, Loss, SimDisk};
 use epochlog::{
     AppendOptions, Durability, Error, Mapping, Partition, Reader, Record, Records, Start, Store, StoreOptions, Topic,
     TopicOptions,
@@ -145,4 +147,39 @@ pub const AT_ONCE: Duration = Duration::ZERO;
 
 pub fn record(value: &str) -> Record<'_> {
     Record::new(value)
+}
+
+/// Everything on the disk: each directory, and each file with its bytes.
+pub fn tree(disk: &SimDisk) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut tree = BTreeMap::new();
+    look_into(disk, Path::new(""), &mut tree);
+    tree
+}
+
+fn look_into(disk: &SimDisk, dir: &Path, tree: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+    for entry in disk.list(dir).expect("lists") {
+        let path = dir.join(entry.name);
+        if entry.kind == Kind::Dir {
+            look_into(disk, &path, tree);
+        }
+        let bytes = (entry.kind == Kind::File).then(|| disk.read(&path));
+        tree.insert(path, bytes);
+    }
+}
+
+/// Something is refused, and not a byte on the disk is other than before.
+pub fn refused_untouched<T: std::fmt::Debug>(disk: &SimDisk, call: impl FnOnce() -> Result<T, Error>) -> Error {
+    let before = tree(disk);
+    let error = refused(call());
+    assert!(before == tree(disk), "the disk was changed by what answered: {error}");
+    error
+}
+
+/// Makes a file say that it has another format version, with a checksum that agrees.
+pub fn claim_version(disk: &SimDisk, path: &str, version: u16) {
+    let mut bytes = disk.read(path);
+    bytes[10..12].copy_from_slice(&version.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..92]);
+    bytes[92..96].copy_from_slice(&checksum.to_le_bytes());
+    disk.write(path, bytes);
 }

@@ -1,0 +1,499 @@
+//! How far each group has read: begun once, committed when said, never lost, never anybody else's.
+
+use std::time::Duration;
+
+use epochlog::testing::Fault;
+use epochlog::{Consumer, Error, Mapping, Offset, Record, Start, Timestamp, Topic};
+
+use crate::support::*;
+
+/// A topic `orders` of three partitions with ten records in each: `a0`.., `b0`.., `c0`..
+fn three(world: &World) -> Topic {
+    let orders = world.store().create_topic("orders", small().partitions(3)).expect("creates");
+    for (number, prefix) in (0..3).zip(["a", "b", "c"]) {
+        fill(&orders.partition(number).expect("is there"), prefix, 10);
+    }
+    orders
+}
+
+fn poll(consumer: &mut Consumer) -> Vec<String> {
+    values(&consumer.poll(AT_ONCE).expect("polls"))
+}
+
+fn billing(world: &World) -> Consumer {
+    world.topic("orders").consumer("billing").open().expect("opens")
+}
+
+/// The group's commits as the topic tells them: partition and next offset.
+fn committed(topic: &Topic, group: &str) -> Vec<(u32, u64)> {
+    let commits = topic.group(group).map(|group| group.commits).unwrap_or_default();
+    commits.iter().map(|commit| (commit.place.partition(), commit.place.next().get())).collect()
+}
+
+#[test]
+fn where_a_start_policy_leads_is_stored_before_a_record_is_handed_out() {
+    both_ways(|mapping| {
+        let time = Timestamp::from_millis;
+        let table = [
+            (Start::Earliest, 0),
+            (Start::Latest, 10),
+            (Start::FromBeginning(3), 3),
+            (Start::FromEnd(4), 6),
+            (Start::At(Offset::new(7)), 7),
+            (Start::Time(time(i64::MAX)), 10),
+            (Start::Time(time(0)), 0),
+        ];
+        for (start, offset) in table {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 10);
+            let mut consumer = world.topic("orders").consumer("billing").start(start).open().expect("opens");
+            assert!(world.topic("orders").groups().expect("lists").is_empty(), "opening stores nothing");
+            assert_eq!(poll(&mut consumer), numbered("v", offset..10));
+            assert_eq!(committed(&world.topic("orders"), "billing"), [(0, offset)], "{start:?}");
+            drop(consumer);
+            // The policy was followed once: later records and another policy don't move it.
+            fill(&world.partition(), "v", 5);
+            world.power_cut();
+            let orders = world.topic("orders");
+            let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+            assert_eq!(poll(&mut consumer), numbered("v", offset..15));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_handed_out_if_where_it_began_cannot_be_stored() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let mut consumer = billing(&world);
+        world.disk.fail(Fault::of("write").on("commits"));
+        assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Io { .. }));
+        assert!(consumer.places().is_empty());
+        assert_eq!(poll(&mut consumer), numbered("v", 0..10));
+    });
+}
+
+#[test]
+fn a_start_policy_that_leads_nowhere_is_told_and_seek_goes_on() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 3);
+    let mut consumer = world.topic("orders").consumer("billing").start(Start::FromEnd(9)).open().expect("opens");
+    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::OffsetOutOfRange { .. }));
+    consumer.seek(0, Start::Earliest).expect("seeks");
+    assert_eq!(poll(&mut consumer), numbered("v", 0..3));
+}
+
+#[test]
+fn a_reopened_consumer_goes_on_at_its_commit_after_close_kill_and_power_cut() {
+    both_ways(|mapping| {
+        for end in [World::reopen as fn(&mut World), World::kill, World::power_cut] {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 10);
+            let mut consumer = billing(&world);
+            assert_eq!(poll(&mut consumer).len(), 10);
+            consumer.commit().expect("commits");
+            fill(&world.partition(), "v", 5);
+            assert_eq!(poll(&mut consumer), numbered("v", 10..15));
+            drop(consumer);
+            end(&mut world);
+            assert_eq!(poll(&mut billing(&world)), numbered("v", 10..15), "what wasn't committed comes again");
+        }
+    });
+}
+
+#[test]
+fn a_durable_commit_makes_the_records_before_it_durable() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&world.partition(), "v", 10);
+        assert_eq!(world.partition().durable_end().get(), 0);
+        let mut consumer = billing(&world);
+        assert_eq!(poll(&mut consumer).len(), 10);
+        consumer.commit().expect("commits");
+        world.power_cut();
+        assert_eq!(world.partition().end().get(), 10);
+        assert!(poll(&mut billing(&world)).is_empty());
+    });
+}
+
+#[test]
+fn commit_to_commits_what_is_finished_and_no_more() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let mut consumer = billing(&world);
+        let records = consumer.poll(AT_ONCE).expect("polls");
+        let fourth = records.iter().nth(3).expect("is there");
+        consumer.commit_to(fourth.next()).expect("commits");
+        assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 4)]);
+        drop(consumer);
+        world.reopen();
+        let mut consumer = billing(&world);
+        assert_eq!(consumer.lag().expect("counts"), 6);
+        assert_eq!(poll(&mut consumer), numbered("v", 4..10));
+        let back = world.partition().place_at(Offset::new(2)).expect("is there");
+        consumer.commit_to(back).expect("a commit may go back");
+        drop(consumer);
+        assert_eq!(poll(&mut billing(&world)), numbered("v", 2..10));
+    });
+}
+
+#[test]
+fn seek_moves_the_consumer_and_commits_nothing() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let mut consumer = billing(&world);
+        assert_eq!(poll(&mut consumer).len(), 10);
+        consumer.commit().expect("commits");
+        consumer.seek(0, Start::FromEnd(2)).expect("seeks");
+        assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 10)]);
+        assert_eq!((consumer.lag().expect("counts"), poll(&mut consumer)), (2, numbered("v", 8..10)));
+        consumer.seek(0, world.partition().place_at(Offset::new(5)).expect("is there")).expect("seeks");
+        consumer.commit().expect("commits");
+        assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 5)]);
+        let stood = consumer.places();
+        refused(consumer.seek(0, Start::At(Offset::new(11))));
+        assert_eq!(consumer.places(), stood, "a refused seek leaves it where it was");
+    });
+}
+
+#[test]
+fn a_commit_without_a_move_writes_nothing() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 10);
+    let mut consumer = billing(&world);
+    poll(&mut consumer);
+    consumer.commit().expect("commits");
+    let before = world.disk.read("topics/orders@1/commits");
+    consumer.commit().expect("commits");
+    poll(&mut consumer);
+    consumer.commit().expect("commits");
+    assert_eq!(world.disk.read("topics/orders@1/commits"), before);
+}
+
+#[test]
+fn auto_commit_commits_the_poll_before_and_nothing_on_drop() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let orders = world.topic("orders");
+        let open = || orders.consumer("billing").auto_commit(true).bytes_max(1).open().expect("opens");
+        let mut consumer = open();
+        assert_eq!(poll(&mut consumer), ["v0"]);
+        assert_eq!(committed(&orders, "billing"), [(0, 0)], "only just handed out");
+        assert_eq!(poll(&mut consumer), ["v1"]);
+        assert_eq!(committed(&orders, "billing"), [(0, 1)]);
+        drop(consumer);
+        assert_eq!(committed(&orders, "billing"), [(0, 1)], "a drop commits nothing");
+        assert_eq!(poll(&mut open()), ["v1"]);
+    });
+}
+
+#[test]
+fn without_auto_commit_nothing_but_commit_commits() {
+    let mut world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 10);
+    let mut consumer = billing(&world);
+    assert_eq!(poll(&mut consumer).len(), 10);
+    assert!(poll(&mut consumer).is_empty());
+    drop(consumer);
+    world.reopen();
+    assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 0)]);
+}
+
+#[test]
+fn records_that_were_cut_keep_auto_commit_from_no_other_partition() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").auto_commit(true).open().expect("opens");
+        assert_eq!(poll(&mut consumer).len(), 30);
+        let cut = orders.partition(1).expect("is there");
+        cut.truncate(Offset::new(4)).expect("truncates");
+        fill(&cut, "new", 20);
+        fill(&orders.partition(2).expect("is there"), "c", 1);
+        let (mut read, mut told) = (Vec::new(), 0);
+        for _ in 0..6 {
+            match consumer.poll(AT_ONCE) {
+                Ok(records) => read.extend(values(&records)),
+                Err(Error::Diverged { place, fork, .. }) => {
+                    assert_eq!((place.partition(), fork.get()), (1, 4));
+                    told += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(read, ["c10"]);
+        assert!(told >= 2, "it is told until somebody seeks");
+        assert_eq!(committed(&orders, "billing"), [(0, 10), (1, 0), (2, 11)]);
+        consumer.seek(1, Start::At(Offset::new(4))).expect("seeks");
+        assert_eq!(poll(&mut consumer), numbered("new", 4..24));
+    });
+}
+
+#[test]
+fn one_commit_over_several_partitions_is_all_or_nothing() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        assert_eq!(poll(&mut consumer).len(), 30);
+        orders.partition(2).expect("is there").truncate(Offset::new(4)).expect("truncates");
+        assert!(matches!(refused(consumer.commit()), Error::Diverged { .. }));
+        assert_eq!(committed(&orders, "billing"), [(0, 0), (1, 0), (2, 0)], "nothing of it was written");
+        consumer.seek(2, Start::Latest).expect("seeks");
+        consumer.commit().expect("commits");
+        drop((consumer, orders));
+        world.power_cut();
+        assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 10), (1, 10), (2, 4)]);
+    });
+}
+
+#[test]
+fn a_partition_has_one_live_consumer_of_a_group_and_drop_releases_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let first = orders.consumer("billing").partitions(&[0, 1]).open().expect("opens");
+        let error = refused(orders.consumer("billing").partitions(&[2, 1]).open());
+        assert!(matches!(error, Error::GroupInUse { partition: 1, .. }), "{error}");
+        let second = orders.consumer("billing").partitions(&[2]).open().expect("what was refused holds nothing");
+        orders.consumer("audit").open().expect("another group");
+        drop(first);
+        assert!(matches!(refused(orders.consumer("billing").open()), Error::GroupInUse { partition: 2, .. }));
+        drop(second);
+        orders.consumer("billing").open().expect("all are free");
+    });
+}
+
+#[test]
+fn two_groups_know_nothing_of_each_other() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let mut billing = billing(&world);
+        let mut audit = world.topic("orders").consumer("audit").open().expect("opens");
+        assert_eq!(poll(&mut billing), poll(&mut audit));
+        billing.commit().expect("commits");
+        drop((billing, audit));
+        world.topic("orders").delete_group("audit").expect("deletes");
+        world.reopen();
+        let orders = world.topic("orders");
+        assert_eq!(committed(&orders, "billing"), [(0, 10)]);
+        assert!(matches!(refused(orders.group("audit")), Error::GroupNotFound { .. }));
+    });
+}
+
+#[test]
+fn groups_are_listed_and_described_with_lag_and_problems() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        poll(&mut consumer);
+        consumer.commit_with_metadata(b"host 7").expect("commits");
+        orders.consumer("audit").open().expect("opens").poll(AT_ONCE).expect("polls");
+        fill(&orders.partition(1).expect("is there"), "b", 4);
+        orders.partition(2).expect("is there").truncate(Offset::new(5)).expect("truncates");
+        let names: Vec<String> = orders.groups().expect("lists").iter().map(|group| group.group.to_string()).collect();
+        assert_eq!(names, ["audit", "billing"]);
+        let commits = orders.group("billing").expect("is there").commits;
+        let told: Vec<_> = commits.iter().map(|commit| (commit.place.next().get(), commit.lag)).collect();
+        assert_eq!(told, [(10, Some(0)), (10, Some(4)), (10, None)]);
+        assert!(commits.iter().all(|commit| commit.metadata.as_deref() == Some(b"host 7")));
+        let problem = commits[2].problem.as_deref().expect("is told");
+        assert!(problem.contains("lies beyond offset 5"), "{problem}");
+        assert!(commits[0].problem.is_none());
+        assert_eq!(commits[0].time, Timestamp::from_millis(1_700_000_000_000));
+    });
+}
+
+#[test]
+fn metadata_comes_back_and_the_next_commit_replaces_it() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut consumer = billing(&world);
+        poll(&mut consumer);
+        consumer.commit_with_metadata(&bytes).expect("commits");
+        drop(consumer);
+        world.power_cut();
+        let told =
+            |world: &World| world.topic("orders").group("billing").expect("is there").commits[0].metadata.clone();
+        assert_eq!(told(&world), Some(bytes));
+        let mut consumer = billing(&world);
+        consumer.seek(0, Start::Earliest).expect("seeks");
+        consumer.commit().expect("commits");
+        assert_eq!(told(&world), None);
+    });
+}
+
+#[test]
+fn a_reset_moves_a_group_that_nobody_uses() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").partitions(&[0, 1]).open().expect("opens");
+        poll(&mut consumer);
+        consumer.commit().expect("commits");
+        let targets = [(0, Start::FromBeginning(2).into()), (1, Start::Latest.into())];
+        assert!(matches!(refused(orders.reset_group("billing", &targets)), Error::GroupInUse { partition: 0, .. }));
+        orders.reset_group("billing", &[(2, Start::Latest.into())]).expect("nobody has that one");
+        drop(consumer);
+        let planned = orders.plan_reset("billing", &targets).expect("plans");
+        assert_eq!(committed(&orders, "billing"), [(0, 10), (1, 10), (2, 10)], "a plan changes nothing");
+        assert_eq!(orders.reset_group("billing", &targets).expect("resets"), planned);
+        drop(orders);
+        world.power_cut();
+        let orders = world.topic("orders");
+        assert_eq!(committed(&orders, "billing"), [(0, 2), (1, 10), (2, 10)]);
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        assert_eq!(poll(&mut consumer), numbered("a", 2..10));
+    });
+}
+
+#[test]
+fn a_deleted_group_begins_anew() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let mut consumer = billing(&world);
+        poll(&mut consumer);
+        consumer.commit().expect("commits");
+        let delete = |world: &World| world.topic("orders").delete_group("billing");
+        assert!(matches!(refused(delete(&world)), Error::GroupInUse { .. }));
+        drop(consumer);
+        delete(&world).expect("deletes");
+        assert!(matches!(refused(delete(&world)), Error::GroupNotFound { .. }));
+        world.power_cut();
+        assert!(world.topic("orders").groups().expect("lists").is_empty());
+        assert_eq!(poll(&mut billing(&world)), numbered("v", 0..10));
+    });
+}
+
+#[test]
+fn every_partition_gets_its_turn() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").bytes_max(1).open().expect("opens");
+        let polled: Vec<String> = (0..9).flat_map(|_| poll(&mut consumer)).collect();
+        assert_eq!(polled, ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]);
+    });
+}
+
+#[test]
+fn an_error_of_one_partition_blocks_no_other_and_names_it() {
+    both_ways(|mapping| {
+        for damaged in 0..3 {
+            let mut world = world(mapping);
+            drop(three(&world));
+            world.close();
+            let segments =
+                world.disk.files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "log"));
+            let segment = segments.into_iter().nth(damaged).expect("is there");
+            world.disk.flip(&segment, (96 + 46 + 3) * 8);
+            world.open();
+            let orders = world.topic("orders");
+            let mut consumer = orders.consumer("billing").open().expect("opens");
+            let (mut read, mut told) = (Vec::new(), 0);
+            for _ in 0..8 {
+                match consumer.poll(AT_ONCE) {
+                    Ok(records) => read.extend(values(&records)),
+                    Err(Error::Corrupt(corruption)) => {
+                        assert!(corruption.path.ends_with(&segment), "{corruption}");
+                        assert_eq!(corruption.offsets, Some(Offset::new(0)..Offset::new(1)));
+                        told += 1;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            assert_eq!(read.len(), 20, "the others are read: {read:?}");
+            assert!(told >= 2, "and the damage is told each time");
+            consumer.seek(u32::try_from(damaged).expect("is small"), Start::At(Offset::new(1))).expect("seeks");
+            assert_eq!(poll(&mut consumer).len(), 9, "behind the damage everything is there");
+        }
+    });
+}
+
+#[test]
+fn a_consumer_of_all_partitions_follows_those_that_are_added() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 1);
+        let orders = world.topic("orders");
+        let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+        let mut fixed = orders.consumer("audit").partitions(&[0]).open().expect("opens");
+        assert!(poll(&mut consumer).is_empty());
+        assert_eq!(poll(&mut fixed), ["v0"]);
+        let adding = orders.clone();
+        let waiting = std::thread::spawn(move || {
+            let records = values(&consumer.poll(Duration::from_secs(60)).expect("polls"));
+            (records, consumer)
+        });
+        adding.add_partitions(3).expect("adds");
+        fill(&orders.partition(0).expect("is there"), "v", 1);
+        let (mut read, mut consumer) = waiting.join().expect("ends");
+        read.extend(poll(&mut consumer));
+        assert_eq!((read, consumer.partitions()), (vec!["v1".to_string()], vec![0, 1, 2]));
+        fill(&orders.partition(2).expect("is there"), "w", 1);
+        assert_eq!(poll(&mut consumer), ["w0"]);
+        assert!(poll(&mut fixed).contains(&"v1".to_string()));
+        assert_eq!(fixed.partitions(), [0]);
+        consumer.commit().expect("commits");
+        drop((consumer, fixed, adding, orders));
+        world.power_cut();
+        assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 2), (1, 0), (2, 1)]);
+    });
+}
+
+#[test]
+fn a_partition_that_was_just_added_can_be_sought_in_before_a_poll() {
+    let world = world(Mapping::Auto);
+    let orders = world.topic("orders");
+    let mut consumer = orders.consumer("billing").open().expect("opens");
+    orders.add_partitions(2).expect("adds");
+    let added = orders.partition(1).expect("is there");
+    fill(&added, "w", 5);
+    consumer.seek(1, Start::FromEnd(2)).expect("seeks");
+    assert_eq!(poll(&mut consumer), numbered("w", 3..5));
+    orders.add_partitions(3).expect("adds");
+    let place = orders.partition(2).expect("is there").place_at(Offset::ZERO).expect("is there");
+    consumer.commit_to(place).expect("commits");
+}
+
+#[test]
+fn lag_counts_what_is_still_to_be_read() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").bytes_max(1).open().expect("opens");
+        for left in (25..=30).rev() {
+            assert_eq!(consumer.lag().expect("counts"), left);
+            poll(&mut consumer);
+        }
+    });
+}
+
+#[test]
+fn a_waiting_consumer_is_woken_by_a_record_and_by_a_delete() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+        assert!(poll(&mut consumer).is_empty());
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            tell.send(values(&consumer.poll(Duration::from_secs(60)).expect("polls"))).expect("is heard");
+            consumer.poll(Duration::from_secs(60)).expect_err("the topic goes")
+        });
+        orders.partition(2).expect("is there").append(Record::new("news")).expect("appends");
+        assert_eq!(told.recv().expect("is told"), ["news"]);
+        world.store().delete_topic("orders").expect("deletes");
+        let error = waiting.join().expect("ends");
+        assert!(matches!(error, Error::TopicDeleted { .. }), "{error}");
+    });
+}

@@ -1,0 +1,344 @@
+//! Reading without a group: by place, by offset, by bytes, tailing; and what is read outlives everything.
+
+use std::time::{Duration, Instant};
+
+use epochlog::{
+    AppendOptions, Durability, Error, Mapping, Offset, Place, Record, Records, Start, Store, StoreOptions,
+    TopicOptions, Visibility,
+};
+
+use crate::support::*;
+
+#[test]
+fn a_read_gives_about_as_many_bytes_as_were_asked_for_and_at_least_one_batch() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        for n in 0..30 {
+            orders.append(&format!("{n:0100}")).expect("appends");
+        }
+        let mut one = orders.read_from(Start::Earliest).expect("begins").bytes_max(1);
+        assert_eq!((one.read().expect("reads").len(), one.read().expect("reads").len()), (1, 1));
+        let mut some = orders.read_from(Start::Earliest).expect("begins").bytes_max(1000);
+        let (mut polls, mut seen) = (0, 0);
+        loop {
+            let records = some.read().expect("reads");
+            if records.is_empty() {
+                break;
+            }
+            assert!((1..=8).contains(&records.len()), "{} records", records.len());
+            (polls, seen) = (polls + 1, seen + records.len());
+        }
+        assert!(seen == 30 && (4..=10).contains(&polls), "{seen} in {polls} reads");
+        assert_eq!(orders.read_from(Start::Earliest).expect("begins").bytes_max(0).read().expect("reads").len(), 1);
+    });
+}
+
+#[test]
+fn a_reader_of_durable_records_sees_no_other() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 3);
+        scribble(&orders, "v", 2);
+        let mut safe = orders.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+        let mut soon = orders.read_from(Start::Earliest).expect("begins");
+        assert_eq!((drain(&mut safe).len(), drain(&mut soon).len()), (3, 5));
+        assert!(safe.poll(Duration::from_millis(1)).expect("polls").is_empty());
+        let waiting = std::thread::spawn(move || values(&safe.poll(Duration::from_secs(60)).expect("polls")));
+        orders.sync().expect("syncs");
+        assert_eq!(waiting.join().expect("ends"), numbered("v", 3..5));
+    });
+}
+
+#[test]
+fn a_tailing_reader_waits_for_its_time_or_for_a_record() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        let mut tail = orders.read_from(Start::Latest).expect("begins");
+        let begun = Instant::now();
+        assert!(tail.poll(Duration::from_millis(20)).expect("polls").is_empty());
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        let waiting = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            while got.len() < 5 {
+                got.extend(values(&tail.poll(Duration::from_secs(60)).expect("polls")));
+            }
+            got
+        });
+        scribble(&orders, "v", 5);
+        assert_eq!(waiting.join().expect("ends"), numbered("v", 0..5));
+    });
+}
+
+#[test]
+fn a_reader_goes_on_exactly_behind_the_record_whose_place_was_kept() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 60);
+        let batch: Vec<String> = numbered("v", 60..100);
+        let batch: Vec<Record<'_>> = batch.iter().map(Record::from).collect();
+        world.partition().append_batch(&batch).expect("appends");
+        world.reopen();
+        fill(&world.partition(), "v", 60);
+        let records = world.partition().read_from(Start::Earliest).expect("begins").read().expect("reads");
+        let places: Vec<Place> = records.iter().map(|record| record.next()).collect();
+        assert_eq!(places.len(), 160);
+        world.reopen();
+        for (n, place) in (1..).zip(places) {
+            let place = place.to_string().parse::<Place>().expect("parses");
+            assert_eq!(place, world.partition().place_at(Offset::new(n)).expect("is there"));
+            let mut reader = world.partition().read_from(place).expect("goes on");
+            assert_eq!(reader.place(), place);
+            assert_eq!(drain(&mut reader), numbered("v", n..160));
+        }
+    });
+}
+
+#[test]
+fn get_gives_the_one_record() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 50);
+        world.partition().append_batch(&["v50", "v51", "v52"].map(Record::new)).expect("appends");
+        fill(&world.partition(), "v", 147);
+        for _ in 0..2 {
+            for n in 0..200 {
+                let records = world.partition().get(Offset::new(n)).expect("reads");
+                let record = records.iter().next().expect("is there");
+                assert_eq!((records.len(), record.offset().get()), (1, n));
+                assert_eq!(record.value(), format!("v{n}").as_bytes());
+            }
+            world.reopen();
+        }
+    });
+}
+
+#[test]
+fn a_trimmed_place_is_out_of_range_and_not_elsewhere() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 100);
+        let place = orders.place_at(Offset::new(10)).expect("is there");
+        orders.trim(Offset::new(50)).expect("trims");
+        let error = refused(orders.read_from(place));
+        assert!(matches!(error, Error::OffsetOutOfRange { offset, .. } if offset.get() == 10), "{error}");
+        let start = orders.read_from(Start::Earliest).expect("begins").place();
+        assert_eq!(drain(&mut orders.read_from(start).expect("begins")), numbered("v", 50..100));
+    });
+}
+
+#[test]
+fn a_truncate_inside_a_batch_leaves_its_first_records() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let batch = numbered("v", 0..10);
+        let batch: Vec<Record<'_>> = batch.iter().map(Record::from).collect();
+        world.partition().append_batch(&batch).expect("appends");
+        fill(&world.partition(), "v", 5);
+        world.partition().truncate(Offset::new(4)).expect("truncates");
+        for lives in 0..4 {
+            let orders = world.partition();
+            assert_eq!((orders.start().get(), orders.end().get()), (0, 4));
+            assert_eq!(all(&orders), numbered("v", 0..4));
+            assert!(matches!(refused(orders.get(Offset::new(4))), Error::OffsetOutOfRange { .. }));
+            match lives {
+                0 => world.kill(),
+                1 => world.power_cut(),
+                2 => world.reopen(),
+                _ => {}
+            }
+        }
+        fill(&world.partition(), "new", 3);
+        world.power_cut();
+        let expected = [numbered("v", 0..4), numbered("new", 4..7)].concat();
+        assert_eq!(all(&world.partition()), expected);
+    });
+}
+
+#[test]
+fn truncate_to_the_start_and_to_the_end_are_both_allowed() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 100);
+        let epochs = world.partition().lineage().len();
+        world.partition().truncate(Offset::new(100)).expect("takes nothing");
+        assert_eq!(world.partition().lineage().len(), epochs, "and begins nothing");
+        world.partition().trim(Offset::new(30)).expect("trims");
+        world.partition().truncate(Offset::new(30)).expect("truncates");
+        assert_eq!(world.partition().lineage().last().expect("one").reason, "truncated");
+        for _ in 0..2 {
+            assert_eq!((world.partition().start().get(), world.partition().end().get()), (30, 30));
+            assert!(all(&world.partition()).is_empty());
+            world.reopen();
+        }
+        fill(&world.partition(), "w", 2);
+        assert_eq!(all(&world.partition()), numbered("w", 30..32));
+    });
+}
+
+#[test]
+fn a_living_reader_learns_of_a_truncate_though_its_offset_is_there_again() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 10);
+        let mut reader = orders.read_from(Start::Earliest).expect("begins");
+        assert_eq!(drain(&mut reader).len(), 10);
+        orders.truncate(Offset::new(4)).expect("truncates");
+        fill(&orders, "new", 20);
+        for _ in 0..2 {
+            assert!(matches!(refused(reader.read()), Error::Diverged { fork, .. } if fork.get() == 4));
+        }
+        reader.seek(Start::At(Offset::new(4))).expect("seeks");
+        assert_eq!(drain(&mut reader), numbered("new", 4..24));
+    });
+}
+
+#[test]
+fn a_reader_before_the_cut_reads_on_over_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 10);
+        let mut reader = orders.read_from(Start::Earliest).expect("begins").bytes_max(1);
+        assert_eq!(values(&reader.read().expect("reads")), ["v0"]);
+        orders.truncate(Offset::new(4)).expect("truncates");
+        fill(&orders, "new", 2);
+        assert_eq!(drain(&mut reader), [numbered("v", 1..4), numbered("new", 4..6)].concat());
+    });
+}
+
+#[test]
+fn records_are_whole_while_the_log_is_trimmed_truncated_and_deleted_under_them() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 200);
+        let records = orders.read_from(Start::Earliest).expect("begins").read().expect("reads");
+        orders.truncate(Offset::new(120)).expect("truncates");
+        orders.trim(Offset::new(100)).expect("trims");
+        fill(&orders, "new", 100);
+        world.store().delete_topic("orders").expect("deletes");
+        assert_eq!(values(&records), numbered("v", 0..200));
+    });
+}
+
+#[test]
+fn records_and_their_bytes_outlive_the_store_and_its_directory() {
+    both_ways(|mapping| {
+        let dir = tempfile::tempdir().expect("makes");
+        let path = dir.path().join("data");
+        let (records, value) = {
+            let store = StoreOptions::new().mapping(mapping).create(&path).expect("creates");
+            let orders = store.create_topic("orders", small()).expect("creates").partition(0).expect("is there");
+            for n in 0..200 {
+                orders.append_with(&format!("v{n}"), written()).expect("appends");
+            }
+            let records = orders.read_from(Start::Earliest).expect("begins").read().expect("reads");
+            let value = records.iter().nth(7).expect("is there").value_bytes();
+            store.close().expect("closes");
+            (records, value)
+        };
+        Store::open(&path).expect("the lock was released").close().expect("closes");
+        std::fs::remove_dir_all(&path).expect("removes");
+        let there = std::thread::spawn(move || values(&records)).join().expect("ends");
+        assert_eq!(there, numbered("v", 0..200));
+        assert_eq!(&value[..], b"v7");
+    });
+}
+
+#[test]
+fn records_are_empty_by_default_and_count_what_they_hold() {
+    assert!(Records::default().is_empty() && Records::default().iter().next().is_none());
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 10);
+    let records = world.partition().read_from(Start::FromEnd(3)).expect("begins").read().expect("reads");
+    assert_eq!((records.len(), records.iter().count()), (3, 3));
+}
+
+#[test]
+fn partitions_that_are_added_are_there_after_every_end() {
+    both_ways(|mapping| {
+        for end in [World::reopen as fn(&mut World), World::kill, World::power_cut] {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 10);
+            world.topic("orders").add_partitions(4).expect("adds");
+            let last = world.topic("orders").partition(3).expect("is there");
+            fill(&last, "w", 10);
+            drop(last);
+            end(&mut world);
+            let orders = world.topic("orders");
+            assert_eq!((orders.partitions(), orders.options().get_partitions()), (4, 4));
+            assert_eq!(all(&orders.partition(0).expect("is there")), numbered("v", 0..10));
+            assert_eq!(all(&orders.partition(3).expect("is there")), numbered("w", 0..10));
+            assert!(all(&orders.partition(1).expect("is there")).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_key_keeps_its_partition_and_its_order() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.store().create_topic("orders", small().partitions(4)).expect("creates");
+        for n in 0..50 {
+            for key in ["a", "b", "c", "device-7"] {
+                orders.append_with(Record::new(&format!("{key}{n}")).key(key), written()).expect("appends");
+            }
+        }
+        for key in ["a", "b", "c", "device-7"] {
+            let mine = |number| {
+                let records = orders.partition(number).expect("is there").read_from(Start::Earliest);
+                let records = records.expect("begins").read().expect("reads");
+                let mine = records.iter().filter(|record| record.key() == Some(key.as_bytes()));
+                mine.map(|record| String::from_utf8_lossy(record.value()).into_owned()).collect::<Vec<_>>()
+            };
+            let homes: Vec<Vec<String>> = (0..4).map(mine).filter(|mine| !mine.is_empty()).collect();
+            assert_eq!(homes, [numbered(key, 0..50)]);
+        }
+    });
+}
+
+#[test]
+fn a_deleted_topic_is_gone_with_its_files_and_its_name_is_free() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 100);
+        world.topic("audit");
+        let (topic, orders) = (world.topic("orders"), world.partition());
+        world.store().delete_topic("orders").expect("deletes");
+        assert!(!tree(&world.disk).keys().any(|path| path.to_string_lossy().contains("orders")));
+        assert_eq!(world.store().topics().expect("lists").len(), 1);
+        assert!(matches!(refused(orders.append("v")), Error::TopicDeleted { .. }));
+        assert!(matches!(refused(topic.sync()), Error::TopicDeleted { .. }));
+        assert!(matches!(refused(world.store().delete_topic("orders")), Error::TopicNotFound { .. }));
+        assert!(all(&world.partition()).is_empty());
+        world.power_cut();
+        assert!(all(&world.partition()).is_empty());
+        assert_ne!(world.topic("orders").epoch(), topic.epoch());
+    });
+}
+
+#[test]
+fn an_append_says_what_it_survives_and_an_empty_batch_writes_nothing() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        let before = tree(&world.disk);
+        let ack = orders.append_batch(&[]).expect("is no error");
+        assert_eq!((ack.offsets(), tree(&world.disk) == before), (Offset::ZERO..Offset::ZERO, true));
+        let ack = orders.append_batch_with(&["a", "b"].map(Record::new), written()).expect("appends");
+        assert_eq!((ack.offset().get(), ack.next().next().get()), (0, 2));
+        assert_eq!((ack.durability(), orders.durable_end().get()), (Durability::Written, 0));
+        orders.wait_durable(&ack).expect("syncs");
+        assert_eq!(orders.durable_end().get(), 2);
+        let ack = orders.append_with("c", AppendOptions::new()).expect("appends");
+        assert_eq!((ack.durability(), orders.durable_end().get()), (Durability::Durable, 3));
+        let lax = TopicOptions::new().durability(Durability::Written);
+        let lax = world.store().create_topic("lax", lax).expect("creates");
+        assert_eq!(lax.append("v").expect("appends").durability(), Durability::Written);
+    });
+}

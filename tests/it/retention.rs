@@ -1,0 +1,451 @@
+//! What goes when: whole sealed segments, by age and by size, never the newest, and never because a clock was wrong.
+
+use std::time::Duration;
+
+use epochlog::testing::{Clock, Image};
+use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Start, Timestamp, TopicOptions};
+
+use crate::support::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn with(world: &World, options: TopicOptions) -> Partition {
+    world.store().topic_or_create("orders", options).expect("is there").partition(0).expect("is there")
+}
+
+fn maintain(world: &World) -> Maintenance {
+    world.store().maintain().expect("maintains")
+}
+
+/// The bytes of a file without the room that is kept ahead.
+fn used(world: &World, path: &str) -> usize {
+    world.disk.read(path).iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+}
+
+/// The segment files on the disk.
+fn segment_files(world: &World) -> usize {
+    world.disk.files().iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count()
+}
+
+/// Every segment's records are there, and their files.
+fn is_whole(world: &World, orders: &Partition, prefix: &str) {
+    let (start, end) = (orders.start().get(), orders.end().get());
+    assert_eq!(all(orders), numbered(prefix, start..end));
+    assert_eq!(orders.segments().len(), segment_files(world));
+}
+
+#[test]
+fn what_is_older_than_the_age_goes_by_whole_segments_and_the_newest_stays() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 200);
+        world.disk.clock().advance(HOUR / 2);
+        fill(&orders, "v", 200);
+        let borders: Vec<u64> = orders.segments().iter().map(|segment| segment.base.get()).collect();
+        assert!(borders.len() > 4);
+        assert_eq!(maintain(&world), Maintenance::default());
+
+        world.disk.clock().advance(HOUR / 2 + Duration::from_millis(1));
+        let before = orders.segments().len();
+        let done = maintain(&world);
+        let start = orders.start().get();
+        assert!(borders.contains(&start) && start > 0 && start <= 200, "{start} in {borders:?}");
+        assert!(borders.iter().all(|&border| border <= start || border > 200), "everything that may go has gone");
+        assert_eq!(done.segments_removed, before - orders.segments().len());
+        assert!(done.bytes_removed > 0);
+        is_whole(&world, &orders, "v");
+
+        world.disk.clock().advance(2 * HOUR);
+        maintain(&world);
+        assert_eq!(orders.segments().len(), 1, "the newest is never removed");
+        assert_eq!((orders.start().get(), orders.end().get()), (*borders.last().expect("one"), 400));
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn the_active_segment_rolls_by_age_and_can_then_go() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().segment_age(HOUR).retention_age(2 * HOUR));
+        fill(&orders, "v", 3);
+        world.disk.clock().advance(HOUR - Duration::from_millis(1));
+        assert_eq!(maintain(&world).segments_rolled, 0);
+        world.disk.clock().advance(Duration::from_millis(1));
+        assert_eq!(maintain(&world).segments_rolled, 1);
+        fill(&orders, "v", 1);
+        assert_eq!(orders.segments().iter().map(|segment| segment.base.get()).collect::<Vec<_>>(), [0, 3]);
+        world.disk.clock().advance(HOUR);
+        assert_eq!(maintain(&world).segments_removed, 0, "not older than the age, but as old");
+        world.disk.clock().advance(Duration::from_millis(1));
+        assert_eq!(maintain(&world).segments_removed, 1);
+        is_whole(&world, &orders, "v");
+        // An append rolls by age, too, without `maintain`.
+        world.disk.clock().advance(HOUR);
+        fill(&orders, "v", 1);
+        assert_eq!(orders.segments().last().expect("one").base, orders.end().minus(1));
+    });
+}
+
+#[test]
+fn an_empty_partition_and_an_empty_active_segment_neither_roll_nor_go() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().segment_age(HOUR).retention_age(HOUR));
+        world.disk.clock().advance(9 * HOUR);
+        assert_eq!(maintain(&world), Maintenance::default());
+        fill(&orders, "v", 1);
+        world.disk.clock().advance(9 * HOUR);
+        assert_eq!(maintain(&world).segments_rolled, 1);
+        world.disk.clock().advance(9 * HOUR);
+        assert_eq!(maintain(&world).segments_rolled, 0);
+        assert_eq!((orders.start().get(), orders.end().get()), (1, 1));
+        fill(&orders, "v", 1);
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn what_is_beyond_the_size_goes_at_each_roll() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_bytes(10_000));
+        fill(&orders, "v", 600);
+        assert!(orders.start().get() > 0, "a roll alone applies the limit");
+        assert!(orders.bytes() <= 10_000 + 4096, "{} bytes", orders.bytes());
+        is_whole(&world, &orders, "v");
+        let (start, bytes) = (orders.start(), orders.bytes());
+        maintain(&world);
+        assert!(orders.bytes() <= bytes && orders.start() >= start);
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn unsynced_records_are_retired_only_once_what_follows_is_durable() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small().retention_bytes(10_000));
+        scribble(&orders, "v", 600);
+        assert_eq!(orders.start().get(), 0, "a roll syncs nothing");
+        maintain(&world);
+        let start = orders.start().get();
+        assert!(start > 0);
+        world.power_cut();
+        let orders = world.partition();
+        assert_eq!(orders.start().get(), start);
+        assert_eq!(all(&orders), numbered("v", start..600));
+    });
+}
+
+#[test]
+fn a_reader_whose_records_are_gone_is_told_the_range() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 100);
+        let mut reader = orders.read_from(Start::Earliest).expect("begins").bytes_max(1);
+        assert_eq!(values(&reader.read().expect("reads")), ["v0"]);
+        let stood = reader.place();
+        world.disk.clock().advance(2 * HOUR);
+        fill(&orders, "v", 1);
+        maintain(&world);
+        let start = orders.start();
+        for _ in 0..2 {
+            let error = refused(reader.read());
+            assert!(matches!(error, Error::OffsetOutOfRange { offset, .. } if offset.get() == 1), "{error}");
+            assert_eq!(reader.place(), stood, "it stays where it was");
+        }
+        let error = refused(orders.read_from(stood));
+        let range = format!("it holds {start}..101");
+        assert_eq!(error.to_string(), format!("offset 1 of partition 0 of `orders` is out of range; {range}"));
+        reader.seek(Start::Earliest).expect("seeks");
+        assert_eq!(values(&reader.read().expect("reads")), [format!("v{start}")]);
+    });
+}
+
+#[test]
+fn a_reader_in_the_middle_of_a_segment_that_goes_keeps_what_it_has_read() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 100);
+        let records = orders.read_from(Start::Earliest).expect("begins").read().expect("reads");
+        world.disk.clock().advance(2 * HOUR);
+        fill(&orders, "v", 1);
+        assert!(maintain(&world).segments_removed > 0);
+        assert_eq!(values(&records), numbered("v", 0..100));
+    });
+}
+
+/// A group that committed after ten records, of which retention then took all but the newest segment.
+fn passed_by(mapping: Mapping) -> World {
+    let world = world(mapping);
+    let orders = with(&world, small().retention_age(HOUR));
+    fill(&orders, "v", 10);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    assert_eq!(consumer.poll(AT_ONCE).expect("polls").len(), 10);
+    consumer.commit().expect("commits");
+    fill(&orders, "v", 190);
+    world.disk.clock().advance(2 * HOUR);
+    fill(&orders, "v", 1);
+    maintain(&world);
+    assert!(orders.start().get() > 10);
+    world
+}
+
+#[test]
+fn a_group_whose_commit_expired_is_refused_unless_its_policy_says_where_to_go_on() {
+    both_ways(|mapping| {
+        let world = passed_by(mapping);
+        let (orders, start) = (world.topic("orders"), world.partition().start());
+        let mut strict = orders.consumer("billing").open().expect("opens");
+        assert!(matches!(refused(strict.poll(AT_ONCE)), Error::OffsetOutOfRange { offset, .. } if offset.get() == 10));
+        assert!(strict.skipped().is_empty());
+        drop(strict);
+
+        let mut lenient = orders.consumer("billing").when_expired(Expired::Earliest).open().expect("opens");
+        let read = values(&lenient.poll(AT_ONCE).expect("polls"));
+        assert_eq!(read, numbered("v", start.get()..201));
+        let [skipped] = lenient.skipped()[..] else { panic!("one skip is told") };
+        assert_eq!((skipped.partition, skipped.from, skipped.to), (0, Offset::new(10), start));
+        assert!(lenient.skipped().is_empty(), "told once");
+        lenient.commit().expect("commits");
+        assert_eq!(orders.group("billing").expect("is there").commits[0].lag, Some(0));
+    });
+}
+
+#[test]
+fn a_skip_is_committed_even_where_no_record_is_left() {
+    both_ways(|mapping| {
+        let world = passed_by(mapping);
+        world.partition().trim(world.partition().end()).expect("trims");
+        let orders = world.topic("orders");
+        let mut lenient = orders.consumer("billing").when_expired(Expired::Earliest).open().expect("opens");
+        assert!(lenient.poll(AT_ONCE).expect("polls").is_empty());
+        assert_eq!(lenient.skipped().len(), 1);
+        lenient.commit().expect("commits");
+        drop(lenient);
+        let mut strict = orders.consumer("billing").open().expect("opens");
+        assert!(strict.poll(AT_ONCE).expect("stands at the start now").is_empty());
+    });
+}
+
+#[test]
+fn a_living_consumer_that_is_overtaken_follows_its_policy() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 10);
+        let mut consumer =
+            world.topic("orders").consumer("billing").when_expired(Expired::Earliest).open().expect("opens");
+        assert_eq!(consumer.poll(AT_ONCE).expect("polls").len(), 10);
+        fill(&orders, "v", 190);
+        world.disk.clock().advance(2 * HOUR);
+        fill(&orders, "v", 1);
+        maintain(&world);
+        let start = orders.start();
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", start.get()..201));
+        let skipped = consumer.skipped();
+        assert_eq!((skipped[0].from, skipped[0].to), (Offset::new(10), start));
+    });
+}
+
+#[test]
+fn a_clock_that_jumps_deletes_nothing_and_the_report_says_so() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 100);
+        let clock = world.disk.clock();
+        let now = clock.now();
+
+        clock.advance_wall(1000 * HOUR);
+        let done = maintain(&world);
+        assert!(done.retention_suspended);
+        assert_eq!((done.segments_removed, orders.start().get()), (0, 0));
+
+        clock.set_wall(Timestamp::from_millis(1_000));
+        let done = maintain(&world);
+        assert!(!done.retention_suspended);
+        assert_eq!((done.segments_removed, orders.start().get()), (0, 0));
+        fill(&orders, "v", 100);
+
+        clock.set_wall(now);
+        assert_eq!(maintain(&world), Maintenance::default());
+        clock.advance(2 * HOUR);
+        fill(&orders, "v", 1);
+        assert!(maintain(&world).segments_removed > 0, "once the clock is right again, age counts");
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn limits_by_size_hold_while_the_clock_is_not_trusted() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_bytes(10_000).retention_age(HOUR));
+        scribble(&orders, "v", 600);
+        world.disk.clock().advance_wall(1000 * HOUR);
+        let done = maintain(&world);
+        assert!(done.retention_suspended && done.segments_removed > 0);
+        assert!(orders.segments().len() > 1);
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn a_trim_inside_a_segment_raises_the_start_and_keeps_the_file() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 200);
+        let borders: Vec<u64> = world.partition().segments().iter().map(|segment| segment.base.get()).collect();
+        let inside = borders[2] + 1;
+        world.partition().trim(Offset::new(inside)).expect("trims");
+        for _ in 0..2 {
+            let orders = world.partition();
+            assert_eq!(orders.start().get(), inside);
+            assert_eq!(orders.segments()[0].base.get(), borders[2]);
+            assert_eq!(segment_files(&world), orders.segments().len());
+            assert_eq!(all(&orders), numbered("v", inside..200));
+            assert!(matches!(refused(orders.get(Offset::new(inside - 1))), Error::OffsetOutOfRange { .. }));
+            world.reopen();
+        }
+    });
+}
+
+#[test]
+fn a_trim_to_the_end_leaves_nothing_and_the_next_offset_is_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 200);
+        world.partition().trim(Offset::new(200)).expect("trims");
+        assert_eq!(world.partition().segments().len(), 1);
+        for lives in 0..3 {
+            let orders = world.partition();
+            assert_eq!((orders.start().get(), orders.end().get()), (200, 200));
+            assert!(all(&orders).is_empty());
+            match lives {
+                0 => world.reopen(),
+                1 => world.power_cut(),
+                _ => {}
+            }
+        }
+        fill(&world.partition(), "v", 3);
+        assert_eq!(all(&world.partition()), numbered("v", 200..203));
+        world.become_image(Image::after_kill);
+        assert_eq!(all(&world.partition()), numbered("v", 200..203));
+    });
+}
+
+#[test]
+fn a_trim_is_durable_and_so_is_what_follows_it() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&world.partition(), "v", 100);
+        world.partition().trim(Offset::new(60)).expect("trims");
+        world.power_cut();
+        let orders = world.partition();
+        assert_eq!((orders.start().get(), orders.end().get()), (60, 100));
+        assert_eq!(all(&orders), numbered("v", 60..100));
+    });
+}
+
+#[test]
+fn a_history_that_speaks_mostly_of_what_is_gone_is_compacted_and_says_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, TopicOptions::new().segment_bytes_max(1024).retention_bytes(2048));
+        let history = "topics/orders@1/0/history";
+        let value = "x".repeat(800);
+        let mut largest = 0;
+        while used(&world, history) < 70_000 {
+            for _ in 0..50 {
+                orders.append_with(&value, written()).expect("appends");
+            }
+            orders.sync().expect("syncs");
+            largest = used(&world, history);
+        }
+        let told = |orders: &Partition| (orders.start(), orders.end(), orders.lineage(), orders.place_at(orders.end()));
+        maintain(&world);
+        let compacted = used(&world, history);
+        assert!(largest >= 70_000 && compacted < 2_000, "{largest} became {compacted} bytes");
+        let before = format!("{:?}", told(&orders));
+        let tail = orders.read_from(Start::Earliest).expect("begins").read().expect("reads").len();
+        world.kill();
+        let orders = world.partition();
+        assert_eq!(format!("{:?}", told(&orders)), before);
+        world.power_cut();
+        world.reopen();
+        let orders = world.partition();
+        assert_eq!(format!("{:?}", told(&orders)), before);
+        assert_eq!(orders.read_from(Start::Earliest).expect("begins").read().expect("reads").len(), tail);
+        orders.append("goes on").expect("appends");
+    });
+}
+
+#[test]
+fn commits_that_were_overtaken_are_compacted_away_and_the_last_ones_stay() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        let orders = world.topic("orders");
+        let mut gone = orders.consumer("gone").open().expect("opens");
+        gone.poll(AT_ONCE).expect("polls");
+        drop(gone);
+        orders.delete_group("gone").expect("deletes");
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        let commits = "topics/orders@1/commits";
+        while used(&world, commits) < 260 << 10 {
+            for n in 1..=9 {
+                consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
+                consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+            }
+        }
+        drop(consumer);
+        maintain(&world);
+        assert!(used(&world, commits) < 10_000);
+        for lives in 0..3 {
+            let orders = world.topic("orders");
+            let groups = orders.groups().expect("lists");
+            assert_eq!(groups.len(), 1);
+            let commit = &groups[0].commits[0];
+            assert_eq!((commit.place.next().get(), commit.metadata.as_deref()), (9, Some(&[7; 4000][..])));
+            match lives {
+                0 => world.power_cut(),
+                _ => world.reopen(),
+            }
+        }
+    });
+}
+
+#[test]
+fn an_error_of_one_topic_keeps_no_other_from_being_maintained() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let options = small().partitions(3).retention_age(HOUR);
+        for name in ["a", "b"] {
+            let topic = world.store().create_topic(name, options.clone()).expect("creates");
+            for number in 0..3 {
+                fill(&topic.partition(number).expect("is there"), "v", 100);
+            }
+        }
+        world.close();
+        world.disk.flip("topics/a@1/1/history", 8 * 100);
+        world.open();
+        for name in ["a", "b"] {
+            let topic = world.store().topic(name).expect("is there");
+            for number in [0, 2] {
+                fill(&topic.partition(number).expect("is there"), "v", 1);
+            }
+        }
+        world.disk.clock().advance(2 * HOUR);
+        assert!(matches!(refused(world.store().maintain()), Error::Corrupt(_)));
+        for (name, number) in [("a", 0), ("a", 2), ("b", 0), ("b", 2)] {
+            let start = world.store().topic(name).expect("is there").partition(number).expect("is there").start();
+            assert!(start.get() > 0, "partition {number} of `{name}` was not maintained");
+        }
+    });
+}

@@ -1,6 +1,6 @@
 //! What an acknowledgement is worth, and what it costs: syncs are counted where the engine meets the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,7 +31,11 @@ fn sixteen_threads_of_durable_appends_share_their_syncs() {
         let before = world.disk.count("sync");
         std::thread::scope(|threads| {
             for _ in 0..16 {
-                threads.spawn(|| (0..50).for_each(|_| drop(partition.append("v").expect("appends"))));
+                threads.spawn(|| {
+                    for _ in 0..50 {
+                        partition.append("v").expect("appends");
+                    }
+                });
             }
         });
         let syncs = world.disk.count("sync") - before;
@@ -254,6 +258,22 @@ fn a_failed_sync_of_the_commits_refuses_commits_and_nothing_else() {
     });
 }
 
+#[test]
+fn a_commit_of_what_was_cut_is_refused_where_nothing_is_synced_either() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, small().durability(Durability::Written));
+        scribble(&partition, "v", 10);
+        let mut consumer = partition.topic().consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        partition.truncate(Offset::new(4)).expect("truncates");
+        scribble(&partition, "w", 20);
+        assert!(matches!(refused(consumer.commit()), Error::Diverged { fork, .. } if fork == Offset::new(4)));
+        let committed = partition.topic().group("billing").expect("is there").commits[0].place.next();
+        assert_eq!(committed, Offset::ZERO);
+    });
+}
+
 // A full disk.
 
 /// Fills what is left with a file of somebody else, but for so many bytes.
@@ -334,7 +354,9 @@ fn on_a_disk_without_a_free_byte_commits_trims_and_deletes_still_work() {
 }
 
 fn append_100(partition: &Partition, count: usize) {
-    (0..count).for_each(|_| drop(partition.append_with(&[b'v'; 100], written()).expect("appends")));
+    for _ in 0..count {
+        partition.append_with(&[b'v'; 100], written()).expect("appends");
+    }
 }
 
 #[test]
@@ -366,12 +388,34 @@ fn a_disk_that_is_full_at_any_page_loses_and_invents_nothing() {
     }
 }
 
+#[test]
+fn a_seal_that_cannot_be_written_waits_and_costs_no_acknowledgement() {
+    both_ways(|mapping| {
+        for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+            let mut world = world(mapping);
+            let partition = orders(&world, small());
+            scribble(&partition, "v", 150);
+            assert!(partition.segments().len() > 1, "rolled");
+            world.disk.fail(Fault::of("write").on("history").kind(kind));
+            fill(&partition, "v", 1);
+            assert_eq!(partition.durable_end(), Offset::new(151));
+            partition.trim(Offset::new(140)).expect("writes the seal before the file goes");
+            drop(partition);
+            world.reopen();
+            assert!(world.store().recovery().is_clean());
+            assert_eq!(all(&reopened(&world)), numbered("v", 140..151));
+        }
+    });
+}
+
 // Every operation fails.
 
 /// What a small workload was told: for each value whether its append was acknowledged, and how.
 #[derive(Default)]
 struct Told {
     values: BTreeMap<String, Option<Durability>>,
+    /// Whose append was undone for want of room.
+    undone: BTreeSet<String>,
 }
 
 /// Appends, rolls, syncs, trims, commits, adds a topic and deletes it, and goes on after every error.
@@ -381,8 +425,11 @@ fn workload(topic: &Topic, store: &Store, told: &mut Told) {
         let value = format!("value-{n:03}-{}", "x".repeat(60));
         let durability = if n % 3 == 0 { Durability::Durable } else { Durability::Written };
         let options = epochlog::AppendOptions::new().durability(durability);
-        let acknowledged = partition.append_with(&value, options).is_ok().then_some(durability);
-        told.values.insert(value, acknowledged);
+        let appended = partition.append_with(&value, options);
+        if matches!(appended, Err(Error::StorageFull { .. })) {
+            told.undone.insert(value.clone());
+        }
+        told.values.insert(value, appended.is_ok().then_some(durability));
         if n == 30 {
             let _typed = partition.trim(Offset::new(5));
             let _typed = store.create_topic("other", small());
@@ -406,6 +453,7 @@ fn check(told: &Told, found: &[String], least: Durability, start: usize, context
     let mut tried = told.values.keys();
     for value in found {
         assert!(tried.any(|tried| tried == value), "{context}: `{value}` was invented, doubled or reordered");
+        assert!(!told.undone.contains(value), "{context}: `{value}` was undone, and is there");
     }
     let acknowledged =
         |ack: &Option<Durability>| *ack == Some(Durability::Durable) || (least == Durability::Written && ack.is_some());

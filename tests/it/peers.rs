@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use epochlog::testing::{Fault, SimDisk};
+use epochlog::testing::{Fault, Image, SimDisk};
 use epochlog::{
     Corruption, Damage, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Timestamp, TopicOptions,
 };
@@ -50,7 +50,7 @@ fn zeros_are_never_records() {
     both_ways(|mapping| {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 18);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let good = world.disk.read(&log);
         for zeros in [1, 100, 4096, 100_000] {
@@ -59,7 +59,7 @@ fn zeros_are_never_records() {
             world.disk.write(&log, bytes);
             world.open();
             assert_eq!(all(&reopened(&world)), numbered("v", 0..18));
-            world.go_down(|image| image.after_kill());
+            world.go_down(Image::after_kill);
             world.disk.write(&log, &good);
         }
     });
@@ -71,7 +71,7 @@ fn a_zeroed_tail_gives_no_phantoms() {
         for from in [200, 300, 500, 700] {
             let mut world = world(mapping);
             scribble(&world.partition(), "v", 18);
-            world.go_down(|image| image.after_kill());
+            world.go_down(Image::after_kill);
             let log = file(&world.disk, ".log");
             let mut bytes = world.disk.read(&log);
             bytes[from..].fill(0);
@@ -461,7 +461,7 @@ fn a_torn_tail_never_glues_records_together() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 10);
         scribble(&world.partition(), "w", 10);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let good = world.disk.read(&log);
         let used = good.iter().rposition(|&byte| byte != 0).expect("holds records") + 1;
@@ -495,7 +495,7 @@ fn an_io_error_at_open_is_an_error_and_afterwards_nothing_is_lost() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 100);
         scribble(&world.partition(), "v", 10);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let down = world.disk.clone_synced();
         let operations = {
             let disk = down.clone_synced();
@@ -578,7 +578,7 @@ fn stale_but_valid_bytes_behind_a_cut_tail_are_not_read() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 20);
         scribble(&world.partition(), "old", 20);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         let old = world.disk.read(&log);
         // The first unsynced batch is torn; those behind it are whole.

@@ -57,7 +57,7 @@ impl Player {
     pub fn play(&mut self, op: Op) {
         match op {
             Op::Append { topic, partition, count, bytes, durable } => {
-                self.append(topic, partition, count, bytes, durable)
+                self.append(topic, partition, count, bytes, durable);
             }
             Op::Sync { topic, partition } => self.sync(topic, partition),
             Op::Trim { topic, partition, to } => self.trim(topic, partition, to),
@@ -107,8 +107,8 @@ impl Player {
         let text = format!("{id}-{}", "x".repeat(bytes));
         Kept {
             id,
-            value: (id % 7 != 0).then(|| text.into_bytes()),
-            key: (id % 7 == 0 || id % 3 == 0).then(|| format!("key-{id}").into_bytes()),
+            value: (!id.is_multiple_of(7)).then(|| text.into_bytes()),
+            key: (id.is_multiple_of(7) || id.is_multiple_of(3)).then(|| format!("key-{id}").into_bytes()),
             headers: (0..id % 3).map(|n| (format!("h{n}"), id.to_le_bytes().to_vec())).collect(),
         }
     }
@@ -160,7 +160,7 @@ impl Player {
             part.start = to;
             part.synced = part.synced.max(to);
         }
-        self.in_range(self.partition(topic, partition).trim(at(to)), within);
+        Self::in_range(self.partition(topic, partition).trim(at(to)), within);
     }
 
     fn truncate(&mut self, topic: usize, partition: usize, to: usize) {
@@ -171,10 +171,10 @@ impl Player {
             part.cut(to);
             part.synced = to;
         }
-        self.in_range(self.partition(topic, partition).truncate(at(to)), within);
+        Self::in_range(self.partition(topic, partition).truncate(at(to)), within);
     }
 
-    fn in_range(&self, result: Result<(), Error>, within: bool) {
+    fn in_range(result: Result<(), Error>, within: bool) {
         match result {
             Ok(()) => assert!(within),
             Err(error) => assert!(!within && matches!(error, Error::OffsetOutOfRange { .. }), "{error}"),
@@ -426,7 +426,7 @@ impl Player {
     fn power_cut(&mut self, seed: u64) {
         self.drop_handles();
         self.world.become_image(|image| {
-            let image = if seed % 2 == 0 { image.clone().by_sector() } else { image.clone() };
+            let image = if seed.is_multiple_of(2) { image.clone().by_sector() } else { image.clone() };
             let lost: Vec<bool> = image.pending().iter().enumerate().map(|(n, _)| is_lost(seed, n as u64)).collect();
             image.after(Loss::Subset(&lost))
         });
@@ -447,7 +447,7 @@ impl Player {
                     let next = commits
                         .filter(|commit| commit.place.partition() as usize == n)
                         .map(|commit| index(commit.place.next()));
-                    match next.last() {
+                    match next.max() {
                         Some(next) => {
                             candidates.retain(|candidate| candidate.len() == next);
                             assert!(!candidates.is_empty(), "a commit at {next} that nobody made");

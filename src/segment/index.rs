@@ -174,7 +174,7 @@ mod tests {
 
     /// Entries whose gaps are even, then wide, then narrow.
     fn entries(count: u32) -> Vec<IndexEntry> {
-        let relative = |i: u32| if i < count / 3 { i * 10 } else { i * i };
+        let relative = |i: u32| if i < count / 3 { i } else { i * i };
         let entry =
             |i| IndexEntry { relative: relative(i), position: 96 + i, greatest: Timestamp::from_millis(i.into()) };
         (1..=count).map(entry).collect()

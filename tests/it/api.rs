@@ -102,7 +102,8 @@ fn is_part(owner: &str, line: &str) -> bool {
 fn whole<'a>(line: &str, more: &mut impl Iterator<Item = &'a str>) -> String {
     let mut head = line.to_string();
     let is_use = head.starts_with("pub use ");
-    while !(head.ends_with(';') || (!is_use && head.ends_with(['{', '}', ',']) && !is_open(&head))) {
+    let is_whole = |head: &str| head.ends_with(';') || (!is_use && head.ends_with(['{', '}', ',']) && !is_open(head));
+    while !is_whole(&head) {
         let Some(line) = more.next() else { break };
         head = format!("{head} {}", line.trim());
     }

@@ -65,7 +65,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn is_turn(&self, i: usize, every: usize) -> bool {
-        self.deep || i % every == 0
+        self.deep || i.is_multiple_of(every)
     }
 
     fn coin(&mut self) -> bool {

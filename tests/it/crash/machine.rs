@@ -112,8 +112,8 @@ impl Machine {
             album.lock().shots.push(shot);
         }
         self.go_down();
-        let shots = std::mem::take(&mut album.lock().shots);
-        shots
+
+        std::mem::take(&mut album.lock().shots)
     }
 
     fn watch(&self) {

@@ -15,16 +15,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::MmapRaw;
 
+/// The least size of a page; advice is given for whole ones.
+#[cfg(target_os = "linux")]
+const PAGE_BYTES: usize = 4096;
+
 /// A stretch of memory that is valid as long as this lives, and that nobody has a reference to.
 pub struct Memory {
     start: NonNull<u8>,
     len: usize,
-    _backing: Backing,
+    backing: Backing,
 }
 
-/// What keeps the memory valid; held only to be dropped.
+/// What keeps the memory valid.
 enum Backing {
-    Mapped { _map: MmapRaw },
+    Mapped { map: MmapRaw },
     Heap { _bytes: Box<[std::cell::UnsafeCell<u8>]> },
 }
 
@@ -40,7 +44,7 @@ impl Memory {
     #[must_use]
     pub fn mapped(map: MmapRaw) -> Memory {
         let start = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address 0");
-        Memory { start, len: map.len(), _backing: Backing::Mapped { _map: map } }
+        Memory { start, len: map.len(), backing: Backing::Mapped { map } }
     }
 
     /// Zeroed memory on the heap: the simulated side, and what Miri runs on.
@@ -57,7 +61,7 @@ impl Memory {
         // SAFETY: `raw` comes from `Box::into_raw` just above, and `UnsafeCell<u8>` has the layout of `u8`.
         let bytes = unsafe { Box::from_raw(raw) };
         let start = NonNull::new(bytes.as_ptr() as *mut u8).expect("a box is never at address 0");
-        Memory { start, len, _backing: Backing::Heap { _bytes: bytes } }
+        Memory { start, len, backing: Backing::Heap { _bytes: bytes } }
     }
 
     /// Splits the memory into its one writer and the first reader. The first `published` bytes are readable at once;
@@ -94,6 +98,20 @@ impl RegionWriter {
         // the memory, which `shared` keeps alive. No other reference covers them: readers end at `published`, which
         // only `publish` moves, and that takes `&mut self`, so this borrow has ended by then; the writer isn't `Clone`.
         unsafe { std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(self.published), len) }
+    }
+
+    /// Brings the pages of a range into memory, ready to be written. Advice: the bytes stay as they are.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn populate(&self, range: std::ops::Range<usize>) -> std::io::Result<()> {
+        let Backing::Mapped { map } = &self.shared.memory.backing else { return Ok(()) };
+        let start = range.start & !(PAGE_BYTES - 1);
+        map.advise_range(memmap2::Advice::PopulateWrite, start, range.end.min(self.reserved) - start)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there is no such advice")]
+    pub(crate) fn populate(&self, _range: std::ops::Range<usize>) -> std::io::Result<()> {
+        Ok(())
     }
 
     /// Makes the first `n` spare bytes readable, for ever unchanged.

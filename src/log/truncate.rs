@@ -28,6 +28,8 @@ impl Log {
         }
         // Everything first becomes whole and durable, so that nobody who waits for a record of the old epoch waits on.
         self.retire_writer(&mut appender);
+        // If one of the next steps fails, the next append begins an epoch of its own, and with it a file of another name.
+        appender.session = None;
         self.sync_under(&mut appender)?;
         let begun = self.new_epoch(to, Reason::Truncated)?;
         self.record(&mut appender, &[begun.entry()])?;

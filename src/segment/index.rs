@@ -72,14 +72,24 @@ impl Index {
         }
     }
 
-    /// The last entry at or before this offset.
-    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
-        self.last_where(self.guess(base, offset), |entry| base.plus(u64::from(entry.relative)) <= offset)
+    /// The last entry at or before this offset, and where its batch stands if all batches up to the next entry are single
+    /// records of one size.
+    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<(Option<IndexEntry>, Option<usize>), Wrong> {
+        let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
+        let Some((i, entry)) = self.last_where(self.guess(base, offset), holds)? else { return Ok((None, None)) };
+        let position = self.entry(i + 1).ok().and_then(|next| {
+            let records = next.relative.checked_sub(entry.relative).filter(|&records| records > 0)?;
+            let bytes = next.position.checked_sub(entry.position)?;
+            let further = offset.since(base).checked_sub(u64::from(entry.relative))?;
+            let position = u64::from(entry.position) + further * u64::from(bytes / records);
+            bytes.is_multiple_of(records).then(|| usize::try_from(position).ok())?
+        });
+        Ok((Some(entry), position))
     }
 
     /// The last entry before which every record is older than this time.
     pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
-        self.last_where(self.len() / 2, |entry| entry.greatest < time)
+        Ok(self.last_where(self.len() / 2, |entry| entry.greatest < time)?.map(|(_, entry)| entry))
     }
 
     /// Where an offset's entry would be if all batches were alike.
@@ -92,14 +102,18 @@ impl Index {
 
     /// The last entry that meets a condition which holds up to some entry and not from there on. Searches outwards from
     /// a guess in doubling steps, then by halves.
-    fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
+    fn last_where(
+        &self,
+        guess: usize,
+        holds: impl Fn(&IndexEntry) -> bool,
+    ) -> Result<Option<(usize, IndexEntry)>, Wrong> {
         let len = self.len();
         let (mut low, mut high, mut at, mut step) = (0, len, guess, 1);
         let mut last = None;
         while low < high {
             match self.entry(at) {
                 Ok(entry) if holds(&entry) => {
-                    last = Some(entry);
+                    last = Some((at, entry));
                     low = at + 1;
                 }
                 Err(Wrong) if !self.is_live() => return Err(Wrong),
@@ -187,7 +201,7 @@ mod tests {
             let index = Index::Built(all.clone());
             for relative in 0..=u64::from(count * count + 20) {
                 let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
-                let found = index.floor(base, base.plus(relative)).expect("every entry validates");
+                let (found, _) = index.floor(base, base.plus(relative)).expect("every entry validates");
                 assert_eq!(found.as_ref(), walked, "{relative} of {count}");
             }
             for time in (0..=i64::from(count) + 1).map(Timestamp::from_millis) {

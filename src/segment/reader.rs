@@ -11,7 +11,7 @@ use super::index::Wrong;
 use super::scan::next_header;
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, IndexEntry, check_records};
+use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records};
 use crate::io::{Access, File, Source, View, write_all_at};
 use crate::offset::{Offset, Position, Timestamp};
 
@@ -64,15 +64,15 @@ impl Cursor {
     fn at_index(segment: &Arc<Segment>, lookup: &Lookup) -> Result<Cursor> {
         let source = segment.source()?;
         let mut cursor = Cursor { segment: segment.clone(), source, position: HEADER_BYTES, next: segment.id.base };
-        if let Some(entry) = cursor.indexed(lookup)? {
-            cursor.position = entry.position as usize;
-            cursor.next = segment.id.base.plus(u64::from(entry.relative));
+        if let Some((position, next)) = cursor.indexed(lookup)? {
+            (cursor.position, cursor.next) = (position, next);
         }
         Ok(cursor)
     }
 
-    /// What the index says, checked against the log; a wrong index is rebuilt and asked again.
-    fn indexed(&self, lookup: &Lookup) -> Result<Option<IndexEntry>> {
+    /// What the index says, checked against the log: a batch's position and base offset. A wrong index is rebuilt and
+    /// asked again.
+    fn indexed(&self, lookup: &Lookup) -> Result<Option<(usize, Offset)>> {
         if let Some(index) = self.segment.index() {
             if let Ok(answer) = self.ask(&index, lookup) {
                 return Ok(answer);
@@ -84,16 +84,22 @@ impl Cursor {
         self.ask(&built, lookup).or(Ok(None))
     }
 
-    fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<IndexEntry>, Wrong> {
+    fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<(usize, Offset)>, Wrong> {
         let base = self.segment.id.base;
-        let answer = match lookup {
+        let (entry, guess) = match lookup {
             Lookup::Offset(offset) => index.floor(base, *offset)?,
-            Lookup::Time(time) => index.floor_time(*time)?,
+            Lookup::Time(time) => (index.floor_time(*time)?, None),
         };
-        let Some(entry) = answer else { return Ok(None) };
+        if let (Some(position), Lookup::Offset(offset)) = (guess, lookup)
+            && let Ok(header) = self.header_at(position)
+            && header.base == *offset
+        {
+            return Ok(Some((position, *offset)));
+        }
+        let Some(entry) = entry else { return Ok(None) };
         let header = self.header_at(entry.position as usize).map_err(|_| Wrong)?;
         let promised = base.plus(u64::from(entry.relative));
-        if header.base == promised { Ok(answer) } else { Err(Wrong) }
+        if header.base == promised { Ok(Some((entry.position as usize, promised))) } else { Err(Wrong) }
     }
 
     fn header_at(&self, position: usize) -> Result<BatchHeader, DecodeError> {
@@ -122,7 +128,7 @@ impl Cursor {
     /// Walks over batch headers until the batch that holds `offset`, over damaged ones too, if valid ones come behind.
     fn walk_to(&mut self, offset: Offset) -> Result<()> {
         let mut view = self.view(LOOKUP_BYTES)?;
-        if self.hop_to(offset, &view) {
+        if self.leap_to(offset, &view) || self.hop_to(offset, &view) {
             return Ok(());
         }
         let mut start = self.position;
@@ -146,6 +152,27 @@ impl Cursor {
             }
         }
         Ok(())
+    }
+
+    /// Goes straight to where the batch that holds `offset` would be if all from here on were like the first. Believed
+    /// only if that batch stands there, with its checksum. Says whether it arrived.
+    fn leap_to(&mut self, offset: Offset, bytes: &[u8]) -> bool {
+        let Some(first) = BatchHeader::trusted(bytes).filter(|first| first.base == self.next && first.span > 0) else {
+            return false;
+        };
+        let batches = offset.since(first.base) / u64::from(first.span);
+        let at = usize::try_from(batches).map_or(usize::MAX, |batches| batches.saturating_mul(first.bytes()));
+        let position = self.position.saturating_add(at);
+        let Some(Ok(there)) = bytes.get(at..).map(|b| BatchHeader::decode(b, self.segment.seed, position as u64))
+        else {
+            return false;
+        };
+        let arrived = there.base <= offset && offset < there.end();
+        if arrived {
+            self.position = position;
+            self.next = there.base;
+        }
+        arrived
     }
 
     /// Goes to the batch that holds `offset` by headers whose checksums it doesn't ask. Only the last one must hold: no
@@ -204,7 +231,8 @@ impl Cursor {
     /// Reads about `bytes_max` bytes of batches below `limit`; at least one batch if there is one. Records before
     /// `first` are left out. `None` at the end.
     pub(crate) fn read(&mut self, first: Offset, limit: Offset, bytes_max: usize) -> Result<Option<Run>> {
-        let mut view = self.view(bytes_max.max(READ_BYTES_MIN))?;
+        let want = if bytes_max < LOOKUP_BYTES { LOOKUP_BYTES } else { bytes_max.max(READ_BYTES_MIN) };
+        let mut view = self.view(want)?;
         let (mut taken, mut next, mut dense) = (0, self.next, true);
         while next < limit && taken < bytes_max.max(1) {
             match self.judge(&view[taken..], self.position + taken, next) {

@@ -547,3 +547,18 @@ fn records_acknowledged_on_a_real_disk_are_there_after_a_reopen() {
         partition.append(Record::new("w").key("k")).expect("appends");
     });
 }
+
+#[test]
+fn a_truncate_that_fails_behind_an_undone_append_leaves_appends_working() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 3);
+    world.reopen();
+    let partition = world.partition();
+    world.disk.fail(Fault::of("write").on(".log").nth(2).kind(ErrorKind::StorageFull));
+    assert!(matches!(refused(partition.append("undone")), Error::StorageFull { .. }));
+    world.disk.fail(Fault::of("write").on("history").kind(ErrorKind::StorageFull));
+    assert!(matches!(refused(partition.truncate(Offset::new(1))), Error::StorageFull { .. }));
+    world.disk.heal();
+    fill(&partition, "v", 1);
+    assert_eq!(all(&partition), numbered("v", 0..4));
+}

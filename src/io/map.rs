@@ -100,6 +100,14 @@ impl RegionWriter {
         unsafe { std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(self.published), len) }
     }
 
+    /// Takes note of bytes that were written to the file at the end of what is published. A map shows the kernel's own
+    /// pages and has them already; memory on the heap is given a copy.
+    pub(crate) fn absorb(&mut self, bytes: &[u8]) {
+        if matches!(self.shared.memory.backing, Backing::Heap { .. }) {
+            self.spare()[..bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
     /// Brings the pages of a range into memory, ready to be written. Advice: the bytes stay as they are.
     #[cfg(target_os = "linux")]
     pub(crate) fn populate(&self, range: std::ops::Range<usize>) -> std::io::Result<()> {

@@ -155,6 +155,10 @@ impl File for OsFile {
         // A child made by fork must not write into the log.
         #[cfg(target_os = "linux")]
         map.advise(memmap2::Advice::DontFork)?;
+        // Without readahead a fault brings in one page. In larger pieces, which it would bring in here, a sync after a few
+        // bytes writes all of the piece.
+        #[cfg(target_os = "linux")]
+        map.advise(memmap2::Advice::Random)?;
         Ok(Memory::mapped(map).split(published, published))
     }
 

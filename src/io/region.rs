@@ -31,6 +31,8 @@ enum Side {
         writer: RegionWriter,
         /// Pages below this position are in memory and may be written without a fault.
         warm: usize,
+        /// What is published by a write instead of through the map; empty otherwise.
+        buffer: Vec<u8>,
     },
     Positioned {
         buffer: Vec<u8>,
@@ -50,7 +52,10 @@ impl Tail {
     ) -> io::Result<(Tail, Source)> {
         if mapped {
             let (writer, reader) = file.map_write(capacity, published)?;
-            return Ok((Tail { file, side: Side::Mapped { writer, warm: published } }, Source::Mapped(reader)));
+            return Ok((
+                Tail { file, side: Side::Mapped { writer, warm: published, buffer: Vec::new() } },
+                Source::Mapped(reader),
+            ));
         }
         let end = Arc::new(AtomicUsize::new(published));
         let source = Source::Positioned { file: file.clone(), end: end.clone() };
@@ -88,30 +93,31 @@ impl Tail {
         Ok(())
     }
 
-    /// `n` bytes to fill, behind the published ones. They hold anything.
+    /// `n` bytes to fill, behind the published ones. They hold anything. With `by_write` they are published by a write
+    /// also where the file is mapped: after a sync the kernel protects the page, and a fault costs more than the write.
     ///
     /// # Panics
     ///
     /// If they aren't reserved.
-    pub(crate) fn spare(&mut self, n: usize) -> &mut [u8] {
+    pub(crate) fn spare(&mut self, n: usize, by_write: bool) -> &mut [u8] {
         assert!(n <= self.reserved() - self.published(), "fills only what is reserved");
-        self.warm_up(n);
-        match &mut self.side {
-            Side::Mapped { writer, .. } => &mut writer.spare()[..n],
-            Side::Positioned { buffer, .. } => {
-                if buffer.len() < n {
-                    buffer.resize(n, 0);
-                }
-                &mut buffer[..n]
+        let buffer = match &mut self.side {
+            Side::Mapped { writer, buffer, .. } if !by_write => {
+                buffer.clear();
+                return &mut writer.spare()[..n];
             }
-        }
+            Side::Mapped { buffer, .. } | Side::Positioned { buffer, .. } => buffer,
+        };
+        buffer.resize(n, 0);
+        buffer
     }
 
     /// Brings the pages of the next `n` bytes into memory, and some more: zeros that are written in one piece and mapped
-    /// in one step cost a third of as many page faults, and the next sync finds blocks that are no longer unwritten. The
-    /// bytes are reserved and published to nobody. If it fails they are brought in one by one, when they are touched.
-    fn warm_up(&mut self, n: usize) {
-        let Side::Mapped { writer, warm } = &mut self.side else { return };
+    /// in one step cost a third of as many page faults. The bytes are reserved and published to nobody. If it fails they
+    /// are brought in one by one, when they are touched. Not for who syncs after a few bytes: the kernel keeps such a
+    /// piece as one, and writes all of it out when a byte of it has changed.
+    pub(crate) fn warm_up(&mut self, n: usize) {
+        let Side::Mapped { writer, warm, .. } = &mut self.side else { return };
         let end = writer.published() + n;
         if end <= *warm {
             return;
@@ -123,13 +129,18 @@ impl Tail {
         *warm = to;
     }
 
-    /// Publishes the first `n` bytes that were filled. On failure nothing is published, and the next ones go to the
-    /// same place.
+    /// Publishes the bytes that were filled. On failure nothing is published, and the next ones go to the same place.
     pub(crate) fn publish(&mut self, n: usize) -> io::Result<()> {
+        let position = self.published();
         match &mut self.side {
-            Side::Mapped { writer, .. } => writer.publish(n),
+            Side::Mapped { writer, buffer, .. } => {
+                if !buffer.is_empty() {
+                    write_all_at(&*self.file, &buffer[..n], position as u64)?;
+                    writer.absorb(&buffer[..n]);
+                }
+                writer.publish(n);
+            }
             Side::Positioned { buffer, end, .. } => {
-                let position = end.load(Ordering::Relaxed);
                 write_all_at(&*self.file, &buffer[..n], position as u64)?;
                 end.store(position + n, Ordering::Release);
             }

@@ -136,8 +136,9 @@ impl Log {
             self.make_room(&mut appender, payload, append_time)?;
             let base = appender.end;
             let draft = Draft { base, append_time, mark: self.mark(base), records };
+            let unsynced = self.sync.unsynced_bytes(appender.written_bytes);
             let writer = appender.writer.as_mut().expect("make_room leaves a writer");
-            appender.written_bytes += writer.append(&draft, payload)? as u64;
+            appender.written_bytes += writer.append(&draft, payload, unsynced)? as u64;
             let end = base.plus(records.len() as u64);
             let place = Place::new(self.home.partition, end, appender.session.expect("a writer has an epoch"));
             appender.end = end;

@@ -16,6 +16,8 @@ use crate::segment::Home;
 /// The first reservation of a segment, and the most that is reserved ahead later.
 const RESERVE_BYTES_MIN: usize = 16 << 10;
 const RESERVE_BYTES_MAX: usize = 4 << 20;
+/// From so many unsynced bytes on, fresh pages are brought in ahead of their use.
+const WARM_FROM_BYTES: u64 = 64 << 10;
 /// How much an index reserves at a time.
 const INDEX_RESERVE_BYTES: usize = 4 << 10;
 /// One index entry for about so many bytes of log.
@@ -83,18 +85,28 @@ impl SegmentWriter {
         self.tail.file()
     }
 
-    /// Encodes and publishes one batch; gives the bytes it took. On failure nothing changed.
+    /// Encodes and publishes one batch, behind so many bytes that aren't synced; gives the bytes it took. On failure
+    /// nothing changed.
     ///
     /// # Panics
     ///
     /// If it doesn't fit.
-    pub(crate) fn append(&mut self, draft: &Draft<'_, '_>, payload_bytes: usize) -> Result<usize> {
+    pub(crate) fn append(&mut self, draft: &Draft<'_, '_>, payload_bytes: usize, unsynced_bytes: u64) -> Result<usize> {
         let bytes = BATCH_HEADER_BYTES + payload_bytes;
         let position = self.tail.published();
         if bytes > self.tail.reserved() - position {
             self.reserve(bytes)?;
         }
-        let header = encode(draft, payload_bytes, self.segment.seed, position as u64, self.tail.spare(bytes));
+        if unsynced_bytes >= WARM_FROM_BYTES {
+            self.tail.warm_up(bytes);
+        }
+        let header = encode(
+            draft,
+            payload_bytes,
+            self.segment.seed,
+            position as u64,
+            self.tail.spare(bytes, unsynced_bytes == 0),
+        );
         if let Err(source) = self.tail.publish(bytes) {
             return Err(storage_error(source, "write", &self.segment.home, self.segment.id, bytes));
         }
@@ -200,7 +212,7 @@ impl IndexWriter {
             return;
         }
         let entry = IndexEntry { relative, position, greatest }.encode(self.seed, at as u64);
-        self.tail.spare(INDEX_ENTRY_BYTES).copy_from_slice(&entry);
+        self.tail.spare(INDEX_ENTRY_BYTES, false).copy_from_slice(&entry);
         let _sparser = self.tail.publish(INDEX_ENTRY_BYTES);
     }
 

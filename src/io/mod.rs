@@ -216,6 +216,14 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) ->
     Ok(got)
 }
 
+/// Removes a file; one that isn't there is no error.
+pub(crate) fn remove_if_there(dir: &dyn Dir, path: &Path) -> io::Result<()> {
+    match dir.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Removes a directory and everything in it; one that isn't there is no error.
 pub(crate) fn remove_tree(dir: &dyn Dir, path: &Path) -> io::Result<()> {
     let entries = match dir.list(path) {

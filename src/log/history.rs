@@ -293,10 +293,7 @@ impl History {
 }
 
 pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()> {
-    match home.seam.dir.remove_file(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.at("remove", &home.shown(path)),
-    }
+    crate::io::remove_if_there(&*home.seam.dir, path).at("remove", &home.shown(path))
 }
 
 /// Writes a whole history into a new file and syncs it.

@@ -12,7 +12,7 @@ use super::scan::next_header;
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records};
-use crate::io::{Access, File, Source, View, write_all_at};
+use crate::io::{Access, File, Source, View, remove_if_there, write_all_at};
 use crate::offset::{Offset, Position, Timestamp};
 
 /// At least so much is asked for by one positioned read.
@@ -340,8 +340,6 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
         bytes.extend_from_slice(&entry.encode(identity.seed(), at));
     }
     let path = home.index_path(segment.id);
-    match home.seam.dir.remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0),
-    }
+    remove_if_there(&*home.seam.dir, &path)?;
+    write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0)
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, STORE, encode_frame, read_frames,
 };
-use crate::io::{Access, Dir, Seam, read_all, write_all_at};
+use crate::io::{Access, Dir, Seam, read_all, remove_if_there, write_all_at};
 use crate::offset::{Offset, Position};
 use crate::segment::header_of;
 
@@ -63,10 +63,7 @@ pub(super) fn read(dir: &dyn Dir) -> Result<Option<StoreFile>> {
 pub(super) fn write(seam: &Seam, store: &StoreFile) -> Result<()> {
     let dir = &seam.dir;
     let (new, shown) = (Path::new(STORE_NEW), dir.root().join(STORE_NEW));
-    match dir.remove_file(new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &shown),
-        _ => {}
-    }
+    remove_if_there(&**dir, new).at("remove", &shown)?;
     let identity = identity(store.id);
     let mut bytes = identity.encode(seam.clock.now()).to_vec();
     let entry = Entry::Store { next_number: store.next_number, clean: store.clean };

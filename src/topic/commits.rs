@@ -15,7 +15,7 @@ use crate::format::{
     read_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, read_all, write_all_at};
+use crate::io::{Access, File, Headroom, read_all, remove_if_there, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::place::Place;
@@ -210,12 +210,7 @@ impl Commits {
     fn rewrite(&mut self) -> Result<()> {
         let (new, path) = (self.dir.join("commits.new"), self.dir.join(COMMITS));
         let dir = &self.shared.seam.dir;
-        match dir.remove_file(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).at("remove", &self.shared.shown(&new));
-            }
-            _ => {}
-        }
+        remove_if_there(&**dir, &new).at("remove", &self.shared.shown(&new))?;
         let bytes = self.live_bytes();
         let file = write_file(&self.shared, &new, &bytes)?;
         dir.rename(&new, &path).at("rename", &self.shared.shown(&new))?;

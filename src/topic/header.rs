@@ -10,7 +10,7 @@ use crate::error::{Damage, Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
 };
-use crate::io::{Access, read_all, write_all_at};
+use crate::io::{Access, read_all, remove_if_there, write_all_at};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
@@ -50,12 +50,7 @@ pub(super) fn replace(
     options: &TopicOptions,
 ) -> Result<()> {
     let new = dir.join("topic.new");
-    match shared.seam.dir.remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).at("remove", &shared.shown(&new));
-        }
-        _ => {}
-    }
+    remove_if_there(&*shared.seam.dir, &new).at("remove", &shared.shown(&new))?;
     write_to(shared, &new, name, creation, options)?;
     shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new))?;
     shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))

@@ -15,7 +15,7 @@ use crate::format::{
 use crate::io::read_all;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
-use crate::segment::{header_of, missing};
+use crate::segment::{header_of, missing, what_of};
 
 /// Files of frames are read at once; a longer one isn't one.
 const FRAMES_BYTES_MAX: u64 = 1 << 30;
@@ -103,28 +103,17 @@ fn commits(site: &Site, topic: &TopicDir, creation: Epoch) -> Result<()> {
 /// Checks that a file's header is the one that its path promises.
 fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
     let shown = site.shown(path);
-    let file = site.open(path, kind_name(expected.kind))?;
+    let file = site.open(path, what_of(expected.kind))?;
     let mut header = [0; HEADER_BYTES];
     let got = crate::io::read_full_at(&*file, &mut header, 0).at("read", &shown)?;
     let checked = expected.check(&header[..got]);
     checked.map(drop).map_err(|error| error.at(header_of(expected.kind), &shown, Some(Position::new(0)), None))
 }
 
-fn kind_name(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Store => "store file",
-        FileKind::Topic => "topic file",
-        FileKind::Commits => "commits",
-        FileKind::History => "history",
-        FileKind::Segment => "segment",
-        FileKind::Index => "index",
-    }
-}
-
 /// The entries of a file of frames; a torn end is no damage.
 pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
     let shown = site.shown(path);
-    let what = kind_name(identity.kind);
+    let what = what_of(identity.kind);
     let file = site.open(path, what)?;
     let bytes = read_all(&*file, FRAMES_BYTES_MAX).at("read", &shown)?;
     let corrupt =

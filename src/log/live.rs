@@ -92,11 +92,14 @@ impl Log {
         let (view, end) = live.view(&self.home, &evidence, Some(&before))?;
         live.history = Some(read);
         let began = view.lineage.epochs().len() != before.lineage.epochs().len();
-        *self.view.write() = Arc::new(view);
-        self.show(end);
+        let mut shown = self.view.write();
+        *shown = Arc::new(view);
         if began {
+            // Under the lock: whoever gets the new view also sees that places must be admitted anew.
             self.version.fetch_add(1, Ordering::AcqRel);
         }
+        drop(shown);
+        self.show(end);
         Ok(())
     }
 

@@ -266,7 +266,8 @@ pub(crate) fn missing(what: &'static str, path: &Path, offsets: Option<std::ops:
     }))
 }
 
-fn what_of(kind: FileKind) -> &'static str {
+/// What a file of this kind is called in errors.
+pub(crate) fn what_of(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Store => "store file",
         FileKind::Topic => "topic file",

@@ -15,6 +15,7 @@ mod append_and_read;
 mod bad_input;
 mod crash;
 mod durability;
+mod epoch_numbers;
 mod epochs;
 mod errors;
 mod groups;

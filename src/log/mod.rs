@@ -10,6 +10,7 @@
 mod admit;
 mod append;
 mod history;
+mod leader;
 mod lineage;
 mod live;
 mod read;
@@ -20,11 +21,11 @@ mod signal;
 mod sync;
 mod truncate;
 
+use crate::threads::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use crate::threads::{Mutex, RwLock};
 
 pub(crate) use admit::Origin;
 pub use append::Ack;

@@ -4,8 +4,8 @@
 //! that reaches beyond it is read only up to the cut, segments behind it are removed. Living readers, consumers and
 //! waiters are admitted anew and learn of the fork, though their offset may be in range again.
 
+use crate::threads::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::recover::remove_segment;
 use super::{Log, LogView, Part};

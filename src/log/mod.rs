@@ -256,6 +256,15 @@ impl Log {
         Err(Error::InvalidPlace { place: place.to_string(), reason })
     }
 
+    /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
+    /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
+    fn explain(&self, error: Error) -> Error {
+        if matches!(error, Error::Io { .. } | Error::Latched { .. }) {
+            drop(self.hold());
+        }
+        self.owner.explain(error)
+    }
+
     fn latched(&self) -> Result<()> {
         self.latch.check(|| format!("partition {} of `{}`", self.home.partition, self.owner.topic))
     }

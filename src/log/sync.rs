@@ -75,11 +75,11 @@ impl Log {
             match done()? {
                 true => Ok(true),
                 // What failed once isn't led again.
-                false => self.latched().map(|()| false),
+                false => self.latched().map(|()| false).map_err(|error| self.explain(error)),
             }
         };
         // What a delete took away meanwhile can't be synced, and needn't be.
-        self.sync.leader.lead_until(done, || self.lead().map_err(|error| self.owner.explain(error)))
+        self.sync.leader.lead_until(done, || self.lead().map_err(|error| self.explain(error)))
     }
 
     /// One sync for everything written up to its beginning.

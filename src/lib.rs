@@ -71,6 +71,7 @@ mod place;
 mod record;
 mod segment;
 mod store;
+mod threads;
 mod topic;
 
 pub use consumer::{Consumer, ConsumerBuilder, Expired, Skipped};

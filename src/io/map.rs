@@ -11,9 +11,10 @@
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::MmapRaw;
+
+use super::mark::Mark;
 
 /// The least size of a page; advice is given for whole ones.
 #[cfg(target_os = "linux")]
@@ -73,14 +74,14 @@ impl Memory {
     #[must_use]
     pub fn split(self, published: usize, reserved: usize) -> (RegionWriter, RegionReader) {
         assert!(published <= reserved && reserved <= self.len, "published <= reserved <= length of the memory");
-        let shared = Arc::new(Shared { memory: self, published: AtomicUsize::new(published) });
+        let shared = Arc::new(Shared { memory: self, published: Mark::new(published) });
         (RegionWriter { shared: shared.clone(), published, reserved }, RegionReader { shared })
     }
 }
 
 struct Shared {
     memory: Memory,
-    published: AtomicUsize,
+    published: Mark,
 }
 
 /// The one writer of a region. Not `Clone`: whoever holds it is alone.
@@ -130,7 +131,7 @@ impl RegionWriter {
     pub fn publish(&mut self, n: usize) {
         assert!(n <= self.reserved - self.published, "publishes only what is reserved");
         self.published += n;
-        self.shared.published.store(self.published, Ordering::Release);
+        self.shared.published.publish(self.published);
     }
 
     /// Says that the file now has room up to `reserved` bytes.
@@ -175,7 +176,7 @@ impl RegionReader {
     /// Everything published so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        let published = self.shared.published.load(Ordering::Acquire);
+        let published = self.shared.published.published();
         // SAFETY: `published` lies within the memory, which `shared` keeps alive as long as the slice; the bytes below
         // it were written before the release store that this acquire load has seen, and nobody writes them again.
         unsafe { std::slice::from_raw_parts(self.shared.memory.start.as_ptr(), published) }
@@ -184,7 +185,7 @@ impl RegionReader {
     /// The end of what was published.
     #[must_use]
     pub fn published(&self) -> usize {
-        self.shared.published.load(Ordering::Acquire)
+        self.shared.published.published()
     }
 
     /// Whether no writer and no other reader is left. If so, `bytes` has everything that was ever published.
@@ -192,7 +193,7 @@ impl RegionReader {
     pub(crate) fn is_alone(&self) -> bool {
         let alone = Arc::strong_count(&self.shared) == 1;
         // The count is a relaxed load; the writer published before it let go.
-        std::sync::atomic::fence(Ordering::Acquire);
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         alone
     }
 }

@@ -16,6 +16,7 @@
 
 pub(crate) mod latch;
 mod map;
+mod mark;
 mod os;
 mod region;
 #[cfg(feature = "testing")]

@@ -8,10 +8,10 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::mark::Mark;
 use super::{File, RegionReader, RegionWriter, read_full_at, write_all_at};
 
 /// How much of a mapped file is brought into memory at a time: a tenth of a millisecond's work.
@@ -36,7 +36,7 @@ enum Side {
     },
     Positioned {
         buffer: Vec<u8>,
-        end: Arc<AtomicUsize>,
+        end: Arc<Mark>,
         reserved: usize,
     },
 }
@@ -57,7 +57,7 @@ impl Tail {
                 Source::Mapped(reader),
             ));
         }
-        let end = Arc::new(AtomicUsize::new(published));
+        let end = Arc::new(Mark::new(published));
         let source = Source::Positioned { file: file.clone(), end: end.clone() };
         Ok((Tail { file, side: Side::Positioned { buffer: Vec::new(), end, reserved: published } }, source))
     }
@@ -71,7 +71,7 @@ impl Tail {
     pub(crate) fn published(&self) -> usize {
         match &self.side {
             Side::Mapped { writer, .. } => writer.published(),
-            Side::Positioned { end, .. } => end.load(Ordering::Relaxed),
+            Side::Positioned { end, .. } => end.published(),
         }
     }
 
@@ -142,7 +142,7 @@ impl Tail {
             }
             Side::Positioned { buffer, end, .. } => {
                 write_all_at(&*self.file, &buffer[..n], position as u64)?;
-                end.store(position + n, Ordering::Release);
+                end.publish(position + n);
             }
         }
         Ok(())
@@ -159,20 +159,20 @@ pub(crate) enum Source {
         /// The file.
         file: Arc<dyn File>,
         /// The end of what was published.
-        end: Arc<AtomicUsize>,
+        end: Arc<Mark>,
     },
 }
 
 impl Source {
     /// Reads a file whose first `len` bytes will not change, by positioned reads.
     pub(crate) fn positioned(file: Arc<dyn File>, len: usize) -> Source {
-        Source::Positioned { file, end: Arc::new(AtomicUsize::new(len)) }
+        Source::Positioned { file, end: Arc::new(Mark::new(len)) }
     }
 
     /// Sees what another process has added to the file since, or cut off its unused end.
     pub(crate) fn look_again(&self) -> io::Result<()> {
         if let Source::Positioned { file, end } = self {
-            end.store(usize::try_from(file.len()?).unwrap_or(usize::MAX), Ordering::Release);
+            end.publish(usize::try_from(file.len()?).unwrap_or(usize::MAX));
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Source {
     pub(crate) fn published(&self) -> usize {
         match self {
             Source::Mapped(reader) => reader.published(),
-            Source::Positioned { end, .. } => end.load(Ordering::Acquire),
+            Source::Positioned { end, .. } => end.published(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Source {
                 Ok(View::mapped(reader.clone(), position.min(end)..end))
             }
             Source::Positioned { file, end } => {
-                let end = end.load(Ordering::Acquire);
+                let end = end.published();
                 let mut bytes = vec![0; want.min(end.saturating_sub(position))];
                 let got = read_full_at(&**file, &mut bytes, position as u64)?;
                 bytes.truncate(got);

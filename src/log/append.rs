@@ -5,9 +5,9 @@
 //! appender, then history, then view. The way of the record goes on to `segment::writer` and, for a durable
 //! acknowledgement, to `sync`.
 
+use crate::threads::atomic::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::history::{remove_if_there, seal_entry};
 use super::{Begun, LogView, Part, clean_entry};

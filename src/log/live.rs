@@ -3,9 +3,9 @@
 //! Invariant: only what validates is shown; a half-written batch at the live end means "not yet"; what the history says
 //! is read anew whenever it has changed. A vanished directory means that the topic was deleted. Nothing is written.
 
+use crate::threads::atomic::Ordering;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::history::HistoryRead;
 use super::read::tail_end;

@@ -10,6 +10,7 @@
 mod admit;
 mod append;
 mod history;
+mod leader;
 mod lineage;
 mod live;
 mod read;
@@ -20,11 +21,11 @@ mod signal;
 mod sync;
 mod truncate;
 
+use crate::threads::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use crate::threads::{Mutex, RwLock};
 
 pub(crate) use admit::Origin;
 pub use append::Ack;
@@ -253,6 +254,15 @@ impl Log {
         }
         let reason = format!("it belongs to partition {}, not to partition {mine}", place.partition());
         Err(Error::InvalidPlace { place: place.to_string(), reason })
+    }
+
+    /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
+    /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
+    fn explain(&self, error: Error) -> Error {
+        if matches!(error, Error::Io { .. } | Error::Latched { .. }) {
+            drop(self.hold());
+        }
+        self.owner.explain(error)
     }
 
     fn latched(&self) -> Result<()> {

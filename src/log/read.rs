@@ -79,9 +79,9 @@ impl Log {
         }
         let mut records = Records::default();
         if let Some(part) = view.part_of(offset) {
-            let mut cursor = Cursor::seek(&part.segment, offset).map_err(|error| self.owner.explain(error))?;
+            let mut cursor = Cursor::seek(&part.segment, offset).map_err(|error| self.explain(error))?;
             let run = cursor.read(offset, offset.next().min(part.end), 1);
-            run.map_err(|error| self.owner.explain(error))?.into_iter().for_each(|run| records.push(run));
+            run.map_err(|error| self.explain(error))?.into_iter().for_each(|run| records.push(run));
         }
         Ok(records)
     }
@@ -203,7 +203,7 @@ impl Reader {
                 Ok(Some(run)) => records.push(run),
                 Ok(None) => break,
                 Err(_) if !records.is_empty() => break,
-                Err(error) => return Err(self.log.owner.explain(error)),
+                Err(error) => return Err(self.log.explain(error)),
             }
         }
         self.idle = records.is_empty();

@@ -4,7 +4,7 @@
 //! unlinked, never the newest; a clock that jumps forward deletes nothing. Called by rolls (size only, which is cheap) and
 //! by `maintain()`.
 
-use parking_lot::MutexGuard;
+use crate::threads::MutexGuard;
 
 use super::recover::remove_segment;
 use super::{Appender, Evidence, Log, LogView, Part};

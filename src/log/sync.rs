@@ -4,12 +4,11 @@
 //! names in the directory, and the rolls in the history. After a failed sync the log is latched and every waiter is
 //! told; nothing is tried twice over pages of which nothing is known.
 
+use crate::threads::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
 
 use super::append::{Appender, Rolled};
+use super::leader::Leader;
 use super::{Log, Origin};
 use crate::error::{Error, IoContext, Result};
 use crate::io::File;
@@ -20,8 +19,7 @@ use crate::segment::SegmentId;
 /// Who syncs, and how far it has come.
 #[derive(Debug, Default)]
 pub(super) struct SyncState {
-    leading: Mutex<bool>,
-    done: Condvar,
+    leader: Leader,
     synced_bytes: AtomicU64,
 }
 
@@ -33,8 +31,7 @@ impl SyncState {
 
     /// Makes everyone who waits look again.
     pub(super) fn wake(&self) {
-        drop(self.leading.lock());
-        self.done.notify_all();
+        self.leader.wake();
     }
 }
 
@@ -73,26 +70,16 @@ impl Log {
     }
 
     fn lead_until(&self, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-        let mut leading = self.sync.leading.lock();
-        loop {
+        let done = || {
             self.owner.check()?;
-            if done()? {
-                return Ok(());
+            match done()? {
+                true => Ok(true),
+                // What failed once isn't led again.
+                false => self.latched().map(|()| false).map_err(|error| self.explain(error)),
             }
-            self.latched()?;
-            if *leading {
-                self.sync.done.wait(&mut leading);
-                continue;
-            }
-            *leading = true;
-            drop(leading);
-            let result = self.lead();
-            leading = self.sync.leading.lock();
-            *leading = false;
-            self.sync.done.notify_all();
-            // What a delete took away meanwhile can't be synced, and needn't be.
-            result.map_err(|error| self.owner.explain(error))?;
-        }
+        };
+        // What a delete took away meanwhile can't be synced, and needn't be.
+        self.sync.leader.lead_until(done, || self.lead().map_err(|error| self.explain(error)))
     }
 
     /// One sync for everything written up to its beginning.

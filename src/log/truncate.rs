@@ -4,8 +4,8 @@
 //! that reaches beyond it is read only up to the cut, segments behind it are removed. Living readers, consumers and
 //! waiters are admitted anew and learn of the fork, though their offset may be in range again.
 
+use crate::threads::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::recover::remove_segment;
 use super::{Log, LogView, Part};
@@ -33,11 +33,12 @@ impl Log {
         self.sync_under(&mut appender)?;
         let begun = self.new_epoch(to, Reason::Truncated)?;
         self.record(&mut appender, &[begun.entry()])?;
-        let removed = self.cut_view(to, begun);
         appender.session = Some(begun.epoch);
         appender.end = to;
+        // Before the view: a reader that saw a greater end than there are segments would look again and again.
         self.end.store(to.get(), Ordering::Release);
         self.durable.store(to.get(), Ordering::Release);
+        let removed = self.cut_view(to, begun);
         self.version.fetch_add(1, Ordering::AcqRel);
         drop(appender);
         self.sync.wake();

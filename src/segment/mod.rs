@@ -15,7 +15,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use crate::threads::Mutex;
 
 pub(crate) use cache::Cache;
 pub(crate) use index::{Index, build as build_index};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::threads::{Condvar, Mutex};
 
 use super::Inner;
 use crate::error::{IoContext, Result};

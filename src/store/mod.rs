@@ -10,12 +10,12 @@ mod numbers;
 mod open;
 mod report;
 
+use crate::threads::atomic::{AtomicBool, Ordering};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use crate::threads::Mutex;
 
 pub use report::{Maintenance, RecoveryReport};
 

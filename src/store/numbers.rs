@@ -3,7 +3,7 @@
 //! Invariant: a number is issued once. `STORE` says durably that a block is taken before its first number is given out;
 //! what is left of a block when the store closes is never used.
 
-use parking_lot::Mutex;
+use crate::threads::Mutex;
 
 use super::identity::{self, StoreFile};
 use crate::error::{Error, Result};

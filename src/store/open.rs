@@ -4,11 +4,11 @@
 //! taken before anything is written; `STORE` is written last at creation, and says "not clean" before anything else is
 //! written at an open.
 
+use crate::threads::atomic::AtomicBool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
+use crate::threads::Mutex;
 
 use super::background::Background;
 use super::identity::{self, StoreFile};

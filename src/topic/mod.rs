@@ -12,13 +12,13 @@ mod header;
 mod partition;
 mod partitioner;
 
+use crate::threads::atomic::AtomicU32;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU32;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use crate::threads::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use catalog::{Catalog, list};
 pub(crate) use commits::{Commit, Commits};
@@ -342,7 +342,7 @@ impl Topic {
 
     /// The topic's commits, read when they are first used. Refuses if the topic was deleted: whoever holds this lock
     /// can't race a delete.
-    pub(crate) fn commits(&self) -> Result<parking_lot::MappedMutexGuard<'_, Commits>> {
+    pub(crate) fn commits(&self) -> Result<crate::threads::MappedMutexGuard<'_, Commits>> {
         let mut slot = self.inner.commits.lock();
         self.inner.owner.check()?;
         if slot.is_none() || self.inner.shared.read_only {

@@ -3,8 +3,8 @@
 //! Invariant: fixed for ever, since it decides where a key's records are: `crc32(key) mod partitions`, with the CRC-32 of
 //! IEEE 802.3 (the one of zlib). Records without a key go round-robin, those of one batch together.
 
+use crate::threads::atomic::{AtomicU32, Ordering};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::record::Record;
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, ReentrantMutex};
+use crate::threads::Mutex;
+use parking_lot::ReentrantMutex;
 
 use super::clock::{Family, SimClock, SimEntropy};
 use super::content::PAGE_BYTES;
@@ -182,7 +183,7 @@ impl SimDisk {
         self.shared.entropy.clone()
     }
 
-    pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> crate::threads::MutexGuard<'_, State> {
         self.shared.state.lock()
     }
 
@@ -202,7 +203,7 @@ impl SimDisk {
         self.state().script.judge(&operation)
     }
 
-    fn dir_operation(&self, name: &'static str, path: &Path) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    fn dir_operation(&self, name: &'static str, path: &Path) -> io::Result<crate::threads::MutexGuard<'_, State>> {
         self.enter(name, path).map_err(|failure| failure.error)?;
         Ok(self.state())
     }

@@ -27,18 +27,18 @@ impl SimFile {
         SimFile { disk: disk.clone(), id, path: path.into(), access }
     }
 
-    fn enter(&self, name: &'static str) -> Result<parking_lot::MutexGuard<'_, State>, Failure> {
+    fn enter(&self, name: &'static str) -> Result<crate::threads::MutexGuard<'_, State>, Failure> {
         self.disk.enter(name, &self.path)?;
         let mut state = self.disk.state();
         state.absorb(self.id);
         Ok(state)
     }
 
-    fn operation(&self, name: &'static str) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    fn operation(&self, name: &'static str) -> io::Result<crate::threads::MutexGuard<'_, State>> {
         self.enter(name).map_err(|failure| failure.error)
     }
 
-    fn writing(&self, name: &'static str) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    fn writing(&self, name: &'static str) -> io::Result<crate::threads::MutexGuard<'_, State>> {
         let state = self.operation(name)?;
         if self.access == Access::Write { Ok(state) } else { Err(refused(ErrorKind::PermissionDenied)) }
     }

@@ -1,0 +1,253 @@
+//! Appenders, readers, consumers and waiters against each other, and against what cuts, trims, rolls, deletes, closes
+//! and fails under them: F17 and the waiters of F7.
+
+use std::time::Duration;
+
+use epochlog::testing::Fault;
+use epochlog::{Error, Offset, Start, TopicOptions, Visibility};
+
+use crate::support::*;
+
+#[test]
+fn a_durable_acknowledgement_holds_whoever_led_the_sync() {
+    race(|world| {
+        let partition = world.partition();
+        let threads = ["a", "b"].map(|value| {
+            let partition = partition.clone();
+            spawn(move || partition.append(value).expect("appends").offset())
+        });
+        scribble(&partition, &["c"]);
+        let offsets = threads.map(|thread| thread.join().expect("returns"));
+        let store = world.after_power_cut();
+        let kept = values(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+        for (value, offset) in ["a", "b"].iter().zip(offsets) {
+            assert_eq!(kept.get(offset.get() as usize).map(String::as_str), Some(*value), "P1: {kept:?}");
+        }
+    });
+}
+
+#[test]
+fn a_sync_that_fails_is_told_to_everyone_who_waits_for_it() {
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["first"]);
+        partition.sync().expect("syncs");
+        world.disk.fail(Fault::of("sync").on(".log").forever());
+        let threads = ["a", "b"].map(|value| {
+            let partition = partition.clone();
+            spawn(move || partition.append(value).map(drop))
+        });
+        for thread in threads {
+            let told = thread.join().expect("returns");
+            assert!(matches!(told, Err(Error::Io { .. } | Error::Latched { .. })), "{told:?}");
+        }
+        assert!(matches!(partition.append_with("c", written()), Err(Error::Latched { .. })));
+        assert_eq!(partition.durable_end(), Offset::new(1));
+    });
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_an_append() {
+    race(|world| {
+        let partition = world.partition();
+        let mut reader = partition.read_from(Start::Earliest).expect("is there");
+        let waiter = spawn(move || next(&mut reader, FOR_EVER).expect("reads"));
+        scribble(&partition, &["a"]);
+        assert_eq!(waiter.join().expect("is woken"), Some(vec!["a".into()]));
+    });
+}
+
+#[test]
+fn a_reader_of_durable_records_is_woken_by_the_sync_and_not_before() {
+    race(|world| {
+        let partition = world.partition();
+        let reader = partition.read_from(Start::Earliest).expect("is there");
+        let mut reader = reader.visibility(Visibility::Durable);
+        let watched = partition.clone();
+        let waiter = spawn(move || {
+            let got = next(&mut reader, FOR_EVER).expect("reads");
+            assert!(watched.durable_end() >= Offset::new(1), "shown before it was durable");
+            got
+        });
+        scribble(&partition, &["a"]);
+        partition.sync().expect("syncs");
+        assert_eq!(waiter.join().expect("is woken"), Some(vec!["a".into()]));
+    });
+}
+
+#[test]
+fn a_delete_wakes_and_refuses_everyone_and_leaves_nothing_to_the_next_topic() {
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["old"]);
+        let mut reader = partition.read_from(Start::Latest).expect("is there");
+        let reading = spawn(move || {
+            loop {
+                if let Err(error) = next(&mut reader, FOR_EVER) {
+                    return error;
+                }
+            }
+        });
+        let appender = partition.clone();
+        let appending = spawn(move || (0..3).try_for_each(|_| appender.append("more").map(drop)));
+        let topic = partition.topic().clone();
+        let consuming = spawn(move || {
+            let mut consumer = topic.consumer("billing").start(Start::Earliest).open()?;
+            consumer.poll(Duration::ZERO)?;
+            consumer.commit()
+        });
+        world.store.delete_topic("orders").expect("deletes");
+        let new = world.store.create_topic("orders", TopicOptions::new()).expect("creates");
+        assert!(matches!(reading.join().expect("is woken"), Error::TopicDeleted { .. }));
+        for told in [appending.join().expect("returns"), consuming.join().expect("returns")] {
+            assert!(matches!(told, Ok(()) | Err(Error::TopicDeleted { .. })), "{told:?}");
+        }
+        assert_eq!(new.groups().expect("reads"), []);
+        assert_eq!(values(&new.partition(0).expect("is there")), [""; 0]);
+    });
+}
+
+#[test]
+fn a_reader_never_crosses_a_cut_that_was_grown_over_without_being_told() {
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["a0", "a1", "a2"]);
+        let mut reader = partition.read_from(Start::Earliest).expect("is there").bytes_max(1);
+        let reading = spawn(move || {
+            let mut seen = Vec::new();
+            loop {
+                match next(&mut reader, Duration::ZERO) {
+                    Ok(Some(values)) => seen.extend(values),
+                    Ok(None) => return (seen, None),
+                    Err(Error::Diverged { fork, .. }) => return (seen, Some(fork)),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        partition.truncate(Offset::new(1)).expect("truncates");
+        scribble(&partition, &["b1", "b2"]);
+        let (seen, fork) = reading.join().expect("reads");
+        let crossed = seen.iter().skip_while(|value| value.starts_with('a')).any(|value| value.starts_with('a'));
+        let histories = [&["a0", "a1", "a2"], &["a0", "b1", "b2"]];
+        let of_one =
+            |values: &[String]| histories.iter().any(|history| history.iter().zip(values).all(|(a, b)| a == b));
+        assert!(!crossed && of_one(&seen), "P4, P6: {seen:?}");
+        assert!(fork.is_none_or(|fork| fork == Offset::new(1)), "{fork:?}");
+        assert_eq!(values(&partition), ["a0", "b1", "b2"]);
+    });
+}
+
+#[test]
+fn whoever_waits_for_durability_is_told_of_a_cut() {
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["a"]);
+        let ack = partition.append_with("b", written()).expect("appends");
+        let waiting = partition.clone();
+        let waiter = spawn(move || waiting.wait_durable(&ack));
+        partition.truncate(Offset::new(1)).expect("truncates");
+        let told = waiter.join().expect("returns");
+        assert!(matches!(told, Ok(()) | Err(Error::Diverged { .. })), "{told:?}");
+        assert_eq!(values(&partition), ["a"]);
+    });
+}
+
+#[test]
+fn a_trim_under_a_reader_is_told_and_nothing_is_skipped() {
+    race(|world| {
+        let partition = world.partition();
+        let all: Vec<String> = (0..30).map(|i| format!("{i:060}")).collect();
+        scribble(&partition, &all.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut reader = partition.read_from(Start::Earliest).expect("is there").bytes_max(256);
+        let expected = all.clone();
+        let reading = spawn(move || {
+            let mut at = 0;
+            loop {
+                match next(&mut reader, Duration::ZERO) {
+                    Ok(Some(values)) => {
+                        assert_eq!(values, expected[at..at + values.len()], "P6");
+                        at += values.len();
+                    }
+                    Ok(None) => return at == expected.len(),
+                    Err(Error::OffsetOutOfRange { start, .. }) => return start == Offset::new(25),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        partition.trim(Offset::new(25)).expect("trims");
+        assert!(reading.join().expect("reads"), "it ends at the end, or with the new start");
+        assert_eq!(values(&partition), all[25..]);
+    });
+}
+
+#[test]
+fn segments_that_roll_under_appenders_and_retention_keep_the_order() {
+    race(|world| {
+        let options = TopicOptions::new().segment_bytes_max(1024).retention_bytes(2048);
+        let topic = world.store.create_topic("orders", options).expect("creates");
+        let partition = topic.partition(0).expect("is there");
+        let threads = ["a", "b"].map(|name| {
+            let partition = partition.clone();
+            spawn(move || (0..12).for_each(|i| scribble(&partition, &[&format!("{name}{i:0100}")])))
+        });
+        world.store.maintain().expect("maintains");
+        threads.into_iter().for_each(|thread| thread.join().expect("appends"));
+        let kept = values(&partition);
+        assert_eq!(partition.end(), Offset::new(24));
+        assert_eq!(partition.start().get() + kept.len() as u64, 24, "P3");
+        for name in ["a", "b"] {
+            let mine: Vec<_> = kept.iter().filter(|value| value.starts_with(name)).collect();
+            assert!(mine.is_sorted(), "{mine:?}");
+        }
+    });
+}
+
+#[test]
+fn two_who_commit_at_once_leave_the_commit_of_either_whole() {
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["a", "b"]);
+        let threads = ["billing", "audit"].map(|group| {
+            let topic = partition.topic().clone();
+            spawn(move || {
+                let mut consumer = topic.consumer(group).start(Start::Earliest).open().expect("opens");
+                consumer.poll(Duration::ZERO).expect("polls");
+                consumer.commit().expect("commits");
+                consumer.places()[0]
+            })
+        });
+        let places = threads.map(|thread| thread.join().expect("commits"));
+        let store = world.after_power_cut();
+        let topic = store.topic("orders").expect("is there");
+        for (group, place) in ["billing", "audit"].iter().zip(places) {
+            assert_eq!(topic.group(group).expect("is there").commits[0].place, place, "P13");
+        }
+    });
+}
+
+#[test]
+fn a_close_ends_whatever_goes_on_and_keeps_what_was_acknowledged() {
+    race(|world| {
+        let partition = world.partition();
+        let mut reader = partition.read_from(Start::Earliest).expect("is there");
+        let reading = spawn(move || {
+            loop {
+                if let Err(error) = next(&mut reader, FOR_EVER) {
+                    return error;
+                }
+            }
+        });
+        let appender = partition.clone();
+        let appending = spawn(move || {
+            let told: Vec<_> = (0..3).map(|_| appender.append_with("more", written())).collect();
+            assert!(told.iter().all(|told| matches!(told, Ok(_) | Err(Error::Closed))), "{told:?}");
+            told.iter().filter(|told| told.is_ok()).count()
+        });
+        world.store.clone().close().expect("closes");
+        let acknowledged = appending.join().expect("returns");
+        assert!(matches!(reading.join().expect("is woken"), Error::Closed));
+        let store = world.after_power_cut();
+        let kept = values(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+        assert_eq!(kept.len(), acknowledged, "a clean close keeps what was written");
+    });
+}

@@ -106,6 +106,7 @@
 //! | 7 Forget | commits | group (prefixed), time |
 //! | 8 Store | `STORE` | next epoch number, whether closed clean (u8, 0 or 1) |
 //! | 9 Topic | `topic` | name (prefixed), options (prefixed) |
+//! | 128 End | commits | nothing: stands alone in a frame, whose mark says that everything in front is synced |
 //!
 //! A place is partition (u32), next offset, epoch. Topic options are, in this order: varint partitions, durability (u8:
 //! 0 durable, 1 written), varint segment bytes, option segment age, option retention age, option varint retention

@@ -386,7 +386,7 @@ impl Topic {
             return Ok(());
         }
         let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
-        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::sync);
+        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
         results.into_iter().collect::<Result<()>>().and(commits)
     }
 

@@ -22,7 +22,7 @@ pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
-pub(crate) use scan::{Ending, Scan, batch_at, next_header, only_zeros, scan};
+pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;
 

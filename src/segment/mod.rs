@@ -168,7 +168,8 @@ impl Segment {
 
     fn open(&self) -> Result<Source> {
         let path = self.path();
-        let file = open_checked(&self.home, &path, FileKind::Segment, self.id)?;
+        let file =
+            open_checked(&self.home, &path, FileKind::Segment, self.id).map_err(|error| self.costs_all(error))?;
         let Some(sealed) = self.sealed.get() else {
             return Ok(Source::positioned(file.clone(), self.file_len(&*file)?));
         };
@@ -186,6 +187,14 @@ impl Segment {
     fn file_len(&self, file: &dyn File) -> Result<usize> {
         let len = file.len().at("read the length of", &self.home.shown(&self.path()))?;
         Ok(usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    /// Damage of the file as a whole keeps all its offsets from being read.
+    fn costs_all(&self, error: Error) -> Error {
+        match self.sealed.get() {
+            Some(sealed) => with_offsets(error, self.id.base..sealed.end),
+            None => error,
+        }
     }
 
     fn short(&self, found: u64, sealed: &Sealed) -> Error {
@@ -253,6 +262,17 @@ fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
         return Error::Io { operation: "open", path: path.to_path_buf(), source };
     }
     missing(what, path, None)
+}
+
+/// Adds the offsets that can't be read because of an error, where it doesn't say so itself.
+pub(crate) fn with_offsets(error: Error, offsets: std::ops::Range<Offset>) -> Error {
+    match error {
+        Error::Corrupt(mut corruption) => {
+            corruption.offsets.get_or_insert(offsets);
+            Error::Corrupt(corruption)
+        }
+        other => other,
+    }
 }
 
 /// The error for a file, or records, that should be there.

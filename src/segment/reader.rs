@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Wrong;
-use super::scan::next_header;
+use super::scan::{known_durable, next_header};
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records};
@@ -142,8 +142,7 @@ impl Cursor {
             match self.header(view.get(at..).unwrap_or_default()) {
                 Ok(header) if header.end() > offset => return Ok(()),
                 Ok(header) => self.pass(&header),
-                // Not written yet.
-                Err(_) if self.segment.is_foreign_tail() => return Ok(()),
+                Err(_) if self.is_unfinished()? => return Ok(()),
                 Err(_) => {
                     if !self.resync(offset)? {
                         return Ok(());
@@ -215,6 +214,21 @@ impl Cursor {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Whether what stands here may be a batch that another process is still writing: nothing behind it was written when
+    /// it was known to be durable.
+    fn is_unfinished(&self) -> Result<bool> {
+        if !self.segment.is_foreign_tail() {
+            return Ok(false);
+        }
+        if self.view(HEADER_BYTES)?.iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+        let (file, len) = self.file()?;
+        let shown = self.segment.home.shown(&self.segment.path());
+        let durable = known_durable(&mut Window::new(file, len), self.segment.seed, self.position + 1);
+        Ok(durable.at("read", &shown)? <= self.next)
     }
 
     fn behind_damage(&self) -> Result<Option<(usize, BatchHeader)>> {
@@ -293,7 +307,7 @@ impl Cursor {
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
     /// isn't finished yet.
     fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
-        if self.segment.is_foreign_tail() {
+        if self.is_unfinished()? {
             return Ok(None);
         }
         let offsets = match damaged.header {

@@ -1,0 +1,3 @@
+//! Every bit and every file of a store, harmed: what was appended is read, or the damage is named.
+
+mod guards;

@@ -173,11 +173,8 @@ impl Segment {
         let Some(sealed) = self.sealed.get() else {
             return Ok(Source::positioned(file.clone(), self.file_len(&*file)?));
         };
-        let found = self.file_len(&*file)?;
-        let bytes = usize::try_from(sealed.bytes).unwrap_or(usize::MAX);
-        if found < bytes {
-            return Err(self.short(found as u64, sealed));
-        }
+        // What a file that was cut still holds can be read; who comes to its end is told.
+        let bytes = self.file_len(&*file)?.min(usize::try_from(sealed.bytes).unwrap_or(usize::MAX));
         if !self.home.mapped {
             return Ok(Source::positioned(file, bytes));
         }
@@ -197,14 +194,16 @@ impl Segment {
         }
     }
 
-    fn short(&self, found: u64, sealed: &Sealed) -> Error {
-        Error::from(Box::new(Corruption {
+    /// The error for a file that was cut: it ends at `found`, and the batch at `position` isn't whole.
+    fn short(&self, found: u64, position: u64, offsets: std::ops::Range<Offset>) -> Option<Error> {
+        let sealed = self.sealed.get().filter(|sealed| found < sealed.bytes)?;
+        Some(Error::from(Box::new(Corruption {
             damage: Damage::Short { found, expected: sealed.bytes },
             what: "segment",
             path: self.home.shown(&self.path()),
-            position: Some(Position::new(found)),
-            offsets: Some(self.id.base..sealed.end),
-        }))
+            position: Some(Position::new(position)),
+            offsets: Some(offsets),
+        })))
     }
 
     /// Whether another process may be writing it.

@@ -264,7 +264,8 @@ impl Cursor {
             }
         }
         if taken == 0 {
-            return Ok(None);
+            let cut = if next < limit { self.cut(limit) } else { None };
+            return cut.map_or(Ok(None), Err);
         }
         self.position += taken;
         let base = std::mem::replace(&mut self.next, next);
@@ -289,19 +290,25 @@ impl Cursor {
             Err(DecodeError::Short { .. }) if bytes.len() < published - position => {
                 return Ok(Step::Longer(usize::from(u8::MAX)));
             }
-            Err(error) => return Err(Damaged { error, header: None }),
+            Err(error @ DecodeError::Short { .. }) => return Err(Damaged { error, header: None, at_the_end: true }),
+            Err(error) => return Err(Damaged { error, header: None, at_the_end: false }),
         };
         if header.bytes() > bytes.len() {
             if header.bytes() <= published - position {
                 return Ok(Step::Longer(header.bytes()));
             }
             let error = DecodeError::Malformed("the batch reaches beyond its segment");
-            return Err(Damaged { error, header: Some(header) });
+            return Err(Damaged { error, header: Some(header), at_the_end: true });
         }
         match header.verify(bytes, seed, at).and_then(|payload| check_records(&header, payload)) {
             Ok(()) => Ok(Step::Batch(header)),
-            Err(error) => Err(Damaged { error, header: Some(header) }),
+            Err(error) => Err(Damaged { error, header: Some(header), at_the_end: false }),
         }
+    }
+
+    /// The error for all that is left, if the file was cut before the end that its seal promises.
+    fn cut(&self, limit: Offset) -> Option<Error> {
+        self.segment.short(self.source.published() as u64, self.position as u64, self.next..limit)
     }
 
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
@@ -309,6 +316,11 @@ impl Cursor {
     fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
         if self.is_unfinished()? {
             return Ok(None);
+        }
+        if damaged.at_the_end
+            && let Some(error) = self.cut(limit)
+        {
+            return Err(error);
         }
         let offsets = match damaged.header {
             Some(header) => header.base..header.end(),
@@ -328,11 +340,14 @@ enum Lookup {
 struct Damaged {
     error: DecodeError,
     header: Option<BatchHeader>,
+    /// Whether the file ends before the batch does.
+    at_the_end: bool,
 }
 
 /// The file ends before the batch does, although it was longer when it was opened.
 fn cut_short(expected: usize, found: usize) -> Damaged {
-    Damaged { error: DecodeError::Short { found: found as u64, expected: expected as u64 }, header: None }
+    let error = DecodeError::Short { found: found as u64, expected: expected as u64 };
+    Damaged { error, header: None, at_the_end: true }
 }
 
 fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {

@@ -175,3 +175,25 @@ fn a_store_that_lost_its_file_is_never_taken_for_one_that_is_to_be_created() {
         }
     });
 }
+
+#[test]
+fn a_segment_that_was_cut_costs_only_what_was_cut_off() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        world.close();
+        let whole = world.disk.read(LOG).len();
+        for short in [1, 20, 48] {
+            world.disk.truncate(LOG, whole - short);
+            let store = options(&world.disk, mapping).open("/sim").expect("opens");
+            let partition = store.topic("orders").expect("opens").partition(0).expect("opens");
+            let mut reader = partition.read_from(Start::Earliest).expect("begins");
+            assert_eq!(values(&reader.read().expect("reads")), numbered("v", 0..9));
+            let found = corruption(refused(reader.read()));
+            assert_eq!(found.offsets, Some(Offset::new(9)..Offset::new(10)));
+            assert!(matches!(found.damage, Damage::Short { .. }), "{found}");
+            assert_eq!(found, corruption(refused(partition.get(Offset::new(9)))));
+            store.close().expect("closes");
+        }
+    });
+}

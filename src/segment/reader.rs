@@ -17,6 +17,7 @@ use crate::offset::{Offset, Position, Timestamp};
 
 /// At least so much is asked for by one positioned read.
 const READ_BYTES_MIN: usize = 64 << 10;
+const REACHES_BEYOND: &str = "the batch reaches beyond its segment";
 /// The first positioned read when a single record is looked up.
 const LOOKUP_BYTES: usize = 8 << 10;
 
@@ -290,19 +291,18 @@ impl Cursor {
             Err(DecodeError::Short { .. }) if bytes.len() < published - position => {
                 return Ok(Step::Longer(usize::from(u8::MAX)));
             }
-            Err(error @ DecodeError::Short { .. }) => return Err(Damaged { error, header: None, at_the_end: true }),
-            Err(error) => return Err(Damaged { error, header: None, at_the_end: false }),
+            Err(error) => return Err(Damaged { error, header: None }),
         };
         if header.bytes() > bytes.len() {
             if header.bytes() <= published - position {
                 return Ok(Step::Longer(header.bytes()));
             }
-            let error = DecodeError::Malformed("the batch reaches beyond its segment");
-            return Err(Damaged { error, header: Some(header), at_the_end: true });
+            let error = DecodeError::Malformed(REACHES_BEYOND);
+            return Err(Damaged { error, header: Some(header) });
         }
         match header.verify(bytes, seed, at).and_then(|payload| check_records(&header, payload)) {
             Ok(()) => Ok(Step::Batch(header)),
-            Err(error) => Err(Damaged { error, header: Some(header), at_the_end: false }),
+            Err(error) => Err(Damaged { error, header: Some(header) }),
         }
     }
 
@@ -317,9 +317,8 @@ impl Cursor {
         if self.is_unfinished()? {
             return Ok(None);
         }
-        if damaged.at_the_end
-            && let Some(error) = self.cut(limit)
-        {
+        let at_the_end = matches!(damaged.error, DecodeError::Short { .. } | DecodeError::Malformed(REACHES_BEYOND));
+        if at_the_end && let Some(error) = self.cut(limit) {
             return Err(error);
         }
         let offsets = match damaged.header {
@@ -340,14 +339,12 @@ enum Lookup {
 struct Damaged {
     error: DecodeError,
     header: Option<BatchHeader>,
-    /// Whether the file ends before the batch does.
-    at_the_end: bool,
 }
 
 /// The file ends before the batch does, although it was longer when it was opened.
 fn cut_short(expected: usize, found: usize) -> Damaged {
     let error = DecodeError::Short { found: found as u64, expected: expected as u64 };
-    Damaged { error, header: None, at_the_end: true }
+    Damaged { error, header: None }
 }
 
 fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {

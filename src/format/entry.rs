@@ -59,6 +59,9 @@ pub(crate) enum Entry {
     Commit { group: GroupName, time: Timestamp, places: Vec<Place>, metadata: Option<Vec<u8>> },
     /// Commits: a group's commits were deleted.
     Forget { group: GroupName, time: Timestamp },
+    /// Commits: everything in front was synced, and nothing more was said. Whoever reads may skip it: it is there for its
+    /// frame's mark, by which damage to the frame before is told from a torn end.
+    End,
     /// STORE: no epoch number from here on was issued.
     Store { next_number: u64, clean: bool },
     /// Topic: what it was created with.
@@ -99,6 +102,7 @@ impl Entry {
             Entry::Forget { .. } => 7,
             Entry::Store { .. } => 8,
             Entry::Topic { .. } => 9,
+            Entry::End => SKIPPABLE,
         }
     }
 
@@ -141,6 +145,7 @@ impl Entry {
                 put_prefixed(out, name.as_str().as_bytes());
                 put_options(out, options);
             }
+            Entry::End => {}
         }
     }
 

@@ -46,10 +46,10 @@
 //!
 //! # Checksums
 //!
-//! crc32 (IEEE). Every checksum behind the file header begins not with 0 but with
-//! `seed ^ low half of the position ^ rotate_left(high half of the position, 16)`. The *seed* is the crc32 of bytes 8,
-//! 16..68 and 72..80 of the file header: the identity without the time of creation. The *position* is the byte of the
-//! file at which the checked thing begins. Both checksums of a batch take the position of the batch.
+//! crc32 (IEEE). Every checksum behind the file header goes on, as if it were the checksum of bytes in front, not from 0
+//! but from `seed ^ low half of the position ^ rotate_left(high half of the position, 16)`. The *seed* is the crc32 of
+//! bytes 8, 16..68 and 72..80 of the file header: the identity without the time of creation. The *position* is the byte
+//! of the file at which the checked thing begins. Both checksums of a batch take the position of the batch.
 //!
 //! # Batch: a header of at least 46 bytes, then the payload
 //!
@@ -97,7 +97,7 @@
 //!
 //! | type | in | body |
 //! |---|---|---|
-//! | 1 Epoch | history | epoch, start offset, reason (u8: created, session, truncated, healed, restored), time |
+//! | 1 Epoch | history | epoch, start offset, reason (u8: 0 created, 1 session, 2 truncated, 3 healed, 4 restored), time |
 //! | 2 Start | history | start offset |
 //! | 3 Roll | history | base offset, epoch |
 //! | 4 Seal | history | base offset, epoch, length of the file, end offset, greatest timestamp, last append time |
@@ -106,6 +106,7 @@
 //! | 7 Forget | commits | group (prefixed), time |
 //! | 8 Store | `STORE` | next epoch number, whether closed clean (u8, 0 or 1) |
 //! | 9 Topic | `topic` | name (prefixed), options (prefixed) |
+//! | 128 End | commits | nothing: stands alone in a frame, whose mark says that everything in front is synced |
 //!
 //! A place is partition (u32), next offset, epoch. Topic options are, in this order: varint partitions, durability (u8:
 //! 0 durable, 1 written), varint segment bytes, option segment age, option retention age, option varint retention

@@ -11,14 +11,14 @@ use super::Whose;
 use super::index::Compared;
 use super::site::TopicDir;
 use super::topic::{blame, missing_partition};
-use super::verify::{Verifier, with_offsets};
+use super::verify::Verifier;
 use super::walk::{Bad, Step, Walk};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
-use crate::log::{Evidence, History};
+use crate::log::{Evidence, History, nothing_foreign};
 use crate::offset::{Epoch, Offset, Position};
-use crate::segment::{Home, Sealed, SegmentId, Window, batch_at, open_checked};
+use crate::segment::{Home, Sealed, SegmentId, Window, batch_at, open_checked, with_offsets};
 
 /// How often progress is told.
 const REPORT_EVERY_BYTES: usize = 1 << 20;
@@ -28,7 +28,13 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
     let whose = Whose { topic: Some(topic.name.to_string()), partition: Some(number) };
     verifier.found.partitions += 1;
     let evidence = match History::load(&home) {
-        Ok((_, evidence)) => evidence,
+        Ok((_, evidence)) => {
+            let whole = History::load_complete(&home).map(drop);
+            if let Err(error) = whole.and_then(|()| nothing_foreign(&home, &evidence)) {
+                blame(verifier, topic, &whose, error);
+            }
+            evidence
+        }
         Err(error) => {
             let gone = home.seam.dir.list(&home.dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
             let error = if gone { missing_partition(&verifier.site, &home.dir) } else { error };
@@ -86,7 +92,7 @@ impl Partition<'_> {
     ) -> Result<()> {
         let path = self.home.segment_path(id);
         let shown = self.home.shown(&path);
-        let Some(file) = self.open(verifier, id, seal)? else { return Ok(()) };
+        let Some(file) = self.open(verifier, id, seal, limit)? else { return Ok(()) };
         let file_len = file.len().at("read the length of", &shown)?;
         let len = usize::try_from(seal.map_or(file_len, |sealed| file_len.min(sealed.bytes))).unwrap_or(usize::MAX);
         let seed = self.home.identity(FileKind::Segment, id).seed();
@@ -124,7 +130,13 @@ impl Partition<'_> {
     }
 
     /// The segment's file, if it begins as it must. Without a seal it may also not be there yet.
-    fn open(&self, verifier: &Verifier<'_>, id: SegmentId, seal: Option<Sealed>) -> Result<Option<Arc<dyn File>>> {
+    fn open(
+        &self,
+        verifier: &Verifier<'_>,
+        id: SegmentId,
+        seal: Option<Sealed>,
+        limit: Offset,
+    ) -> Result<Option<Arc<dyn File>>> {
         let path = self.home.segment_path(id);
         let error = match open_checked(&self.home, &path, FileKind::Segment, id) {
             Ok(file) => return Ok(Some(file)),
@@ -134,7 +146,7 @@ impl Partition<'_> {
             return Ok(None);
         }
         match seal {
-            Some(sealed) => Err(with_offsets(error, id.base..sealed.end)),
+            Some(sealed) => Err(with_offsets(error, id.base..sealed.end.min(limit))),
             None if self.durable_end <= id.base && self.is_not_begun(id) => Ok(None),
             None => Err(error),
         }

@@ -70,7 +70,7 @@ pub(super) fn read_topic(site: &Site, topic: &TopicDir) -> Result<Described> {
         });
         let nameless = DecodeError::Malformed("it doesn't describe the topic that its directory is named for");
         let position = Some(Position::new(HEADER_BYTES as u64));
-        named.ok_or_else(|| nameless.at("topic file", &site.shown(&path), position, None))
+        named.ok_or_else(|| nameless.at(header_of(FileKind::Topic), &site.shown(&path), position, None))
     });
     Ok((found.creation, options))
 }
@@ -113,8 +113,12 @@ fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
 /// The entries of a file of frames; a torn end is no damage.
 pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
     let shown = site.shown(path);
-    let what = what_of(identity.kind);
-    let file = site.open(path, what)?;
+    let file = site.open(path, what_of(identity.kind))?;
+    // What has but one frame is all header.
+    let what = match identity.kind {
+        FileKind::Store | FileKind::Topic => header_of(identity.kind),
+        kind => what_of(kind),
+    };
     let bytes = read_all(&*file, FRAMES_BYTES_MAX).at("read", &shown)?;
     let corrupt =
         |error: DecodeError, position: usize| error.at(what, &shown, Some(Position::new(position as u64)), None);

@@ -122,6 +122,7 @@ impl Walk {
 
     fn bad(&mut self, position: usize, error: DecodeError, next: Option<Offset>) -> Bad {
         let base = self.expected;
+        let next = next.map(|next| next.min(self.limit));
         self.expected = next.unwrap_or(base);
         Bad { position, base, next, error }
     }

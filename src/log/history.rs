@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::lineage::{Begun, Lineage};
+use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, NO_EPOCH, Reason, Rest, Seed, encode_frame, read_frames,
@@ -22,6 +23,9 @@ use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 const HISTORY_BYTES_MAX: u64 = 1 << 30;
 /// From this size on a history is worth compacting.
 const COMPACT_BYTES_MIN: u64 = 64 << 10;
+
+/// How often a history is read again that another process writes.
+const LOOKS_MAX: usize = 16;
 
 /// A segment that the history names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +227,25 @@ impl History {
         };
         let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");
         Ok((history, evidence, HistoryRead { header, ends: position }))
+    }
+
+    /// The same, sure that no segment tells of a line that the history has lost.
+    pub(crate) fn load_complete(home: &Arc<Home>) -> Result<(History, Evidence)> {
+        // Another process may begin a segment between the two looks; then the history has grown as well.
+        let mut looks = if home.read_only { LOOKS_MAX } else { 1 };
+        loop {
+            let (history, evidence, read) = History::load_with(home)?;
+            let Some(error) = unrecorded(home, &evidence, &history)? else { return Ok((history, evidence)) };
+            looks -= 1;
+            if looks == 0 || History::is_unchanged(home, &read)? {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Where the next line goes.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Appends entries as one line, all or nothing. Not synced. On failure nothing was added.

@@ -162,7 +162,7 @@ impl Log {
 
     /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; says what that did.
     pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
-        let (mut history, mut evidence) = History::load(home)?;
+        let (mut history, mut evidence) = History::load_complete(home)?;
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
         let mut report = None;
         if !evidence.is_closed() {
@@ -178,7 +178,7 @@ impl Log {
 
     /// Opens a partition for reading beside whoever writes it.
     pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
-        let (history, evidence) = History::load(home)?;
+        let (history, evidence) = History::load_complete(home)?;
         let mut live = Live::default();
         let (view, end) = live.view(home, &evidence, None)?;
         let log = Log::new(home, owner, history, view, end);
@@ -324,6 +324,11 @@ fn check_dense(home: &Home, parts: &[Part], evidence: &Evidence) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether every segment file in the partition's directory is this partition's, named in its history or not.
+pub(crate) fn nothing_foreign(home: &Home, evidence: &Evidence) -> Result<()> {
+    recover::strays(home, evidence).map(drop)
 }
 
 /// The segment files in a partition's directory, as far as their names go.

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use super::admit::Origin;
 use super::resolve::{Request, resolve};
 use super::{Log, LogView};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
+use crate::io::Access;
 use crate::offset::{Offset, Timestamp};
 use crate::options::{Start, Visibility};
 use crate::place::Place;
-use crate::segment::{Cursor, Records, Run, Segment};
+use crate::segment::{Cursor, Records, Run, Segment, Window, only_zeros};
 
 /// How many bytes one read gives, about, unless the reader is told otherwise.
 pub(crate) const READ_BYTES_DEFAULT: usize = 1 << 20;
@@ -79,9 +80,10 @@ impl Log {
         }
         let mut records = Records::default();
         if let Some(part) = view.part_of(offset) {
-            let mut cursor = Cursor::seek(&part.segment, offset).map_err(|error| self.explain(error))?;
+            let told = |error| self.explain(below(error, part.end));
+            let mut cursor = Cursor::seek(&part.segment, offset).map_err(told)?;
             let run = cursor.read(offset, offset.next().min(part.end), 1);
-            run.map_err(|error| self.explain(error))?.into_iter().for_each(|run| records.push(run));
+            run.map_err(told)?.into_iter().for_each(|run| records.push(run));
         }
         Ok(records)
     }
@@ -91,6 +93,17 @@ impl Log {
             Visibility::Written => self.end(),
             Visibility::Durable => self.durable_end(),
         }
+    }
+}
+
+/// The error, without the offsets from `end` on: there the next segment, or the epoch that cut this one, goes on.
+fn below(error: Error, end: Offset) -> Error {
+    match error {
+        Error::Corrupt(mut corruption) => {
+            corruption.offsets = corruption.offsets.map(|offsets| offsets.start..offsets.end.min(end));
+            Error::Corrupt(corruption)
+        }
+        other => other,
     }
 }
 
@@ -112,12 +125,23 @@ pub(super) fn tail_end(segment: &Arc<Segment>, known: &mut Option<Cursor>) -> Re
     if known.as_ref().is_none_or(|cursor| !Arc::ptr_eq(cursor.segment(), segment)) {
         *known = match Cursor::seek(segment, Offset::MAX) {
             Ok(cursor) => Some(cursor),
-            // Begun and not written yet, or gone again: nothing to read.
-            Err(Error::Corrupt(_)) => return Ok(segment.id.base),
+            Err(Error::Corrupt(_)) if is_not_begun(segment)? => return Ok(segment.id.base),
             Err(error) => return Err(error),
         };
     }
     known.as_mut().map_or(Ok(segment.id.base), Cursor::walk_on)
+}
+
+/// Whether the file isn't there, or holds nothing but zeros: begun and not written yet, or gone again.
+fn is_not_begun(segment: &Segment) -> Result<bool> {
+    let path = segment.path();
+    let shown = segment.home.shown(&path);
+    let file = match segment.home.seam.dir.open(&path, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        other => other.at("open", &shown)?,
+    };
+    let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+    only_zeros(&mut Window::new(file, len), 0).at("read", &shown)
 }
 
 /// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
@@ -301,10 +325,10 @@ impl Reader {
         let limit = part.end.min(end);
         let stands_there = self.cursor.as_ref().is_some_and(|cursor| Arc::ptr_eq(cursor.segment(), &part.segment));
         if !stands_there {
-            self.cursor = Some(Cursor::seek(&part.segment, next)?);
+            self.cursor = Some(Cursor::seek(&part.segment, next).map_err(|error| below(error, part.end))?);
         }
         let cursor = self.cursor.as_mut().expect("was just set");
-        let read = cursor.read(next, limit, bytes_max);
+        let read = cursor.read(next, limit, bytes_max).map_err(|error| below(error, part.end));
         if !matches!(read, Ok(Some(_))) {
             self.cursor = None;
         }

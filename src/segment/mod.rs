@@ -22,7 +22,7 @@ pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
-pub(crate) use scan::{Ending, Scan, batch_at, next_header, only_zeros, scan};
+pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;
 
@@ -168,15 +168,13 @@ impl Segment {
 
     fn open(&self) -> Result<Source> {
         let path = self.path();
-        let file = open_checked(&self.home, &path, FileKind::Segment, self.id)?;
+        let file =
+            open_checked(&self.home, &path, FileKind::Segment, self.id).map_err(|error| self.costs_all(error))?;
         let Some(sealed) = self.sealed.get() else {
             return Ok(Source::positioned(file.clone(), self.file_len(&*file)?));
         };
-        let found = self.file_len(&*file)?;
-        let bytes = usize::try_from(sealed.bytes).unwrap_or(usize::MAX);
-        if found < bytes {
-            return Err(self.short(found as u64, sealed));
-        }
+        // What a file that was cut still holds can be read; who comes to its end is told.
+        let bytes = self.file_len(&*file)?.min(usize::try_from(sealed.bytes).unwrap_or(usize::MAX));
         if !self.home.mapped {
             return Ok(Source::positioned(file, bytes));
         }
@@ -188,14 +186,24 @@ impl Segment {
         Ok(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    fn short(&self, found: u64, sealed: &Sealed) -> Error {
-        Error::from(Box::new(Corruption {
+    /// Damage of the file as a whole keeps all its offsets from being read.
+    fn costs_all(&self, error: Error) -> Error {
+        match self.sealed.get() {
+            Some(sealed) => with_offsets(error, self.id.base..sealed.end),
+            None => error,
+        }
+    }
+
+    /// The error for a file that was cut: it ends at `found`, and the batch at `position` isn't whole.
+    fn short(&self, found: u64, position: u64, offsets: std::ops::Range<Offset>) -> Option<Error> {
+        let sealed = self.sealed.get().filter(|sealed| found < sealed.bytes)?;
+        Some(Error::from(Box::new(Corruption {
             damage: Damage::Short { found, expected: sealed.bytes },
             what: "segment",
             path: self.home.shown(&self.path()),
-            position: Some(Position::new(found)),
-            offsets: Some(self.id.base..sealed.end),
-        }))
+            position: Some(Position::new(position)),
+            offsets: Some(offsets),
+        })))
     }
 
     /// Whether another process may be writing it.
@@ -253,6 +261,17 @@ fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
         return Error::Io { operation: "open", path: path.to_path_buf(), source };
     }
     missing(what, path, None)
+}
+
+/// Adds the offsets that can't be read because of an error, where it doesn't say so itself.
+pub(crate) fn with_offsets(error: Error, offsets: std::ops::Range<Offset>) -> Error {
+    match error {
+        Error::Corrupt(mut corruption) => {
+            corruption.offsets.get_or_insert(offsets);
+            Error::Corrupt(corruption)
+        }
+        other => other,
+    }
 }
 
 /// The error for a file, or records, that should be there.

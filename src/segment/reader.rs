@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Wrong;
-use super::scan::next_header;
+use super::scan::{known_durable, next_header};
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records};
@@ -17,6 +17,7 @@ use crate::offset::{Offset, Position, Timestamp};
 
 /// At least so much is asked for by one positioned read.
 const READ_BYTES_MIN: usize = 64 << 10;
+const REACHES_BEYOND: &str = "the batch reaches beyond its segment";
 /// The first positioned read when a single record is looked up.
 const LOOKUP_BYTES: usize = 8 << 10;
 
@@ -142,8 +143,7 @@ impl Cursor {
             match self.header(view.get(at..).unwrap_or_default()) {
                 Ok(header) if header.end() > offset => return Ok(()),
                 Ok(header) => self.pass(&header),
-                // Not written yet.
-                Err(_) if self.segment.is_foreign_tail() => return Ok(()),
+                Err(_) if self.is_unfinished()? => return Ok(()),
                 Err(_) => {
                     if !self.resync(offset)? {
                         return Ok(());
@@ -217,6 +217,21 @@ impl Cursor {
         }
     }
 
+    /// Whether what stands here may be a batch that another process is still writing: nothing behind it was written when
+    /// it was known to be durable.
+    fn is_unfinished(&self) -> Result<bool> {
+        if !self.segment.is_foreign_tail() {
+            return Ok(false);
+        }
+        if self.view(HEADER_BYTES)?.iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+        let (file, len) = self.file()?;
+        let shown = self.segment.home.shown(&self.segment.path());
+        let durable = known_durable(&mut Window::new(file, len), self.segment.seed, self.position + 1);
+        Ok(durable.at("read", &shown)? <= self.next)
+    }
+
     fn behind_damage(&self) -> Result<Option<(usize, BatchHeader)>> {
         let (file, len) = self.file()?;
         let shown = self.segment.home.shown(&self.segment.path());
@@ -250,7 +265,8 @@ impl Cursor {
             }
         }
         if taken == 0 {
-            return Ok(None);
+            let cut = if next < limit { self.cut(limit) } else { None };
+            return cut.map_or(Ok(None), Err);
         }
         self.position += taken;
         let base = std::mem::replace(&mut self.next, next);
@@ -281,7 +297,7 @@ impl Cursor {
             if header.bytes() <= published - position {
                 return Ok(Step::Longer(header.bytes()));
             }
-            let error = DecodeError::Malformed("the batch reaches beyond its segment");
+            let error = DecodeError::Malformed(REACHES_BEYOND);
             return Err(Damaged { error, header: Some(header) });
         }
         match header.verify(bytes, seed, at).and_then(|payload| check_records(&header, payload)) {
@@ -290,11 +306,20 @@ impl Cursor {
         }
     }
 
+    /// The error for all that is left, if the file was cut before the end that its seal promises.
+    fn cut(&self, limit: Offset) -> Option<Error> {
+        self.segment.short(self.source.published() as u64, self.position as u64, self.next..limit)
+    }
+
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
     /// isn't finished yet.
     fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
-        if self.segment.is_foreign_tail() {
+        if self.is_unfinished()? {
             return Ok(None);
+        }
+        let at_the_end = matches!(damaged.error, DecodeError::Short { .. } | DecodeError::Malformed(REACHES_BEYOND));
+        if at_the_end && let Some(error) = self.cut(limit) {
+            return Err(error);
         }
         let offsets = match damaged.header {
             Some(header) => header.base..header.end(),
@@ -318,7 +343,8 @@ struct Damaged {
 
 /// The file ends before the batch does, although it was longer when it was opened.
 fn cut_short(expected: usize, found: usize) -> Damaged {
-    Damaged { error: DecodeError::Short { found: found as u64, expected: expected as u64 }, header: None }
+    let error = DecodeError::Short { found: found as u64, expected: expected as u64 };
+    Damaged { error, header: None }
 }
 
 fn in_order(header: BatchHeader, next: Offset) -> Result<BatchHeader, DecodeError> {

@@ -105,14 +105,23 @@ fn ending(
     if only_zeros(window, position)? {
         return Ok(Ending::Clean);
     }
-    let mut at = position + 1;
-    let mut hole = false;
+    match next_header(window, seed, position + 1)? {
+        None => Ok(Ending::Torn(error)),
+        Some((found, _)) => {
+            *durable_end = (*durable_end).max(known_durable(window, seed, found)?);
+            Ok(Ending::Hole(error))
+        }
+    }
+}
+
+/// The greatest durable end that any valid batch from a position on tells of, whatever stands between them.
+pub(crate) fn known_durable(window: &mut Window, seed: Seed, mut at: usize) -> io::Result<Offset> {
+    let mut durable_end = Offset::ZERO;
     while let Some((found, header)) = next_header(window, seed, at)? {
-        hole = true;
-        *durable_end = (*durable_end).max(header.durable_end());
+        durable_end = durable_end.max(header.durable_end());
         at = found + header.bytes();
     }
-    Ok(if hole { Ending::Hole(error) } else { Ending::Torn(error) })
+    Ok(durable_end)
 }
 
 /// Whether there is nothing but zeros from `position` on.

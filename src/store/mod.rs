@@ -288,7 +288,8 @@ impl Inner {
 
     fn load(&self, catalog: &mut Catalog, name: &TopicName) -> Result<Topic> {
         self.check()?;
-        catalog.get(&self.shared, name, |number| Topic::load(&self.shared, name, number, &mut Vec::new()))
+        catalog
+            .get(&self.shared, name, |number| Topic::load(&self.shared, name, number, &mut Vec::new(), &mut Vec::new()))
     }
 
     fn latched(&self) -> Result<()> {

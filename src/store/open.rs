@@ -16,11 +16,11 @@ use super::numbers::Numbers;
 use super::report::RecoveryReport;
 use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, TOPICS, TRASH};
+use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, STORE, TOPICS, TRASH};
 use crate::io::latch::Latch;
 use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Seam, read_all, remove_tree, write_all_at};
 use crate::options::{Mapping, StoreOptions};
-use crate::segment::Cache;
+use crate::segment::{Cache, missing};
 use crate::topic::{Catalog, Shared, Topic, list};
 
 /// At most so many sealed segments are open at once.
@@ -71,7 +71,7 @@ impl StoreOptions {
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
         let seam = self.seam_at(path.as_ref());
         let names = names_at(&seam, path.as_ref())?;
-        let file = identity::read(&*seam.dir)?.ok_or_else(|| no_store(path.as_ref(), names.as_deref()))?;
+        let file = identity::read(&*seam.dir)?.ok_or_else(|| no_store(&seam, path.as_ref(), names.as_deref()))?;
         self.assemble(path.as_ref(), &seam, &file, None)
     }
 
@@ -88,8 +88,8 @@ impl StoreOptions {
         let names = names_at(&seam, path)?;
         let has_store = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "STORE"));
         if !has_store {
-            if wanted == Wanted::Existing || !is_free(names.as_deref()) {
-                return Err(no_store(path, names.as_deref()));
+            if wanted == Wanted::Existing || !is_free(names.as_deref()) || has_topics(&seam) {
+                return Err(no_store(&seam, path, names.as_deref()));
             }
             if names.is_none() {
                 create_root(&seam, path)?;
@@ -101,7 +101,7 @@ impl StoreOptions {
         let file = match (identity::read(&*seam.dir)?, wanted) {
             (Some(_), Wanted::New) => return Err(Error::StoreExists { path: path.to_path_buf() }),
             (Some(file), _) => file,
-            (None, Wanted::Existing) => return Err(no_store(path, names.as_deref())),
+            (None, Wanted::Existing) => return Err(no_store(&seam, path, names.as_deref())),
             (None, _) => create(&seam)?,
         };
         leave_pid(&seam);
@@ -172,7 +172,16 @@ fn is_free(names: Option<&[String]>) -> bool {
     names.is_none_or(|names| names.iter().all(|name| OURS.contains(&name.as_str())))
 }
 
-fn no_store(path: &Path, names: Option<&[String]>) -> Error {
+/// Whether there are topics. `STORE` is written before the first of them, so without it they have lost it.
+fn has_topics(seam: &Seam) -> bool {
+    let entries = seam.dir.list(Path::new(TOPICS)).unwrap_or_default();
+    entries.iter().any(|entry| crate::format::parse_topic_dir(&entry.name).is_some())
+}
+
+fn no_store(seam: &Seam, path: &Path, names: Option<&[String]>) -> Error {
+    if has_topics(seam) {
+        return missing("store file", &seam.dir.root().join(STORE), None);
+    }
     let reason = match names {
         None => "nothing is there; create a store first",
         Some([]) => "the directory is empty; create a store first",
@@ -293,10 +302,9 @@ fn harden_names(shared: &Shared) -> Result<()> {
 fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &mut RecoveryReport) {
     report.needed = true;
     for name in catalog.names() {
-        let partitions = &mut report.partitions;
-        let loaded = catalog.get(shared, &name, |number| Topic::load(shared, &name, number, partitions));
-        if let Err(error) = loaded {
-            report.failed.push((name, error.to_string()));
-        }
+        let (partitions, mut failed) = (&mut report.partitions, Vec::new());
+        let loaded = catalog.get(shared, &name, |number| Topic::load(shared, &name, number, partitions, &mut failed));
+        failed.extend(loaded.err());
+        report.failed.extend(failed.iter().map(|error| (name.clone(), error.to_string())));
     }
 }

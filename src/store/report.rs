@@ -13,7 +13,8 @@ pub struct RecoveryReport {
     pub needed: bool,
     /// What was done, for each partition that hadn't been closed cleanly.
     pub partitions: Vec<PartitionRecovery>,
-    /// The topics that couldn't be recovered, with the message of the error that `Store::topic` gives for them.
+    /// What couldn't be recovered: the topic, and the message of the error that `Store::topic` gives for it, or
+    /// `Topic::partition` for one of its partitions. Everything else can be used.
     pub failed: Vec<(TopicName, String)>,
 }
 
@@ -42,7 +43,7 @@ impl fmt::Display for RecoveryReport {
             lines.push(format!("recovered partition {number} of `{topic}` up to offset {end}"));
             lines.extend(partition.findings.iter().map(|finding| format!("  {finding}")));
         }
-        lines.extend(self.failed.iter().map(|(topic, error)| format!("topic `{topic}` stays closed: {error}")));
+        lines.extend(self.failed.iter().map(|(topic, error)| format!("topic `{topic}` was not recovered: {error}")));
         f.write_str(&lines.join("\n"))
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Commits {
     file: Option<Arc<dyn File>>,
     position: u64,
     synced: u64,
+    /// Whether something was said behind which no [`Entry::End`] stands.
+    open_ended: bool,
     headroom: Headroom,
     latch: Latch,
 }
@@ -103,6 +105,7 @@ impl Commits {
             file: None,
             position,
             synced: position,
+            open_ended: false,
             headroom: Headroom::default(),
             latch: Latch::default(),
         };
@@ -148,7 +151,8 @@ impl Commits {
         let time = self.shared.seam.clock.now();
         let metadata = metadata.map(<[u8]>::to_vec);
         let entry = Entry::Commit { group: group.clone(), time, places: places.clone(), metadata: metadata.clone() };
-        self.append(&entry, durable)?;
+        self.append(&entry)?;
+        self.sync_if(durable)?;
         let commits = self.groups.entry(group.clone()).or_default();
         for place in places {
             commits.insert(place.partition(), Commit { place, time, metadata: metadata.clone() });
@@ -159,12 +163,13 @@ impl Commits {
     /// Deletes the commits of a group.
     pub(crate) fn forget(&mut self, group: &GroupName) -> Result<()> {
         let time = self.shared.seam.clock.now();
-        self.append(&Entry::Forget { group: group.clone(), time }, true)?;
+        self.append(&Entry::Forget { group: group.clone(), time })?;
+        self.sync()?;
         self.groups.remove(group);
         Ok(())
     }
 
-    fn append(&mut self, entry: &Entry, durable: bool) -> Result<()> {
+    fn append(&mut self, entry: &Entry) -> Result<()> {
         self.latch.check(|| format!("the commits file of `{}`", self.topic))?;
         let shown = self.shown();
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
@@ -173,7 +178,23 @@ impl Commits {
         self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
         write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, &shown, frame.len()))?;
         self.position += frame.len() as u64;
+        self.open_ended = *entry != Entry::End;
+        Ok(())
+    }
+
+    fn sync_if(&mut self, durable: bool) -> Result<()> {
         if durable { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes all commits durable, and says behind the last of them that they are: without that, damage to it would look
+    /// like an end that a crash tore.
+    pub(super) fn close(&mut self) -> Result<()> {
+        self.sync()?;
+        if self.open_ended {
+            // On a full disk it stays unsaid: nothing that was committed depends on it.
+            let _unsaid = self.append(&Entry::End);
+        }
+        self.sync()
     }
 
     fn file(&mut self) -> Result<Arc<dyn File>> {
@@ -217,6 +238,7 @@ impl Commits {
         let shown = self.shared.shown(&self.dir);
         dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (Some(file), bytes.len() as u64, bytes.len() as u64);
+        self.open_ended = false;
         self.headroom = Headroom::default();
         Ok(())
     }
@@ -235,6 +257,10 @@ impl Commits {
                 let at = bytes.len() as u64;
                 bytes.extend_from_slice(&encode_frame(&[entry], self.seed, at, 0));
             }
+        }
+        if bytes.len() > HEADER_BYTES {
+            let at = bytes.len() as u64;
+            bytes.extend_from_slice(&encode_frame(&[Entry::End], self.seed, at, 0));
         }
         bytes
     }

@@ -116,12 +116,14 @@ impl Topic {
     }
 
     /// Reads a topic's header. Its partitions are opened when they are first used, or now if the store wasn't closed
-    /// cleanly; then what recovery did is added to `report`.
+    /// cleanly; then what recovery did is added to `report`, and the error of each partition that is damaged to `failed`:
+    /// it keeps no other from being opened, and whoever uses it is told.
     pub(crate) fn load(
         shared: &Arc<Shared>,
         name: &TopicName,
         number: u64,
         report: &mut Vec<PartitionRecovery>,
+        failed: &mut Vec<Error>,
     ) -> Result<Topic> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
         let (creation, options) = header::read(shared, &dir, name, number)?;
@@ -129,7 +131,10 @@ impl Topic {
         if shared.unclean && !shared.read_only {
             let admin = topic.inner.admin.lock();
             for i in 0..topic.partitions() {
-                topic.open_log(i, report)?;
+                match topic.open_log(i, report) {
+                    Err(error @ (Error::Corrupt(_) | Error::UnsupportedVersion { .. })) => failed.push(error),
+                    other => drop(other?),
+                }
             }
             drop(admin);
             topic.harden_commits()?;
@@ -386,7 +391,7 @@ impl Topic {
             return Ok(());
         }
         let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
-        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::sync);
+        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
         results.into_iter().collect::<Result<()>>().and(commits)
     }
 

@@ -9,4 +9,5 @@ mod kill;
 mod places;
 mod refusals;
 mod roundtrip;
+mod spec;
 mod support;

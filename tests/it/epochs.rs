@@ -551,7 +551,8 @@ fn a_segment_of_the_old_topic_beside_those_of_the_new_one_is_foreign_and_stays()
         let beside = the_file(&world.disk, ".log").with_file_name(path.file_name().expect("has a name"));
         world.disk.write(&beside, &old);
         world.open();
-        assert!(is_foreign(world.store().topic("orders")));
+        let orders = world.store().topic("orders").expect("opens");
+        assert!(is_foreign(orders.partition(0)));
         assert_eq!(world.disk.read(&beside), old);
     });
 }

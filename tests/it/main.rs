@@ -14,6 +14,7 @@ mod api;
 mod append_and_read;
 mod bad_input;
 mod crash;
+mod damage;
 mod durability;
 mod epoch_numbers;
 mod epochs;

@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, FileKind, HEADER_BYTES};
 use crate::io::{Access, File, read_full_at};
 use crate::offset::{Offset, Position};
-use crate::segment::{Ending, Home, Scan, Window, header_of, scan};
+use crate::segment::{Ending, Home, Scan, Window, header_of, known_durable, scan};
 
 /// A segment that the history names, as it was found.
 pub(super) struct Examined {
@@ -90,11 +90,11 @@ pub(super) fn examine(home: &Home, recorded: Recorded, cut: Offset, next: Option
     examined.file_bytes = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
     (examined.header, examined.error) = header(home, &recorded, &*file).at("read", &shown)?;
     examined.file = Some(file.clone());
-    if examined.header == Header::Valid {
-        match recorded.seal {
-            Some(sealed) => examined.measure(sealed.bytes, sealed.end.min(cut)),
-            None => examined.scan(home, file, cut, next).at("read", &shown)?,
-        }
+    match (examined.header, recorded.seal) {
+        (Header::Valid, Some(sealed)) => examined.measure(sealed.bytes, sealed.end.min(cut)),
+        (Header::Valid, None) => examined.scan(home, file, cut, next).at("read", &shown)?,
+        (Header::Bad, None) => examined.marks(home, file, cut).at("read", &shown)?,
+        _ => {}
     }
     Ok(examined)
 }
@@ -124,6 +124,16 @@ impl Examined {
         self.good_end = scan.end;
         self.durable_end = scan.durable_end.min(cut);
         self.scan = Some(scan);
+        Ok(())
+    }
+
+    /// Behind a header that is gone the batches still say what was durable when they were written: if it was the first of
+    /// them, then so was the header.
+    fn marks(&mut self, home: &Home, file: Arc<dyn File>, cut: Offset) -> io::Result<()> {
+        let id = self.recorded.id;
+        let seed = home.identity(FileKind::Segment, id).seed();
+        let marks = known_durable(&mut Window::new(file, self.file_bytes), seed, HEADER_BYTES)?;
+        self.durable_end = marks.min(cut);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use examine::{Examined, examine};
-pub(super) use stray::{remove, remove_segment, strays};
+pub(super) use stray::{remove, remove_segment, strays, unrecorded};
 use table::{Decision, Told, decide};
 
 use super::history::Recorded;

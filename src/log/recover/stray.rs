@@ -8,15 +8,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::super::history::{Recorded, remove_if_there};
-use super::super::{Evidence, segment_files};
+use super::super::{Evidence, History, segment_files};
 use super::examine::{header, last_nonzero};
 use super::rewrite::quarantined;
-use super::table::{Decision, Extent, Facts, Told, decide};
-use crate::error::{IoContext, Result};
+use super::table::{Decision, Extent, Facts, Header, Told, decide};
+use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, parse_index};
 use crate::io::{Access, Kind, read_full_at};
 use crate::offset::{Epoch, Offset, Position};
-use crate::segment::{Home, SegmentId, header_of};
+use crate::segment::{Home, SegmentId, Window, header_of, known_durable};
 
 /// A file to be taken away.
 pub(crate) enum Stray {
@@ -70,6 +70,53 @@ fn judge(home: &Home, evidence: &Evidence, path: PathBuf, base: Offset, number: 
         Decision::SetAside | Decision::Remove => Ok(Some(Stray::Remove(path))),
         _ => Ok(None),
     }
+}
+
+/// A segment that the history doesn't name, and that says itself that records of it were durable: the line of its
+/// beginning was synced before the first of them. So the history lost it, or is an older copy of itself.
+pub(crate) fn unrecorded(home: &Home, evidence: &Evidence, history: &History) -> Result<Option<Error>> {
+    let named: HashSet<PathBuf> = evidence.segments.iter().map(|segment| home.segment_path(segment.id)).collect();
+    for (path, base, number) in segment_files(home)? {
+        if !named.contains(&path)
+            && base >= evidence.start
+            && let Some(end) = durable_end(home, evidence, &path, base, number)?
+            && end > base
+        {
+            let position = Some(Position::new(history.position()));
+            let corruption = Corruption {
+                damage: Damage::Missing,
+                what: "history entry",
+                path: history.shown(),
+                position,
+                offsets: Some(base..end),
+            };
+            return Ok(Some(Error::from(Box::new(corruption))));
+        }
+    }
+    Ok(None)
+}
+
+/// What the batches of such a file say was durable, unless it was given up: by a cut, or by a history that went on
+/// without its session.
+fn durable_end(home: &Home, evidence: &Evidence, path: &Path, base: Offset, number: u64) -> Result<Option<Offset>> {
+    let shown = home.shown(path);
+    let file = match home.seam.dir.open(path, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", &shown)?,
+    };
+    let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
+    let given_up = match evidence.lineage.find(epoch) {
+        Some(_) => evidence.lineage.cut_of(epoch) <= base,
+        None => number < evidence.lineage.newest().epoch.number,
+    };
+    let id = SegmentId { base, epoch };
+    let (header, _) = header(home, &Recorded { id, seal: None }, &*file).at("read", &shown)?;
+    if given_up || header != Header::Valid {
+        return Ok(None);
+    }
+    let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+    let seed = home.identity(FileKind::Segment, id).seed();
+    known_durable(&mut Window::new(file, len), seed, HEADER_BYTES).at("read", &shown).map(Some)
 }
 
 /// The whole epoch behind the number in a file's name: from the lineage, or else from the file itself, whose session may

@@ -4,6 +4,7 @@
 //! names in the directory, and the rolls in the history. After a failed sync the log is latched and every waiter is
 //! told; nothing is tried twice over pages of which nothing is known.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,11 @@ impl SyncState {
     /// How many of the written bytes aren't known to be durable.
     pub(super) fn unsynced_bytes(&self, written: u64) -> u64 {
         written.saturating_sub(self.synced_bytes.load(Ordering::Acquire))
+    }
+
+    /// Takes everything that was ever written for durable.
+    pub(super) fn all_synced(&self, written: u64) {
+        self.synced_bytes.store(written, Ordering::Release);
     }
 
     /// Makes everyone who waits look again.
@@ -95,6 +101,26 @@ impl Log {
         }
     }
 
+    /// Does something that no sync may overlap with. Whoever waits for one goes on afterwards.
+    pub(super) fn while_nobody_leads<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut leading = self.sync.leading.lock();
+        while *leading {
+            self.sync.done.wait(&mut leading);
+        }
+        *leading = true;
+        drop(leading);
+        let answer = work();
+        *self.sync.leading.lock() = false;
+        self.sync.done.notify_all();
+        answer
+    }
+
+    /// Nothing more is written here until the partition is reopened; whoever waits is told.
+    pub(super) fn latch_down(&self, path: &Path) {
+        self.latch.fall("sync", path);
+        self.owner.signal.notify();
+    }
+
     /// One sync for everything written up to its beginning.
     fn lead(&self) -> Result<()> {
         let job = self.job(&mut self.appender.lock());
@@ -133,15 +159,15 @@ impl Log {
             self.sync_segment(*id, &**file)?;
         }
         if job.created.is_some() {
-            self.sync_dir().inspect_err(|_| self.latch.fall("sync", &self.home.shown(&self.home.dir)))?;
+            self.sync_dir().inspect_err(|_| self.latch_down(&self.home.shown(&self.home.dir)))?;
         }
         let mut history = self.history.lock();
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+        history.sync().inspect_err(|_| self.latch_down(&history.shown()))
     }
 
     fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {
         let path = || self.home.shown(&self.home.segment_path(id));
-        file.sync().at("sync", &path()).inspect_err(|_| self.latch.fall("sync", &path()))
+        file.sync().at("sync", &path()).inspect_err(|_| self.latch_down(&path()))
     }
 
     /// Publishes the new durable end, unless the log was cut meanwhile.

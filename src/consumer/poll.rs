@@ -79,22 +79,29 @@ impl Consumer {
         }
     }
 
-    /// Commits latched once tell so once; from then on records are handed out uncommitted, until they are reopened.
+    /// A latch that keeps from committing is told once; from then on records are handed out uncommitted, until it is lifted.
     fn auto_commit(&mut self) -> Result<()> {
         let result = self.commit_finished();
         let was_told = std::mem::replace(&mut self.told_latched, matches!(result, Err(Error::Latched { .. })));
         if was_told && self.told_latched { Ok(()) } else { result }
     }
 
-    /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn, and keeps
-    /// no other from being committed.
+    /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn; one that
+    /// is latched can't make durable what was read. Neither keeps another from being committed.
     fn commit_finished(&mut self) -> Result<()> {
         let mut places = self.uncommitted();
+        let mut latched = Ok(());
         places.retain(|place| {
-            let log = self.index_of(place.partition()).map(|i| self.assigned[i].log());
-            !log.is_ok_and(|log| matches!(log.admit(*place, Origin::Caller), Err(Error::Diverged { .. })))
+            let Ok(i) = self.index_of(place.partition()) else { return true };
+            let log = self.assigned[i].log();
+            if place.next() > log.durable_end() && log.latched().is_err() {
+                latched = log.latched();
+                return false;
+            }
+            !matches!(log.admit(*place, Origin::Caller), Err(Error::Diverged { .. }))
         });
-        self.commit_places(&places, None)
+        self.commit_places(&places, None)?;
+        latched
     }
 
     /// One round over the partitions. An error is given only when its partition comes first.

@@ -56,9 +56,10 @@ fn a_latched_partition_keeps_no_topic_from_being_deleted_and_no_commit_from_bein
     both_ways(|mapping| {
         let world = world(mapping);
         let partition = latch(&world);
-        let mut consumer = partition.topic().consumer("billing").open().expect("opens");
-        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", 0..15));
-        consumer.commit().expect("commits");
+        let builder = partition.topic().consumer("billing").visibility(Visibility::Durable);
+        let mut consumer = builder.open().expect("opens");
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", 0..10));
+        consumer.commit().expect("commits what is durable");
         world.store().delete_topic("orders").expect("deletes");
         assert!(matches!(refused(partition.reopen()), Error::TopicDeleted { .. }));
     });
@@ -114,6 +115,51 @@ fn latched_commits_are_told_once_to_who_commits_automatically_and_reading_goes_o
         world.power_cut();
         let group = world.store().topic("orders").expect("is there").group("billing").expect("is there");
         assert_eq!(group.commits[0].place.next(), Offset::new(3));
+    });
+}
+
+#[test]
+fn one_latched_partition_keeps_no_other_from_being_committed_automatically() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let [bad, good] = [0, 1].map(|n| topic.partition(n).expect("is there"));
+        scribble(&bad, "v", 3);
+        fill(&good, "v", 3);
+        let mut consumer = topic.consumer("billing").auto_commit(true).open().expect("opens");
+        assert_eq!(consumer.poll(AT_ONCE).expect("polls").len(), 6);
+        world.disk.fail(Fault::of("sync").on("/0/"));
+        refused(bad.sync());
+        assert!(is_latched(&refused(consumer.poll(AT_ONCE))));
+        fill(&good, "v", 3);
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), numbered("v", 3..6));
+        let committed = topic.group("billing").expect("is there").commits;
+        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [0, 3]);
+        bad.reopen().expect("reopens");
+        consumer.poll(AT_ONCE).expect("commits again");
+        let committed = topic.group("billing").expect("is there").commits;
+        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [3, 6]);
+    });
+}
+
+#[test]
+fn a_history_compacted_under_a_name_that_is_not_durable_is_not_closed_cleanly() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 1);
+        scribble(&world.partition(), "v", 3000);
+        for offset in 1..2500 {
+            world.partition().trim(Offset::new(offset)).expect("trims");
+        }
+        world.reopen();
+        assert_eq!(reopened(&world).start(), Offset::new(2499));
+        world.disk.fail(Fault::of("sync_dir").on("orders@1/0"));
+        assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
+        assert!(is_latched(&refused(reopened(&world).append("w"))));
+        assert!(is_latched(&refused(world.store().clone().close())));
+        world.become_image(|image| image.after_kill());
+        assert!(world.store().recovery().needed);
+        assert_eq!(reopened(&world).end(), Offset::new(3001));
     });
 }
 

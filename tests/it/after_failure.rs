@@ -1,6 +1,6 @@
 //! After a failed sync: what is latched, what still works, who is told, and that nothing more is written to what failed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Pages};
 use epochlog::{Error, Offset, Partition, Start, Visibility};
@@ -76,6 +76,7 @@ fn a_blocked_poll_is_told_that_nothing_more_comes() {
             let consumer = partition.topic().consumer("billing").visibility(visibility).open();
             let mut consumer = consumer.expect("opens");
             assert_eq!((drain(&mut reader).len(), consumer.poll(AT_ONCE).expect("polls").len()), (10, 10));
+            let begun = Instant::now();
             std::thread::scope(|threads| {
                 let reading = threads.spawn(|| reader.poll(A_WHILE));
                 let consuming = threads.spawn(|| consumer.poll(A_WHILE));
@@ -84,6 +85,7 @@ fn a_blocked_poll_is_told_that_nothing_more_comes() {
                 assert!(is_latched(&refused(reading.join().expect("ends"))));
                 assert!(is_latched(&refused(consuming.join().expect("ends"))));
             });
+            assert!(begun.elapsed() < A_WHILE / 2, "they were woken");
             partition.reopen().expect("reopens");
             fill(&partition, "v", 1);
             assert_eq!(values(&reader.poll(A_WHILE).expect("polls")), ["v10"]);
@@ -147,19 +149,19 @@ fn a_history_compacted_under_a_name_that_is_not_durable_is_not_closed_cleanly() 
     both_ways(|mapping| {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 1);
-        scribble(&world.partition(), "v", 3000);
-        for offset in 1..2500 {
+        scribble(&world.partition(), "v", 5000);
+        for offset in 1..4500 {
             world.partition().trim(Offset::new(offset)).expect("trims");
         }
         world.reopen();
-        assert_eq!(reopened(&world).start(), Offset::new(2499));
+        assert_eq!(reopened(&world).start(), Offset::new(4499));
         world.disk.fail(Fault::of("sync_dir").on("orders@1/0"));
         assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
         assert!(is_latched(&refused(reopened(&world).append("w"))));
         assert!(is_latched(&refused(world.store().clone().close())));
         world.become_image(|image| image.after_kill());
         assert!(world.store().recovery().needed);
-        assert_eq!(reopened(&world).end(), Offset::new(3001));
+        assert_eq!(reopened(&world).end(), Offset::new(5001));
     });
 }
 

@@ -69,6 +69,10 @@ fn records_that_the_failed_sync_took_are_gone_and_places_behind_them_say_so() {
         let (here, beyond) = [10, 15].map(|n| partition.place_at(Offset::new(n)).expect("is there")).into();
         partition.reopen().expect("reopens");
         assert_eq!(partition.end(), Offset::new(10));
+        assert_eq!(
+            partition.lineage().last().map(|epoch| (epoch.reason, epoch.start)),
+            Some(("healed", Offset::new(10)))
+        );
         let fork = Offset::new(10);
         for error in [refused(reader.read()), refused(partition.read_from(beyond))] {
             assert!(matches!(error, Error::Diverged { fork: at, .. } if at == fork), "{error}");
@@ -168,10 +172,16 @@ fn a_truncate_whose_sync_failed_is_done_or_not_done_and_the_partition_can_be_reo
 fn what_was_acknowledged_and_is_gone_is_damage_and_the_partition_stays_latched() {
     both_ways(|mapping| {
         let (world, partition) = latched(mapping, log_sync(Pages::Clean));
-        world.disk.write("topics/orders@1/0/00000000000000000000@2.log", []);
-        let error = refused_untouched(&world.disk, || partition.reopen());
-        assert!(matches!(error, Error::Corrupt(_)), "{error}");
-        assert!(matches!(refused(partition.append("w")), Error::Latched { .. }));
+        let log = "topics/orders@1/0/00000000000000000000@2.log";
+        let whole = world.disk.read(log);
+        for kept in [0, 96] {
+            // Zeros behind the header look as if nothing was ever written.
+            let zeros = vec![0; if kept == 0 { 0 } else { whole.len() - kept }];
+            world.disk.write(log, [&whole[..kept], &zeros].concat());
+            let error = refused_untouched(&world.disk, || partition.reopen());
+            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+            assert!(matches!(refused(partition.append("w")), Error::Latched { .. }));
+        }
     });
 }
 

@@ -46,10 +46,12 @@ pub enum Error {
     },
 
     /// A sync failed earlier, so what reached the disk is unknown and nothing more is written there. What was
-    /// acknowledged as durable is safe. Close the store and open it again: recovery finds out.
-    #[error("{what} refuses writes since {operation} of `{}` failed; reopen the store to recover", path.display())]
+    /// acknowledged as durable is safe, and everything can still be read. Reopen what the message names, and recovery
+    /// finds out: a partition by [`Partition::reopen`](crate::Partition::reopen), a topic or its commits by
+    /// [`Topic::reopen`](crate::Topic::reopen), the store by closing and opening it; that reopens all of it.
+    #[error("{what} refuses writes since {operation} of `{}` failed; reopen the {} to recover", path.display(), to_reopen(what))]
     Latched {
-        /// What refuses: a partition, a topic's commits or the store.
+        /// What refuses: a partition, a topic, its commits or the store.
         what: String,
         /// The operation that failed.
         operation: &'static str,
@@ -265,6 +267,15 @@ pub enum Error {
 
 fn with_pid(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// What has to be reopened to lift a latch.
+fn to_reopen(what: &str) -> &'static str {
+    match what.split(' ').next() {
+        Some("partition") => "partition or the store",
+        Some("topic" | "the") => "topic or the store",
+        _ => "store",
+    }
 }
 
 /// What to do about something that is too large.

@@ -139,6 +139,7 @@ impl ConsumerBuilder {
             assigned: Vec::new(),
             turn: 0,
             skipped: Vec::new(),
+            told_latched: false,
         };
         for number in numbers {
             consumer.assign(number)?;
@@ -164,6 +165,8 @@ pub struct Consumer {
     /// Whose turn it is in the next poll.
     turn: usize,
     skipped: Vec<Skipped>,
+    /// Whether the last automatic commit found the commits latched.
+    told_latched: bool,
 }
 
 impl Consumer {

@@ -57,32 +57,51 @@ impl Consumer {
     /// Each names the partition and leaves the consumer where it was, usable for [`seek`](Consumer::seek), and the next
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
     /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
-    /// it. [`Error::Corrupt`]: a damaged batch, or damaged commits. [`Error::TopicDeleted`], [`Error::Closed`],
-    /// [`Error::Io`].
+    /// it. [`Error::Corrupt`]: a damaged batch, or damaged commits. [`Error::Latched`]: a sync of a partition has failed and
+    /// there is nothing left to hand out; or a sync of the commits has, which a poll that commits says once and the next ones
+    /// go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
-            self.commit_finished()?;
+            self.auto_commit()?;
         }
         let deadline = Instant::now().checked_add(timeout);
         loop {
             self.follow_new_partitions()?;
             let records = self.gather()?;
-            if !records.is_empty() || !self.wait(deadline) {
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            self.assigned.iter().try_for_each(|assigned| assigned.log.latched())?;
+            if !self.wait(deadline) {
                 return Ok(records);
             }
         }
     }
 
-    /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn, and keeps
-    /// no other from being committed.
+    /// A latch that keeps from committing is told once; from then on records are handed out uncommitted, until it is lifted.
+    fn auto_commit(&mut self) -> Result<()> {
+        let result = self.commit_finished();
+        let was_told = std::mem::replace(&mut self.told_latched, matches!(result, Err(Error::Latched { .. })));
+        if was_told && self.told_latched { Ok(()) } else { result }
+    }
+
+    /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn; one that
+    /// is latched can't make durable what was read. Neither keeps another from being committed.
     fn commit_finished(&mut self) -> Result<()> {
         let mut places = self.uncommitted();
+        let mut latched = Ok(());
         places.retain(|place| {
-            let log = self.index_of(place.partition()).map(|i| self.assigned[i].log());
-            !log.is_ok_and(|log| matches!(log.admit(*place, Origin::Caller), Err(Error::Diverged { .. })))
+            let Ok(i) = self.index_of(place.partition()) else { return true };
+            let log = self.assigned[i].log();
+            if place.next() > log.durable_end() && log.latched().is_err() {
+                latched = log.latched();
+                return false;
+            }
+            !matches!(log.admit(*place, Origin::Caller), Err(Error::Diverged { .. }))
         });
-        self.commit_places(&places, None)
+        self.commit_places(&places, None)?;
+        latched
     }
 
     /// One round over the partitions. An error is given only when its partition comes first.
@@ -193,7 +212,9 @@ impl Consumer {
 
     /// Waits until one of the partitions may have something.
     fn wait(&self, deadline: Option<Instant>) -> bool {
-        let has_news = |assigned: &Assigned| assigned.reader.as_ref().is_none_or(Reader::has_news);
+        let has_news = |assigned: &Assigned| {
+            assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
+        };
         self.topic.owner().signal.wait_until(deadline, || {
             self.assigned.iter().any(has_news)
                 || !self.topic.owner().lives()

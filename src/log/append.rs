@@ -77,7 +77,7 @@ pub(super) struct Appender {
     pub(super) written_bytes: u64,
     /// Whether the history no longer ends with a clean close.
     pub(super) unclean: bool,
-    append_time: Timestamp,
+    pub(super) append_time: Timestamp,
 }
 
 /// A full segment that waits for its sync.
@@ -220,7 +220,7 @@ impl Log {
         let mut history = self.history.lock();
         history.append(entries)?;
         appender.unclean = true;
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+        history.sync().inspect_err(|_| self.latch_down(&history.shown()))
     }
 
     fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter> {
@@ -275,15 +275,16 @@ impl Log {
     /// Makes everything durable and says so in the history, so that the next open scans nothing.
     pub(crate) fn close(&self) -> Result<()> {
         let mut appender = self.appender.lock();
+        // Also if nothing was appended: a history may be compacted, and its name not be durable.
+        self.latched()?;
         if !appender.unclean {
             return Ok(());
         }
-        self.latched()?;
         self.retire_writer(&mut appender);
         self.sync_under(&mut appender)?;
         let mut history = self.history.lock();
         history.append(&[clean_entry(appender.end)])?;
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))?;
+        history.sync().inspect_err(|_| self.latch_down(&history.shown()))?;
         appender.unclean = false;
         Ok(())
     }

@@ -36,6 +36,20 @@ impl Leader {
         Ok(())
     }
 
+    /// Does something that no lead may overlap with. Whoever waits for one looks again afterwards.
+    pub(super) fn while_nobody_leads<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut leading = self.leading.lock();
+        while *leading {
+            self.ended.wait(&mut leading);
+        }
+        *leading = true;
+        drop(leading);
+        let answer = work();
+        *self.leading.lock() = false;
+        self.ended.notify_all();
+        answer
+    }
+
     /// Makes everyone who waits look again.
     pub(super) fn wake(&self) {
         // Taken, so that nobody is between looking and going to sleep.

@@ -15,6 +15,7 @@ mod lineage;
 mod live;
 mod read;
 mod recover;
+mod reopen;
 mod resolve;
 mod retention;
 mod signal;
@@ -35,6 +36,7 @@ pub(crate) use lineage::{Begun, Lineage};
 use live::Live;
 pub(crate) use read::READ_BYTES_DEFAULT;
 pub use read::{Reader, Target};
+use recover::Known;
 pub use recover::{Finding, PartitionRecovery};
 pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;
@@ -166,9 +168,12 @@ impl Log {
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
         let mut report = None;
         if !evidence.is_closed() {
-            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
+            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence, Known::default())?;
             evidence = recovered;
             report = Some(findings);
+        } else if home.unclean {
+            // Recovered and then killed: the history may bear its name in the page cache alone.
+            home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
         let strays = recover::strays(home, &evidence)?;
         recover::remove(home, strays);
@@ -187,8 +192,7 @@ impl Log {
     }
 
     fn new(home: &Arc<Home>, owner: &Arc<Owner>, history: History, view: LogView, end: Offset) -> Arc<Log> {
-        let newest = view.parts.last().and_then(|part| part.segment.seal_of());
-        let append_time = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
+        let append_time = append_time_of(&view);
         Arc::new(Log {
             home: home.clone(),
             owner: owner.clone(),
@@ -265,7 +269,8 @@ impl Log {
         self.owner.explain(error)
     }
 
-    fn latched(&self) -> Result<()> {
+    /// Refuses if a sync has failed and the partition wasn't reopened since.
+    pub(crate) fn latched(&self) -> Result<()> {
         self.latch.check(|| format!("partition {} of `{}`", self.home.partition, self.owner.topic))
     }
 
@@ -283,6 +288,12 @@ impl Log {
         let changed = change(&view);
         *view = Arc::new(changed);
     }
+}
+
+/// The time of the last append to a log whose segments are all sealed.
+fn append_time_of(view: &LogView) -> Timestamp {
+    let newest = view.parts.last().and_then(|part| part.segment.seal_of());
+    newest.map_or(Timestamp::MIN, |sealed| sealed.append_time)
 }
 
 /// The view of a partition whose segments are all sealed, and its end.

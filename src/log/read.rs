@@ -239,12 +239,17 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// As [`read`](Reader::read).
+    /// As [`read`](Reader::read). [`Error::Latched`] instead of waiting, if a sync of the partition has failed: nothing
+    /// more comes until it is reopened. What is there is handed out first.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let records = self.read()?;
-            if !records.is_empty() || !self.wait(deadline) {
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            self.log.latched()?;
+            if !self.wait(deadline) {
                 return Ok(records);
             }
         }
@@ -255,7 +260,7 @@ impl Reader {
         if self.log.home.read_only {
             return wait_and_look(deadline);
         }
-        self.log.owner.signal.wait_until(deadline, || self.has_news())
+        self.log.owner.signal.wait_until(deadline, || self.has_news() || self.log.latched().is_err())
     }
 
     pub(crate) fn has_news(&self) -> bool {

@@ -4,7 +4,7 @@
 //! names in the directory, and the rolls in the history. After a failed sync the log is latched and every waiter is
 //! told; nothing is tried twice over pages of which nothing is known.
 
-use crate::threads::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::append::{Appender, Rolled};
@@ -15,6 +15,7 @@ use crate::io::File;
 use crate::offset::Offset;
 use crate::place::Place;
 use crate::segment::SegmentId;
+use crate::threads::atomic::{AtomicU64, Ordering};
 
 /// Who syncs, and how far it has come.
 #[derive(Debug, Default)]
@@ -27,6 +28,11 @@ impl SyncState {
     /// How many of the written bytes aren't known to be durable.
     pub(super) fn unsynced_bytes(&self, written: u64) -> u64 {
         written.saturating_sub(self.synced_bytes.load(Ordering::Acquire))
+    }
+
+    /// Takes everything that was ever written for durable.
+    pub(super) fn all_synced(&self, written: u64) {
+        self.synced_bytes.store(written, Ordering::Release);
     }
 
     /// Makes everyone who waits look again.
@@ -82,6 +88,17 @@ impl Log {
         self.sync.leader.lead_until(done, || self.lead().map_err(|error| self.explain(error)))
     }
 
+    /// Does something that no sync may overlap with. Whoever waits for one goes on afterwards.
+    pub(super) fn while_nobody_leads<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.sync.leader.while_nobody_leads(work)
+    }
+
+    /// Nothing more is written here until the partition is reopened; whoever waits is told.
+    pub(super) fn latch_down(&self, path: &Path) {
+        self.latch.fall("sync", path);
+        self.owner.signal.notify();
+    }
+
     /// One sync for everything written up to its beginning.
     fn lead(&self) -> Result<()> {
         let job = self.job(&mut self.appender.lock());
@@ -120,15 +137,15 @@ impl Log {
             self.sync_segment(*id, &**file)?;
         }
         if job.created.is_some() {
-            self.sync_dir().inspect_err(|_| self.latch.fall("sync", &self.home.shown(&self.home.dir)))?;
+            self.sync_dir().inspect_err(|_| self.latch_down(&self.home.shown(&self.home.dir)))?;
         }
         let mut history = self.history.lock();
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+        history.sync().inspect_err(|_| self.latch_down(&history.shown()))
     }
 
     fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {
         let path = || self.home.shown(&self.home.segment_path(id));
-        file.sync().at("sync", &path()).inspect_err(|_| self.latch.fall("sync", &path()))
+        file.sync().at("sync", &path()).inspect_err(|_| self.latch_down(&path()))
     }
 
     /// Publishes the new durable end, unless the log was cut meanwhile.

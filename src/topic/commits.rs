@@ -170,7 +170,7 @@ impl Commits {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<()> {
-        self.latch.check(|| format!("the commits file of `{}`", self.topic))?;
+        self.latched()?;
         let shown = self.shown();
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
@@ -206,12 +206,26 @@ impl Commits {
         Ok(file)
     }
 
+    fn latched(&self) -> Result<()> {
+        self.latch.check(|| format!("the commits file of `{}`", self.topic))
+    }
+
+    /// Writes what is committed into a new file, if a sync has failed. The commit that failed isn't among it.
+    pub(super) fn reopen(&mut self) -> Result<()> {
+        if self.latch.is_down() {
+            self.rewrite()?;
+            self.latch.lift();
+        }
+        Ok(())
+    }
+
     /// Makes all commits durable.
     pub(crate) fn sync(&mut self) -> Result<()> {
+        // First: a compacted file whose name isn't durable has nothing unsynced in it.
+        self.latched()?;
         if self.synced == self.position {
             return Ok(());
         }
-        self.latch.check(|| format!("the commits file of `{}`", self.topic))?;
         let shown = self.shown();
         self.file()?.sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         self.synced = self.position;

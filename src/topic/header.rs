@@ -41,7 +41,7 @@ pub(super) fn write(
     write_to(shared, &dir.join(TOPIC), name, creation, options)
 }
 
-/// Replaces the header, in one atomic and durable step.
+/// Replaces the header, in one atomic step. The caller syncs the directory.
 pub(super) fn replace(
     shared: &Shared,
     dir: &Path,
@@ -52,8 +52,7 @@ pub(super) fn replace(
     let new = dir.join("topic.new");
     remove_if_there(&*shared.seam.dir, &new).at("remove", &shared.shown(&new))?;
     write_to(shared, &new, name, creation, options)?;
-    shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new))?;
-    shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
+    shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new))
 }
 
 fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {

@@ -28,6 +28,7 @@ pub(crate) use partitioner::Partitioner;
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
+use crate::io::latch::Latch;
 use crate::io::{Seam, remove_tree};
 use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
 use crate::name::{GroupName, TopicName};
@@ -92,6 +93,8 @@ struct Inner {
     /// The partitions that live consumers hold, by group.
     held: Mutex<HashSet<(GroupName, u32)>>,
     round: AtomicU32,
+    /// Falls when the topic's directory couldn't be synced.
+    latch: Latch,
 }
 
 /// A partition that is opened when it is first used.
@@ -164,6 +167,7 @@ impl Topic {
                 commits: Mutex::new(None),
                 held: Mutex::new(HashSet::new()),
                 round: AtomicU32::new(0),
+                latch: Latch::default(),
             }),
         }
     }
@@ -271,6 +275,7 @@ impl Topic {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
+        self.latched()?;
         let had = self.partitions();
         if total <= had {
             let reason = format!("{total} was given and there are {had}; partitions can only be added");
@@ -284,10 +289,63 @@ impl Topic {
             remove_tree(&*shared.seam.dir, &dir.join(number.to_string())).at("remove", &shared.shown(dir))?;
             create_partition(shared, dir, self.epoch(), number)?;
         }
-        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))?;
+        self.sync_dir()?;
         header::replace(shared, dir, self.name(), self.epoch(), &options)?;
-        self.inner.slots.write().extend((had..total).map(|_| Arc::default()));
+        self.sync_dir()?;
+        self.show_partitions(total);
+        Ok(())
+    }
+
+    fn show_partitions(&self, total: u32) {
+        self.inner.slots.write().resize_with(total as usize, Arc::default);
         self.inner.owner.signal.notify();
+    }
+
+    /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
+    fn sync_dir(&self) -> Result<()> {
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        let shown = shared.shown(dir);
+        shared.seam.dir.sync(dir).at("sync", &shown).inspect_err(|_| self.inner.latch.fall("sync", &shown))
+    }
+
+    fn latched(&self) -> Result<()> {
+        self.inner.latch.check(|| format!("topic `{}`", self.name()))
+    }
+
+    /// Reopens whatever of the topic refuses writes since a sync has failed, in place: its partitions, as
+    /// [`Partition::reopen`] does, its commits, and its directory. Gives what was done to the partitions. The commit that
+    /// failed counts as not made; partitions that a failed [`add_partitions`](Topic::add_partitions) may have added are
+    /// there afterwards, all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Partition::reopen`]. What failed stays latched, and so does what comes after it; call again.
+    pub fn reopen(&self) -> Result<Vec<PartitionRecovery>> {
+        self.inner.shared.writable()?;
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.check()?;
+        let mut recovered = Vec::new();
+        for log in self.opened() {
+            recovered.extend(log.reopen()?);
+        }
+        if let Some(commits) = self.inner.commits.lock().as_mut() {
+            commits.reopen()?;
+        }
+        self.reopen_dir()?;
+        Ok(recovered)
+    }
+
+    /// Whatever the header says now is written anew, and counts.
+    fn reopen_dir(&self) -> Result<()> {
+        if !self.inner.latch.is_down() {
+            return Ok(());
+        }
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
+        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        self.sync_dir()?;
+        self.show_partitions(options.partitions);
+        self.inner.latch.lift();
         Ok(())
     }
 
@@ -392,7 +450,7 @@ impl Topic {
         }
         let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
         let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
-        results.into_iter().collect::<Result<()>>().and(commits)
+        results.into_iter().collect::<Result<()>>().and(commits).and_then(|()| self.latched())
     }
 
     /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.

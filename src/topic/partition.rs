@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{EpochDescription, SegmentDescription, Topic};
 use crate::error::Result;
-use crate::log::{Ack, Log, Origin, Reader, Target};
+use crate::log::{Ack, Log, Origin, PartitionRecovery, Reader, Target};
 use crate::offset::{Offset, Timestamp};
 use crate::options::{AppendOptions, Durability, Start};
 use crate::place::Place;
@@ -46,7 +46,7 @@ impl Partition {
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed),
     /// [`Error::ReadOnly`](crate::Error::ReadOnly): nothing was written.
     /// [`Error::Io`](crate::Error::Io) and [`Error::Latched`](crate::Error::Latched): if a sync failed, the record may
-    /// or may not be there after the store is opened again.
+    /// or may not be there after [`reopen`](Partition::reopen).
     /// [`Error::Diverged`](crate::Error::Diverged): another thread truncated the record away before it was durable.
     pub fn append<'r>(&self, record: impl Into<Record<'r>>) -> Result<Ack> {
         self.append_batch(&[record.into()])
@@ -185,6 +185,31 @@ impl Partition {
         self.topic.shared().writable()?;
         self.log.is_mine(ack.next())?;
         self.log.wait_durable(ack.next())
+    }
+
+    /// Opens the partition again after a sync of it has failed, in place: every handle, reader and consumer goes on.
+    /// What isn't known to be durable is copied into new files and synced first. Records whose pages the failed sync has
+    /// lost are gone: places behind them answer [`Error::Diverged`](crate::Error::Diverged). Does nothing and gives `None`
+    /// for a partition that doesn't refuse writes.
+    ///
+    /// ```
+    /// # use epochlog::{Store, TopicOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = Store::create(dir.path().join("data"))?;
+    /// let partition = store.create_topic("orders", TopicOptions::new())?.partition(0)?;
+    /// assert!(partition.reopen()?.is_none(), "nothing has failed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) and [`Error::StorageFull`](crate::Error::StorageFull): it stays latched, call again
+    /// when the cause is gone. [`Error::Corrupt`](crate::Error::Corrupt): records that were acknowledged as durable can't
+    /// be read; it stays latched. [`Error::TopicDeleted`](crate::Error::TopicDeleted);
+    /// [`Error::Closed`](crate::Error::Closed); [`Error::ReadOnly`](crate::Error::ReadOnly).
+    pub fn reopen(&self) -> Result<Option<PartitionRecovery>> {
+        self.topic.shared().writable()?;
+        self.log.reopen()
     }
 
     /// The place at an offset: where a reader goes on that has seen everything before it.

@@ -88,7 +88,7 @@ fn latched_says_what_refuses_and_why() {
         world.disk.fail(Fault::of("sync").on(LOG));
         refused(world.partition().append("lost?"));
         let error = refused(world.partition().append("never written"));
-        let rest = "failed; reopen the store to recover";
+        let rest = "failed; reopen the partition or the store to recover";
         says(&error, &format!("partition 0 of `orders` refuses writes since sync of `/sim/{LOG}` {rest}"));
     });
 }
@@ -102,13 +102,19 @@ fn latched_commits_and_a_latched_store_say_so_too() {
         world.disk.fail(Fault::of("sync").on("commits"));
         refused(consumer.poll(AT_ONCE));
         let error = refused(consumer.poll(AT_ONCE));
-        let rest = "failed; reopen the store to recover";
+        let rest = "failed; reopen the topic or the store to recover";
         let commits = "the commits file of `orders` refuses writes since sync of `/sim/topics/orders@1/commits`";
         says(&error, &format!("{commits} {rest}"));
+
+        world.disk.fail(Fault::of("sync_dir").on("orders@1").nth(2));
+        refused(world.topic("orders").add_partitions(2));
+        let error = refused(world.topic("orders").add_partitions(2));
+        says(&error, &format!("topic `orders` refuses writes since sync of `/sim/topics/orders@1` {rest}"));
 
         world.disk.fail(Fault::of("sync_dir").on("topics").nth(3));
         refused(world.store().create_topic("audit", TopicOptions::new()));
         let error = refused(world.store().create_topic("other", TopicOptions::new()));
+        let rest = "failed; reopen the store to recover";
         says(&error, &format!("store `/sim` refuses writes since sync of `/sim/topics` {rest}"));
     });
 }

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod after_failure;
 mod api;
 mod append_and_read;
 mod bad_input;
@@ -24,5 +25,6 @@ mod model;
 mod peers;
 mod processes;
 mod readers;
+mod reopen;
 mod retention;
 mod stress;

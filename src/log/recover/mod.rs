@@ -78,19 +78,31 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What is known without the files: by a process that reopens a partition, which it has written itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Everything below was acknowledged as durable.
+    pub(super) durable_end: Offset,
+    /// Everything below was published.
+    pub(super) end: Offset,
+    /// Whether readers may hold the files, so that none is cut, not even behind its seal.
+    pub(super) is_read: bool,
+}
+
 /// Recovers the partition; gives what its history says afterwards.
 pub(super) fn recover(
     home: &Arc<Home>,
     owner: &Owner,
     history: &mut History,
     evidence: &Evidence,
+    known: Known,
 ) -> Result<(Evidence, PartitionRecovery)> {
     let examined = examine_all(home, evidence)?;
-    let mut plan = Plan::make(home, evidence, &examined)?;
+    let mut plan = Plan::make(home, evidence, &examined, known)?;
     let mut findings: Vec<Finding> = torn_history(evidence, history).into_iter().collect();
     let mut segments = Vec::new();
     for step in &plan.steps {
-        let (kept, finding) = rewrite::carry_out(home, step, plan.durable_end)?;
+        let (kept, finding) = rewrite::carry_out(home, step, plan.durable_end, known)?;
         segments.extend(kept);
         findings.extend(finding);
     }
@@ -142,8 +154,8 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn make(home: &Home, evidence: &Evidence, examined: &'a [Examined]) -> Result<Plan<'a>> {
-        let durable_end = examined.iter().map(|one| one.durable_end).max().unwrap_or(Offset::ZERO);
+    fn make(home: &Home, evidence: &Evidence, examined: &'a [Examined], known: Known) -> Result<Plan<'a>> {
+        let durable_end = examined.iter().map(|one| one.durable_end).fold(known.durable_end, Offset::max);
         let mut plan = Plan { steps: Vec::new(), durable_end, end: evidence.end_after(None), healed: false };
         let mut behind_cut = false;
         for (i, one) in examined.iter().enumerate() {
@@ -157,7 +169,19 @@ impl<'a> Plan<'a> {
             behind_cut |= decision == Decision::CutLater;
             plan.steps.push(Step { examined: one, label, decision });
         }
+        let found = plan.found(evidence);
+        if found < known.durable_end {
+            return Err(missing("records", &home.shown(&home.dir), Some(found..known.durable_end)));
+        }
+        plan.healed |= found < known.end;
         Ok(plan)
+    }
+
+    /// The offset behind the last record that will be kept.
+    fn found(&self, evidence: &Evidence) -> Offset {
+        let kept = self.steps.iter().filter(|step| step.decision != Decision::Drop).map(|step| step.examined);
+        let ends = kept.filter(|one| one.good_end > one.recorded.id.base).map(|one| one.good_end);
+        evidence.end_after(ends.max())
     }
 
     /// What the history is to say when everything is done.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::history::{Recorded, full_or_io, remove_if_there};
 use super::examine::{Examined, last_nonzero};
 use super::table::{Decision, Told};
-use super::{Finding, Step};
+use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
 use crate::format::{BatchHeader, FileKind, QUARANTINE, reseal};
 use crate::io::{Access, File, read_full_at, write_all_at};
@@ -26,13 +26,16 @@ pub(super) fn carry_out(
     home: &Arc<Home>,
     step: &Step<'_>,
     durable_end: Offset,
+    known: Known,
 ) -> Result<(Vec<Recorded>, Option<Finding>)> {
     let one = step.examined;
     let path = home.segment_path(one.recorded.id);
     let mut finding = Finding::new(step.label, home.shown(&path));
     if one.told == Told::Sealed {
-        return keep_sealed(home, step, &path)
-            .map(|()| (vec![one.recorded], is_worth_telling(step).then_some(finding)));
+        if !known.is_read {
+            keep_sealed(home, step, &path)?;
+        }
+        return Ok((vec![one.recorded], is_worth_telling(step).then_some(finding)));
     }
     if step.decision == Decision::Drop && one.scan.is_none() && one.file_bytes == 0 {
         return Ok((Vec::new(), None));

@@ -1,0 +1,66 @@
+//! Opens one partition again after a failed sync, in place: every living handle, reader and waiter goes on.
+//!
+//! Invariant: the latch is lifted only when everything that stands behind the view was found out anew, and what was above
+//! the durable end was copied into new blocks and synced. Nothing in memory changes before; then view, ends, history and
+//! appender change in one step, and whoever reads or waits is admitted anew. No byte that a living reader may hold
+//! changes or is cut: copies are new files. Interrupted anywhere, the partition stays latched, and this or the next open
+//! of the store does it again.
+
+use crate::threads::atomic::Ordering;
+use std::sync::Arc;
+
+use super::append::Appender;
+use super::recover::{self, Known};
+use super::{Evidence, History, Log, LogView, PartitionRecovery, append_time_of, view_of};
+use crate::error::Result;
+use crate::offset::Offset;
+
+impl Log {
+    /// Recovers the partition if a sync of it has failed; `None` if there is nothing to recover.
+    pub(crate) fn reopen(&self) -> Result<Option<PartitionRecovery>> {
+        // Who leads a sync has looked at the files that are given up here, and must not publish or latch afterwards.
+        self.while_nobody_leads(|| self.reopen_alone())
+    }
+
+    fn reopen_alone(&self) -> Result<Option<PartitionRecovery>> {
+        let mut appender = self.appender.lock();
+        self.owner.check()?;
+        if !self.latch.is_down() {
+            return Ok(None);
+        }
+        let (mut history, evidence) = History::load(&self.home)?;
+        let known = self.known(&evidence);
+        // Also if the history says that all is well: it may say so in pages that were never written.
+        let (evidence, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
+        let strays = recover::strays(&self.home, &evidence)?;
+        let (view, end) = view_of(&self.home, &evidence)?;
+        recover::remove(&self.home, strays);
+        self.take_over(&mut appender, history, view, end);
+        self.latch.lift();
+        drop(appender);
+        self.owner.signal.notify();
+        Ok(Some(report))
+    }
+
+    /// What this process knows of the log, as far as the history doesn't say that it was cut: a truncate whose sync
+    /// failed may have reached the file.
+    fn known(&self, evidence: &Evidence) -> Known {
+        let had = self.view().lineage.epochs().len();
+        let cut = evidence.lineage.epochs().iter().skip(had).map(|begun| begun.start).min().unwrap_or(Offset::MAX);
+        Known { durable_end: self.durable_end().min(cut), end: self.end().min(cut), is_read: true }
+    }
+
+    fn take_over(&self, appender: &mut Appender, history: History, view: LogView, end: Offset) {
+        let append_time = append_time_of(&view).max(appender.append_time);
+        let written_bytes = appender.written_bytes;
+        *appender = Appender { written_bytes, ..Appender::idle(end, append_time) };
+        self.sync.all_synced(written_bytes);
+        *self.history.lock() = history;
+        let mut shown = self.view.write();
+        *shown = Arc::new(view);
+        self.end.store(end.get(), Ordering::Release);
+        self.durable.store(end.get(), Ordering::Release);
+        // Under the lock: whoever gets the new view also sees that places must be admitted anew.
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,265 @@
+//! After a failed sync: what is latched, what still works, who is told, and that nothing more is written to what failed.
+
+use std::time::{Duration, Instant};
+
+use epochlog::testing::{Fault, Pages};
+use epochlog::{Error, Offset, Partition, Start, Visibility};
+
+use crate::support::*;
+
+const A_WHILE: Duration = Duration::from_secs(60);
+
+fn reopened(world: &World) -> Partition {
+    world.store().topic("orders").expect("is there").partition(0).expect("recovers")
+}
+
+fn is_latched(error: &Error) -> bool {
+    matches!(error, Error::Latched { .. })
+}
+
+/// Latches the partition by a failed sync of its segment, with ten records that are durable and some that aren't.
+fn latch(world: &World) -> Partition {
+    let partition = world.partition();
+    fill(&partition, "v", 10);
+    scribble(&partition, "v", 5);
+    world.disk.fail(Fault::of("sync").on(".log").leaves(Pages::Clean));
+    refused(partition.sync());
+    partition
+}
+
+#[test]
+fn nothing_more_is_written_to_a_partition_whose_sync_failed() {
+    for on in [".log", "history", "orders@1/0"] {
+        both_ways(|mapping| {
+            let world = world(mapping);
+            let partition = world.partition();
+            scribble(&partition, "v", 200);
+            let name = if on == "orders@1/0" { "sync_dir" } else { "sync" };
+            world.disk.fail(Fault::of(name).on(on));
+            refused(partition.sync());
+            for _ in 0..2 {
+                let error = refused_untouched(&world.disk, || partition.append("w"));
+                assert!(is_latched(&error), "{on}: {error}");
+                assert!(is_latched(&refused_untouched(&world.disk, || partition.append_with("w", written()))));
+                assert!(is_latched(&refused_untouched(&world.disk, || partition.trim(Offset::new(1)))));
+                assert!(is_latched(&refused_untouched(&world.disk, || partition.truncate(Offset::new(1)))));
+                assert!(is_latched(&refused_untouched(&world.disk, || world.store().maintain())));
+                assert!(is_latched(&refused_untouched(&world.disk, || partition.sync())));
+            }
+            assert_eq!(all(&partition), numbered("v", 0..200), "reads go on");
+        });
+    }
+}
+
+#[test]
+fn a_latched_partition_keeps_no_topic_from_being_deleted_and_no_commit_from_being_made() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = latch(&world);
+        let builder = partition.topic().consumer("billing").visibility(Visibility::Durable);
+        let mut consumer = builder.open().expect("opens");
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", 0..10));
+        consumer.commit().expect("commits what is durable");
+        world.store().delete_topic("orders").expect("deletes");
+        assert!(matches!(refused(partition.reopen()), Error::TopicDeleted { .. }));
+    });
+}
+
+#[test]
+fn a_blocked_poll_is_told_that_nothing_more_comes() {
+    for visibility in [Visibility::Written, Visibility::Durable] {
+        both_ways(|mapping| {
+            let world = world(mapping);
+            let partition = world.partition();
+            fill(&partition, "v", 10);
+            let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(visibility);
+            let consumer = partition.topic().consumer("billing").visibility(visibility).open();
+            let mut consumer = consumer.expect("opens");
+            assert_eq!((drain(&mut reader).len(), consumer.poll(AT_ONCE).expect("polls").len()), (10, 10));
+            let begun = Instant::now();
+            std::thread::scope(|threads| {
+                let reading = threads.spawn(|| reader.poll(A_WHILE));
+                let consuming = threads.spawn(|| consumer.poll(A_WHILE));
+                world.disk.fail(Fault::of("sync").on("history"));
+                refused(partition.trim(Offset::new(1)));
+                assert!(is_latched(&refused(reading.join().expect("ends"))));
+                assert!(is_latched(&refused(consuming.join().expect("ends"))));
+            });
+            assert!(begun.elapsed() < A_WHILE / 2, "they were woken");
+            partition.reopen().expect("reopens");
+            fill(&partition, "v", 1);
+            assert_eq!(values(&reader.poll(A_WHILE).expect("polls")), ["v10"]);
+            assert_eq!(values(&consumer.poll(A_WHILE).expect("polls")), ["v10"]);
+        });
+    }
+}
+
+#[test]
+fn latched_commits_are_told_once_to_who_commits_automatically_and_reading_goes_on() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 6);
+        let builder = partition.topic().consumer("billing").auto_commit(true).bytes_max(1);
+        let mut consumer = builder.open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        world.disk.fail(Fault::of("sync").on("commits").leaves(Pages::Clean));
+        assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Io { .. }));
+        assert!(is_latched(&refused(consumer.poll(AT_ONCE))));
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), ["v1"]);
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), ["v2"]);
+        let before = world.disk.count("write");
+        assert!(is_latched(&refused(consumer.commit())));
+        assert_eq!(world.disk.count("write"), before);
+        partition.topic().reopen().expect("reopens");
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("commits again")), ["v3"]);
+        drop(consumer);
+        world.power_cut();
+        let group = world.store().topic("orders").expect("is there").group("billing").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(3));
+    });
+}
+
+#[test]
+fn one_latched_partition_keeps_no_other_from_being_committed_automatically() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let [bad, good] = [0, 1].map(|n| topic.partition(n).expect("is there"));
+        scribble(&bad, "v", 3);
+        fill(&good, "v", 3);
+        let mut consumer = topic.consumer("billing").auto_commit(true).open().expect("opens");
+        assert_eq!(consumer.poll(AT_ONCE).expect("polls").len(), 6);
+        world.disk.fail(Fault::of("sync").on("/0/"));
+        refused(bad.sync());
+        assert!(is_latched(&refused(consumer.poll(AT_ONCE))));
+        fill(&good, "v", 3);
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), numbered("v", 3..6));
+        let committed = topic.group("billing").expect("is there").commits;
+        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [0, 3]);
+        bad.reopen().expect("reopens");
+        consumer.poll(AT_ONCE).expect("commits again");
+        let committed = topic.group("billing").expect("is there").commits;
+        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [3, 6]);
+    });
+}
+
+#[test]
+fn a_history_compacted_under_a_name_that_is_not_durable_is_not_closed_cleanly() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 1);
+        scribble(&world.partition(), "v", 5000);
+        for offset in 1..4500 {
+            world.partition().trim(Offset::new(offset)).expect("trims");
+        }
+        world.reopen();
+        assert_eq!(reopened(&world).start(), Offset::new(4499));
+        world.disk.fail(Fault::of("sync_dir").on("orders@1/0"));
+        assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
+        assert!(is_latched(&refused(reopened(&world).append("w"))));
+        assert!(is_latched(&refused(world.store().clone().close())));
+        world.become_image(|image| image.after_kill());
+        assert!(world.store().recovery().needed);
+        assert_eq!(reopened(&world).end(), Offset::new(5001));
+    });
+}
+
+#[test]
+fn commits_that_were_only_written_survive_the_reopen_of_their_file() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().durability(epochlog::Durability::Written));
+        let partition = topic.expect("creates").partition(0).expect("is there");
+        fill(&partition, "v", 10);
+        let mut written = partition.topic().consumer("written").open().expect("opens");
+        written.poll(AT_ONCE).expect("polls");
+        written.commit().expect("commits");
+        world.disk.fail(Fault::of("sync").on("commits").leaves(Pages::Reverted));
+        refused(partition.topic().consumer("durable").open().expect("opens").poll(AT_ONCE));
+        partition.topic().reopen().expect("reopens");
+        let group = partition.topic().group("written").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(10));
+    });
+}
+
+#[test]
+fn a_failed_add_of_partitions_latches_the_topic_and_a_reopen_shows_all_of_them_or_none() {
+    // Of the directory's syncs, the second stands behind the new partitions, the third behind the new header.
+    for (nth, then) in [(2, 1), (3, 2)] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let topic = world.topic("orders");
+            fill(&world.partition(), "v", 3);
+            world.disk.fail(Fault::of("sync_dir").on("orders@1").nth(nth));
+            assert!(matches!(refused(topic.add_partitions(2)), Error::Io { operation: "sync", .. }));
+            assert!(is_latched(&refused_untouched(&world.disk, || topic.add_partitions(2))));
+            assert_eq!(topic.partitions(), 1);
+            fill(&world.partition(), "v", 3);
+            topic.reopen().expect("reopens");
+            assert_eq!(topic.partitions(), then);
+            topic.add_partitions(3).expect("adds");
+            fill(&topic.partition(2).expect("is there"), "w", 3);
+            world.power_cut();
+            let topic = world.topic("orders");
+            assert_eq!(all(&topic.partition(2).expect("is there")), numbered("w", 0..3));
+        });
+    }
+}
+
+#[test]
+fn a_store_with_anything_latched_is_not_closed_cleanly() {
+    let latches: [(&str, &str, fn(&World)); 4] = [
+        ("sync", ".log", |world| drop(world.partition().append("w"))),
+        ("sync", "history", |world| drop(world.partition().trim(Offset::new(1)))),
+        ("sync", "commits", |world| drop(world.topic("orders").consumer("g").open().expect("opens").poll(AT_ONCE))),
+        ("sync_dir", "orders@1", |world| drop(world.topic("orders").add_partitions(2))),
+    ];
+    for (operation, on, doing) in latches {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 10);
+            let nth = if operation == "sync_dir" { 2 } else { 1 };
+            world.disk.fail(Fault::of(operation).on(on).nth(nth).leaves(Pages::Clean));
+            doing(&world);
+            let error = refused(world.store().clone().close());
+            assert!(is_latched(&error), "{on}: {error}");
+            world.become_image(|image| image.after_kill());
+            assert!(world.store().recovery().needed, "{on}");
+            assert!(all(&reopened(&world)).len() >= 9);
+        });
+    }
+}
+
+#[test]
+fn commits_compacted_under_a_name_that_is_not_durable_are_not_closed_cleanly() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 100);
+        let mut consumer = world.topic("orders").consumer("billing").bytes_max(1).open().expect("opens");
+        for _ in 0..70 {
+            consumer.poll(AT_ONCE).expect("polls");
+            consumer.commit_with_metadata(&[b'm'; 4096]).expect("commits");
+        }
+        world.disk.fail(Fault::of("sync_dir").on("orders@1"));
+        assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
+        assert!(is_latched(&refused(world.store().clone().close())));
+        drop(consumer);
+        world.become_image(|image| image.after_kill());
+        assert!(world.store().recovery().needed);
+    });
+}
+
+#[test]
+fn a_topic_that_one_io_error_kept_from_recovering_is_there_when_it_is_asked_for_again() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        world.go_down(|image| image.after_kill());
+        world.disk.fail(Fault::of("read").on("history"));
+        world.open();
+        assert_eq!(world.store().recovery().failed.len(), 1);
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..10));
+        fill(&reopened(&world), "v", 1);
+    });
+}

@@ -449,3 +449,21 @@ fn an_error_of_one_topic_keeps_no_other_from_being_maintained() {
         }
     });
 }
+
+#[test]
+fn what_a_trim_took_stays_gone_when_a_truncate_takes_the_rest() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let second = orders.segments()[1].base;
+        orders.trim(second).expect("trims");
+        orders.truncate(second).expect("truncates");
+        for _ in 0..2 {
+            let verified = epochlog::inspect::verify(world.store(), &mut |_| {}).expect("verifies");
+            assert!(verified.is_clean(), "{:?}", verified.damage);
+            world.kill();
+        }
+        assert_eq!(world.partition().end(), second);
+    });
+}

@@ -56,8 +56,7 @@ fn judge(home: &Home, evidence: &Evidence, path: PathBuf, base: Offset, number: 
     let shown = home.shown(&path);
     let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
-    let (header, error) =
-        header(home, &Recorded { id: SegmentId { base, epoch }, seal: None }, &*file).at("read", &shown)?;
+    let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &*file).at("read", &shown)?;
     let facts = Facts { told, header, extent: Extent::Exact, covered: false, later: false };
     match decide(facts).decision {
         Decision::Foreign => {

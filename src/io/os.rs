@@ -33,17 +33,7 @@ impl OsDir {
         if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
-    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: options.open(self.at(path))? }))
-    }
-}
-
-impl Dir for OsDir {
-    fn root(&self) -> &Path {
-        &self.root
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list_once(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.at(path))? {
             let entry = entry?;
@@ -58,6 +48,26 @@ impl Dir for OsDir {
             entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind });
         }
         Ok(entries)
+    }
+
+    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(OsFile { file: options.open(self.at(path))? }))
+    }
+}
+
+impl Dir for OsDir {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        // `std` takes up every other call again that a signal has interrupted, but not these.
+        loop {
+            match self.list_once(path) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

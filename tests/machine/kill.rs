@@ -43,7 +43,9 @@ impl Listener<'_> {
                 let seen = std::mem::take(&mut self.seen);
                 self.oracle.accept(&seen, Loss::Kill).unwrap_or_else(|story| panic!("the child's open: {story}"));
             }
-            Line::Refused(topic, refusal) => panic!("{topic}: refused on a healthy disk: {refusal}"),
+            Line::Refused(topic, refusal) | Line::Denied(topic, refusal) => {
+                panic!("{topic}: refused on a healthy disk: {refusal}");
+            }
             other => self.oracle.note(&other),
         }
     }
@@ -76,9 +78,9 @@ fn round(number: u64, chance: &mut Chance, path: &Path, mapping: Mapping, oracle
 }
 
 /// Opens the store here and compares.
-fn check(path: &Path, mapping: Mapping, oracle: &mut Oracle) -> Result<u64, String> {
+pub fn check(path: &Path, mapping: Mapping, oracle: &mut Oracle, loss: Loss) -> Result<u64, String> {
     let store = open(path, mapping).map_err(|error| format!("P11: {error}"))?;
-    oracle.accept(&look(&store)?, Loss::Kill)?;
+    oracle.accept(&look(&store)?, loss)?;
     let offered = oracle.offer_all(&store)?;
     let verified = epochlog::inspect::verify(&store, &mut |_| {}).map_err(|error| error.to_string())?;
     if !verified.is_clean() {
@@ -100,13 +102,13 @@ fn is_killed_for_many_rounds(mapping: Mapping, own_seed: u64) {
         // Else the next child is the one that recovers, and says what it finds.
         if chance.once_in(2) {
             tally.looks += 1;
-            match check(&path, mapping, &mut oracle) {
+            match check(&path, mapping, &mut oracle, Loss::Kill) {
                 Ok(offered) => tally.offered += offered,
                 Err(story) => panic!("{mapping:?}, EPOCHLOG_SEED={seed}, round {number}: {story}; {}", kept(dir)),
             }
         }
     }
-    check(&path, mapping, &mut oracle).unwrap_or_else(|story| panic!("at the end: {story}"));
+    check(&path, mapping, &mut oracle, Loss::Kill).unwrap_or_else(|story| panic!("at the end: {story}"));
     println!("{mapping:?}: {tally:?}, {} appends acknowledged, {:?}", oracle.acknowledged, began.elapsed());
     assert!(tally.killed > rounds / 2 && oracle.acknowledged > rounds, "hardly anything was killed");
 }

@@ -24,7 +24,11 @@ mod look;
 mod oracle;
 mod part;
 mod report;
+mod script;
+mod strace;
 mod tree;
 mod worker;
 
+mod at_every_call;
+mod errors;
 mod kill;

@@ -119,6 +119,14 @@ fn is_undone(refusal: &Refusal) -> bool {
     !matches!(refusal.variant.as_str(), "Io" | "Latched")
 }
 
+/// The newest of the topics that may have been created.
+fn newest_created(unknown: &[Call]) -> Option<Live> {
+    unknown.iter().rev().find_map(|call| match call {
+        Call::Create { partitions, durable, retains } => Some(Live::new(*partitions, *durable, *retains)),
+        _ => None,
+    })
+}
+
 impl Topic {
     fn begin(&mut self, call: &Call) {
         if let Call::Begin(place) | Call::Commit(place) = call {
@@ -127,7 +135,12 @@ impl Topic {
         self.unknown.push(call.clone());
     }
 
+    /// The topic that a call was made to. It may be one of which it wasn't known whether it had been created.
     fn live(&mut self) -> &mut Live {
+        if self.live.is_none() {
+            self.live = newest_created(&self.unknown);
+            self.unknown.retain(|call| !matches!(call, Call::Create { .. }));
+        }
         self.live.as_mut().expect("the topic is there")
     }
 
@@ -192,6 +205,10 @@ impl Topic {
                 }
             }
             Call::Commit(place) => {
+                self.unknown.retain(|call| match call {
+                    Call::Begin(other) | Call::Commit(other) => other.partition() != place.partition(),
+                    _ => true,
+                });
                 let durable = self.live().durable;
                 let part = self.part(place.partition());
                 if durable {
@@ -216,24 +233,27 @@ impl Topic {
 
     fn appended(&mut self, number: u32, first: u64, count: u64, len: usize, durable: bool, place: Place) {
         let base = (place.next().get() - count) as usize;
+        self.live();
         let mut unknown = std::mem::take(&mut self.unknown);
         let part = self.part(number);
         // What is acknowledged says what became of the calls before it.
         for call in &unknown {
-            match call {
-                Call::Truncate { partition, to } if *partition == number && *to as usize <= base => {
-                    part.tree.cut(*to as usize);
+            match *call {
+                Call::Truncate { partition, to } if partition == number && to as usize == base => {
+                    part.tree.cut(base);
                 }
                 Call::Append { partition, first, count, len, .. }
-                    if *partition == number && part.tree.len() + *count as usize <= base =>
+                    if partition == number && part.tree.len() + count as usize <= base =>
                 {
-                    (*first..first + count).for_each(|id| part.tree.push(id, *len, *first));
+                    (first..first + count).for_each(|id| part.tree.push(id, len, first));
                 }
                 _ => {}
             }
         }
-        unknown.retain(|call| {
-            !matches!(call, Call::Append { partition, .. } | Call::Truncate { partition, .. } if *partition == number)
+        unknown.retain(|call| match call {
+            Call::Append { partition, .. } | Call::Truncate { partition, .. } => *partition != number,
+            Call::Delete => false,
+            _ => true,
         });
         assert_eq!(base, part.tree.len(), "P3: appended behind another end");
         (first..first + count).for_each(|id| part.tree.push(id, len, first));
@@ -261,10 +281,7 @@ impl Topic {
         let is_another = |live: &Live| live.epoch.as_ref().is_some_and(|epoch| *epoch != seen.epoch);
         if self.live.as_ref().is_none_or(is_another) {
             must!(may_be_gone, "P1: another topic stands in its place");
-            let new = self.unknown.iter().rev().find_map(|call| match call {
-                Call::Create { partitions, durable, retains } => Some(Live::new(*partitions, *durable, *retains)),
-                _ => None,
-            });
+            let new = newest_created(&self.unknown);
             must!(new.is_some(), "P2: a topic that was deleted, or never created, is there");
             self.bury();
             self.live = new;

@@ -53,8 +53,11 @@ fn plays_its_part() {
         words: words.collect(),
         reporter: Reporter::new(),
     };
+    crate::strace::get_clear_of_the_loader();
     match role.as_str() {
         "work" => crate::worker::work(&stage),
+        "script" => crate::script::script(&stage),
+        "recover" => crate::script::recover(&stage),
         other => panic!("no such part: {other}"),
     }
     std::process::exit(0);

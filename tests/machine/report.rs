@@ -66,6 +66,8 @@ pub enum Line {
     /// The call has returned, and handed out a place.
     Done(String, Option<Place>),
     Refused(String, Refusal),
+    /// Something was refused that had not been told: it would have changed nothing, or nothing that is looked at.
+    Denied(String, Refusal),
     /// A reader was given this place.
     Handed(String, Place),
     /// Where a partition begins now.
@@ -114,6 +116,7 @@ impl fmt::Display for Line {
             Line::Done(topic, Some(place)) => write!(f, "@done {topic} {place}"),
             Line::Done(topic, None) => write!(f, "@done {topic}"),
             Line::Refused(topic, refusal) => write!(f, "@refused {topic} {refusal}"),
+            Line::Denied(topic, refusal) => write!(f, "@denied {topic} {refusal}"),
             Line::Handed(topic, place) => write!(f, "@handed {topic} {place}"),
             Line::Begins(topic, partition, start) => write!(f, "@begins {topic} {partition} {start}"),
             Line::SeenTopic(topic, epoch) => write!(f, "@topic {topic} {epoch}"),
@@ -157,6 +160,7 @@ impl Line {
             "try" => Line::Try(words.parsed(), words.call()),
             "done" => Line::Done(words.parsed(), words.0.next().map(parsed)),
             "refused" => Line::Refused(words.parsed(), words.refusal()),
+            "denied" => Line::Denied(words.parsed(), words.refusal()),
             "handed" => Line::Handed(words.parsed(), words.parsed()),
             "begins" => Line::Begins(words.parsed(), words.parsed(), words.parsed()),
             "topic" => Line::SeenTopic(words.parsed(), words.parsed()),

@@ -40,14 +40,14 @@ impl Worker<'_> {
                 true
             }
             Err(error) => {
-                self.refused(&error);
+                self.out.tell(&Line::Refused(self.name.into(), Refusal::of(&error)));
                 false
             }
         }
     }
 
-    fn refused(&self, error: &Error) {
-        self.out.tell(&Line::Refused(self.name.into(), Refusal::of(error)));
+    fn denied(&self, error: &Error) {
+        self.out.tell(&Line::Denied(self.name.into(), Refusal::of(error)));
     }
 
     pub fn topic(&self) -> Result<Topic, Error> {
@@ -112,7 +112,7 @@ impl Worker<'_> {
     }
 
     fn reached(&self, partition: u32) -> Option<Partition> {
-        self.partition(partition).map_err(|error| self.refused(&error)).ok()
+        self.partition(partition).map_err(|error| self.denied(&error)).ok()
     }
 
     /// Reads a little and tells where a reader would go on.
@@ -126,7 +126,7 @@ impl Worker<'_> {
         };
         match read() {
             Ok(place) => self.out.tell(&Line::Handed(self.name.into(), place)),
-            Err(error) => self.refused(&error),
+            Err(error) => self.denied(&error),
         }
     }
 
@@ -135,7 +135,7 @@ impl Worker<'_> {
         let Some(log) = self.reached(partition) else { return };
         let begin = match log.place_at(log.start()) {
             Ok(place) => place,
-            Err(error) => return self.refused(&error),
+            Err(error) => return self.denied(&error),
         };
         let mut consumer = None;
         let begun = self.told(Call::Begin(begin), || {
@@ -158,7 +158,7 @@ impl Worker<'_> {
 
     pub fn maintain(&self) {
         if let Err(error) = self.store.maintain() {
-            self.refused(&error);
+            self.denied(&error);
         }
         let partitions = self.topic().map_or(0, |topic| topic.partitions());
         (0..partitions).for_each(|partition| self.tell_start(partition));

@@ -8,9 +8,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use memmap2::MmapOptions;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
@@ -51,7 +54,7 @@ impl OsDir {
     }
 
     fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: options.open(self.at(path))? }))
+        Ok(Arc::new(OsFile { file: options.open(self.at(path))?, limit: AtomicU64::new(0) }))
     }
 }
 
@@ -123,6 +126,21 @@ impl Lock for OsLock {}
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
+    /// What `RLIMIT_FSIZE` was when the file was last about to grow beyond it.
+    limit: AtomicU64,
+}
+
+impl OsFile {
+    /// Refuses what the process's limit on the size of files (`ulimit -f`) forbids. Asked of the kernel by trying, it
+    /// would end the process with SIGXFSZ.
+    fn check_limit(&self, end: u64) -> io::Result<()> {
+        if end <= self.limit.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        self.limit.store(limit, Ordering::Relaxed);
+        if end <= limit { Ok(()) } else { Err(Errno::FBIG.into()) }
+    }
 }
 
 impl File for OsFile {
@@ -135,6 +153,7 @@ impl File for OsFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.check_limit(position.saturating_add(bytes.len() as u64))?;
         self.file.write_at(bytes, position)
     }
 
@@ -153,6 +172,7 @@ impl File for OsFile {
         if len <= before {
             return Ok(());
         }
+        self.check_limit(len)?;
         reserving::extend(&self.file, before, len).inspect_err(|_| {
             // A full disk can stop half way, with the file longer and the blocks taken: give them back. Should that
             // fail too, the file has zeros behind its end, which every reader must expect after a crash anyway.

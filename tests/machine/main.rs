@@ -19,6 +19,7 @@
     reason = "the numbers of a test are small, and its language reads better without borrows"
 )]
 
+mod apart;
 mod chance;
 mod look;
 mod oracle;
@@ -31,4 +32,6 @@ mod worker;
 
 mod at_every_call;
 mod errors;
+mod full;
 mod kill;
+mod limit;

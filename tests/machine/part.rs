@@ -58,6 +58,7 @@ fn plays_its_part() {
         "work" => crate::worker::work(&stage),
         "script" => crate::script::script(&stage),
         "recover" => crate::script::recover(&stage),
+        "limited" => crate::limit::limited(&stage),
         other => panic!("no such part: {other}"),
     }
     std::process::exit(0);

@@ -13,7 +13,7 @@ use crate::part::{Part, was_killed};
 use crate::report::Line;
 
 /// So many calls for each topic, if nothing happens before.
-const CALLS: u64 = 400;
+pub const CALLS: u64 = 400;
 
 /// What became of all rounds.
 #[derive(Debug, Default)]
@@ -25,17 +25,29 @@ struct Tally {
     offered: u64,
 }
 
-/// Follows what a child tells, until it has told so many lines or has ended. Gives whether it goes on.
-struct Listener<'a> {
+/// Follows what a child tells on a healthy disk.
+pub struct Listener<'a> {
     oracle: &'a mut Oracle,
     seen: Seen,
     ready: bool,
-    lines: u64,
 }
 
-impl Listener<'_> {
+impl<'a> Listener<'a> {
+    pub fn new(oracle: &'a mut Oracle) -> Listener<'a> {
+        Listener { oracle, seen: Seen::new(), ready: false }
+    }
+
+    /// Hears so many lines, or all until the child has ended.
+    pub fn listen(&mut self, child: &mut Part, lines: u64) {
+        for _ in 0..lines {
+            match child.line() {
+                Some(line) => self.hear(line),
+                None => return,
+            }
+        }
+    }
+
     fn hear(&mut self, line: Line) {
-        self.lines += 1;
         match line {
             Line::Ready => self.ready = true,
             Line::SeenTopic(..) | Line::SeenPart(..) | Line::SeenCommit(..) => note(&mut self.seen, line),
@@ -54,22 +66,15 @@ impl Listener<'_> {
 fn round(number: u64, chance: &mut Chance, path: &Path, mapping: Mapping, oracle: &mut Oracle, tally: &mut Tally) {
     let words = format!("work {} {} {CALLS}", chance.next(), number << 20);
     let mut child = Part::start(&words, path, mapping);
-    let mut listener = Listener { oracle, seen: Seen::new(), ready: false, lines: 0 };
+    let mut listener = Listener::new(oracle);
     // A third of the time soon after it was started, while it recovers.
     let most = if chance.once_in(20) { 1200 } else { 250 };
     let lines = if chance.once_in(3) { 0 } else { 1 + chance.below(most) };
-    while listener.lines < lines {
-        match child.line() {
-            Some(line) => listener.hear(line),
-            None => break,
-        }
-    }
+    listener.listen(&mut child, lines);
     std::thread::sleep(Duration::from_micros(chance.below(if lines == 0 { 9000 } else { 800 })));
     child.signal(Signal::KILL);
     // What it had told before was acknowledged too.
-    while let Some(line) = child.line() {
-        listener.hear(line);
-    }
+    listener.listen(&mut child, u64::MAX);
     let (ready, status) = (listener.ready, child.end());
     assert!(was_killed(status) || status.success(), "the child ended by itself: {status}");
     tally.killed += u64::from(was_killed(status));

@@ -35,3 +35,4 @@ mod errors;
 mod full;
 mod kill;
 mod limit;
+mod power;

@@ -104,7 +104,7 @@ impl Dir for OsDir {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let file = fs::OpenOptions::new().read(true).write(true).open(self.at(path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
+            Ok(()) => Ok(Some(Box::new(OsLock { file, taken_by: std::process::id() }))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -115,13 +115,24 @@ impl Dir for OsDir {
     }
 }
 
-/// The lock lives as long as the open file.
+/// The lock lives as long as the open file, which a child made by fork has open too. So it isn't only closed but released;
+/// by the process that took it alone, lest such a child releases its parent's lock when it ends.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
+    taken_by: u32,
 }
 
 impl Lock for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        if self.taken_by == std::process::id() {
+            // If it fails, closing the file releases it, as far as no child has it open.
+            let _closed_next = self.file.unlock();
+        }
+    }
+}
 
 #[derive(Debug)]
 struct OsFile {

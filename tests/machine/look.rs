@@ -21,8 +21,8 @@ pub struct SeenTopic {
 
 pub type Seen = BTreeMap<String, SeenTopic>;
 
-/// Opens for writing. A child that another test has just started may hold our lock's file for the moment until it becomes
-/// another program.
+/// Opens for writing. Where `strace` was killed with what it traced, only its own end is waited for; and a child that
+/// another test has just started may hold our lock's file for the moment until it becomes another program.
 pub fn open(path: &Path, mapping: Mapping) -> Result<Store, Error> {
     let until = Instant::now() + Duration::from_secs(20);
     loop {

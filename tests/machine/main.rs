@@ -10,9 +10,9 @@
 //! - `errors`: a system call fails, for every one of them. F7, F8, F9.
 //! - `full`: a disk that fills up and is emptied again. F9. `limit`: a limit on the size of files. F9.
 //! - `power`: the image of a mounted file system, copied in mid-run. F2, F3.
+//! - `waiters`: threads that wait for one sync, killed, and told that it failed. F1, F7.
 //! - `alone`: one writer, and the lock that dies with it. F16.
 
-#![cfg(unix)]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::needless_pass_by_value,
@@ -30,9 +30,11 @@ mod strace;
 mod tree;
 mod worker;
 
+mod alone;
 mod at_every_call;
 mod errors;
 mod full;
 mod kill;
 mod limit;
 mod power;
+mod waiters;

@@ -59,6 +59,10 @@ fn plays_its_part() {
         "script" => crate::script::script(&stage),
         "recover" => crate::script::recover(&stage),
         "limited" => crate::limit::limited(&stage),
+        "wait" => crate::waiters::wait(&stage),
+        "second" => crate::alone::second(&stage),
+        "hold" => crate::alone::hold(&stage),
+        "fork" => crate::alone::fork(&stage),
         other => panic!("no such part: {other}"),
     }
     std::process::exit(0);

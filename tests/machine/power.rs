@@ -27,6 +27,15 @@ fn run(program: &str, arguments: &[&Path]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// How much the kernel has written to the device so far, and what it is about to write.
+fn written(device: &str) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/sys/block/{device}/{name}")).expect("reads");
+    let stat = read("stat");
+    // Writes completed, and sectors written; then what is under way.
+    let words: Vec<&str> = stat.split_whitespace().skip(4).step_by(2).take(2).collect();
+    format!("{words:?} {}", read("inflight"))
+}
+
 impl Disk {
     fn image(&self, number: u32) -> PathBuf {
         self.beside.join(format!("image{number}"))
@@ -41,23 +50,14 @@ impl Disk {
         line[0].trim_start_matches("/dev/").into()
     }
 
-    /// How much the kernel has written to the device so far, and what it is about to write.
-    fn written(&self, device: &str) -> String {
-        let read = |name: &str| std::fs::read_to_string(format!("/sys/block/{device}/{name}")).expect("reads");
-        let stat = read("stat");
-        // Writes completed, and sectors written; then what is under way.
-        let words: Vec<&str> = stat.split_whitespace().skip(4).step_by(2).take(2).collect();
-        format!("{words:?} {}", read("inflight"))
-    }
-
     /// Copies the image as it is at one moment. The kernel's own writing may fall into the copying, and then it is copied
     /// anew. False if it never stands still.
     fn copy(&self) -> bool {
         let (device, new) = (self.device(), self.image(self.number + 1));
         (0..20).any(|_| {
-            let before = self.written(&device);
+            let before = written(&device);
             run("cp", &[Path::new("--sparse=always"), &self.image(self.number), &new]);
-            before == self.written(&device)
+            before == written(&device)
         })
     }
 

@@ -50,6 +50,7 @@ pub struct Refusal {
     pub variant: String,
     pub operation: String,
     pub errno: i32,
+    /// Of which file, or whose.
     pub path: String,
 }
 
@@ -60,6 +61,8 @@ pub enum Line {
     Ready,
     /// The child did what it was to do.
     Bye,
+    /// A child of the child, which is still the same program.
+    Forked(u32),
     /// It didn't even open.
     Unopened(Refusal),
     Try(String, Call),
@@ -111,6 +114,7 @@ impl fmt::Display for Line {
         match self {
             Line::Ready => f.write_str("@ready"),
             Line::Bye => f.write_str("@bye"),
+            Line::Forked(pid) => write!(f, "@forked {pid}"),
             Line::Unopened(refusal) => write!(f, "@unopened {refusal}"),
             Line::Try(topic, call) => write!(f, "@try {topic} {call}"),
             Line::Done(topic, Some(place)) => write!(f, "@done {topic} {place}"),
@@ -133,14 +137,16 @@ impl fmt::Display for Line {
 impl Refusal {
     pub fn of(error: &Error) -> Refusal {
         let debug = format!("{error:?}");
-        let variant: String = debug.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        let variant: String = debug.chars().take_while(char::is_ascii_alphanumeric).collect();
         let (operation, errno, path) = match error {
-            Error::Io { operation, path, source } => (*operation, source.raw_os_error().unwrap_or(0), Some(path)),
-            Error::Latched { operation, path, .. } => (*operation, 0, Some(path)),
-            Error::StorageFull { path, .. } => ("-", 0, Some(path)),
-            _ => ("-", 0, None),
+            Error::Io { operation, path, source } => {
+                (*operation, source.raw_os_error().unwrap_or(0), path.display().to_string())
+            }
+            Error::Latched { operation, path, .. } => (*operation, 0, path.display().to_string()),
+            Error::StorageFull { path, .. } => ("-", 0, path.display().to_string()),
+            Error::Locked { pid, .. } => ("-", 0, pid.unwrap_or(0).to_string()),
+            _ => ("-", 0, "-".into()),
         };
-        let path = path.map_or_else(|| "-".into(), |path| path.display().to_string());
         Refusal { variant, operation: operation.into(), errno, path }
     }
 }
@@ -156,6 +162,7 @@ impl Line {
         Some(match words.word() {
             "ready" => Line::Ready,
             "bye" => Line::Bye,
+            "forked" => Line::Forked(words.parsed()),
             "unopened" => Line::Unopened(words.refusal()),
             "try" => Line::Try(words.parsed(), words.call()),
             "done" => Line::Done(words.parsed(), words.0.next().map(parsed)),
@@ -239,6 +246,9 @@ impl Reporter {
         (&self.0).write_all(format!("{line}\n").as_bytes()).expect("the parent listens");
     }
 }
+
+/// What the number in a value may take.
+pub const NUMBER_LEN_MAX: usize = 21;
 
 /// The value of the record with this number: nobody else's.
 pub fn value_of(id: u64, len: usize) -> Vec<u8> {

@@ -7,7 +7,7 @@ use epochlog::{AppendOptions, Durability, Error, Offset, Partition, Place, Recor
 use crate::chance::Chance;
 use crate::look::{GROUP, TOPICS, look, open, tell};
 use crate::part::Stage;
-use crate::report::{Call, Line, Refusal, Reporter, value_of};
+use crate::report::{Call, Line, NUMBER_LEN_MAX, Refusal, Reporter, value_of};
 
 /// One topic's worker: it alone makes the calls to that topic, so that their order is known.
 pub struct Worker<'a> {
@@ -73,9 +73,7 @@ impl Worker<'_> {
     pub fn append(&mut self, partition: u32, count: u64, len: usize, durable: bool) {
         let first = self.next;
         self.next += count;
-        let values: Vec<Vec<u8>> = (first..self.next).map(|id| value_of(id, len)).collect();
-        // A number may be longer than the value is meant to be.
-        let len = values.iter().map(Vec::len).max().unwrap_or(len).max(len);
+        let len = len.max(NUMBER_LEN_MAX);
         let values: Vec<Vec<u8>> = (first..self.next).map(|id| value_of(id, len)).collect();
         let records: Vec<Record<'_>> = values.iter().map(Record::new).collect();
         self.told(Call::Append { partition, first, count, len, durable }, || {

@@ -7,14 +7,14 @@ use std::process::Command;
 const APART: &str = "EPOCHLOG_MACHINE_APART";
 /// What the shell answers when it couldn't mount.
 const NO_MOUNT: i32 = 77;
-/// In seconds. Nothing is measured: a machine may be slow.
-const PATIENCE: &str = "150";
+/// In seconds, if the rounds aren't many. Nothing is measured: a machine may be slow.
+const PATIENCE: u64 = 150;
 
 /// Runs a scenario below a directory on which `mount`, a line for the shell, has mounted something; `$1` is the directory
 /// and `$0` one beside it. Where that can't be done, it says so aloud.
 ///
-/// The scenario runs in another process: this executable, with only the test of this name.
-pub fn apart(name: &str, mount: &str, scenario: impl FnOnce(&Path)) {
+/// `rounds` is how often it does something that may take a second or two. The scenario runs in another process: this executable, with only the test of this name.
+pub fn apart(name: &str, mount: &str, rounds: u64, scenario: impl FnOnce(&Path)) {
     if let Ok(dir) = std::env::var(APART) {
         // The harness has begun a line of its own.
         println!();
@@ -25,7 +25,8 @@ pub fn apart(name: &str, mount: &str, scenario: impl FnOnce(&Path)) {
     std::fs::create_dir(&dir).expect("makes a directory");
     let script = format!("{{ {mount} ; }} || exit {NO_MOUNT}; shift; exec \"$@\"");
     let mut command = Command::new("timeout");
-    command.args(["-s", "KILL", PATIENCE, "unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
+    let patience = (PATIENCE + 30 * rounds).to_string();
+    command.args(["-s", "KILL", &patience, "unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
     command.arg(beside.path()).arg(&dir).arg(std::env::current_exe().expect("knows itself"));
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(APART, &dir);
     let output = match command.output() {

@@ -189,7 +189,7 @@ fn is_never_killed_by_a_full_disk(dir: &Path, mapping: Mapping) {
 #[test]
 fn a_disk_that_fills_up_and_is_emptied_again_costs_no_reopen() {
     let name = "full::a_disk_that_fills_up_and_is_emptied_again_costs_no_reopen";
-    apart(name, "mount -t tmpfs -o size=3m tmpfs \"$1\"", |dir| {
+    apart(name, "mount -t tmpfs -o size=3m tmpfs \"$1\"", 2, |dir| {
         fills_up_and_is_emptied(dir, Mapping::Auto);
         fills_up_and_is_emptied(dir, Mapping::Never);
     });
@@ -198,7 +198,7 @@ fn a_disk_that_fills_up_and_is_emptied_again_costs_no_reopen() {
 #[test]
 fn appends_through_a_map_are_never_killed_by_a_full_disk() {
     let name = "full::appends_through_a_map_are_never_killed_by_a_full_disk";
-    apart(name, "mount -t tmpfs -o size=20m tmpfs \"$1\"", |dir| {
+    apart(name, "mount -t tmpfs -o size=20m tmpfs \"$1\"", 2, |dir| {
         is_never_killed_by_a_full_disk(dir, Mapping::Auto);
         is_never_killed_by_a_full_disk(dir, Mapping::Never);
     });

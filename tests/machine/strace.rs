@@ -49,6 +49,11 @@ impl Aim {
     pub fn changes(&self) -> bool {
         CHANGES.contains(&self.call.as_str()) && (!self.call.starts_with("open") || self.text.contains("O_CREAT"))
     }
+
+    /// Whether a kill before it leaves another disk than a kill before the call that follows it.
+    pub fn leaves_its_mark(&self) -> bool {
+        self.changes() && !["fdatasync", "fsync", "mmap"].contains(&self.call.as_str())
+    }
 }
 
 /// Says aloud why not, if `strace` can't be used here.

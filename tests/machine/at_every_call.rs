@@ -69,7 +69,7 @@ fn is_killed_at_every_call(mapping: Mapping) {
     let aims: Vec<Aim> =
         rehearse(SCRIPT, &dir.path().join("rehearsed"), mapping).into_iter().filter(Aim::changes).collect();
     let (all, mut twice) = (aims.len(), 0);
-    let aims = thinned(aims, 45);
+    let aims = thinned(aims, 40);
     for (i, aim) in aims.iter().enumerate() {
         let dir = tempfile::tempdir().expect("makes a directory");
         let left = left_by(aim, dir.path(), mapping);

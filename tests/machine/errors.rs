@@ -189,7 +189,7 @@ fn works_on_while_calls_fail(mapping: Mapping) {
     let (began, dir) = (Instant::now(), tempfile::tempdir().expect("makes a directory"));
     let aims = rehearse(SCRIPT, &dir.path().join("rehearsed"), mapping);
     let mut tally = Tally { calls: aims.len(), ..Tally::default() };
-    for (aim, answer, errno) in shots(&aims, 75) {
+    for (aim, answer, errno) in shots(&aims, 60) {
         let dir = tempfile::tempdir().expect("makes a directory");
         let path = dir.path().join("data");
         let mut judge = Judge::new(&path, errno, Oracle::default());
@@ -221,7 +221,7 @@ fn recovers_after_calls_failed_in_recovery(mapping: Mapping) {
     copy(&left, &rehearsed);
     let aims = rehearse("recover", &rehearsed, mapping);
     let mut tally = Tally { calls: aims.len(), ..Tally::default() };
-    for (i, (aim, answer, errno)) in shots(&aims, 50).into_iter().enumerate() {
+    for (i, (aim, answer, errno)) in shots(&aims, 40).into_iter().enumerate() {
         let path = dir.path().join(format!("data{i}"));
         copy(&left, &path);
         let mut judge = Judge::new(&path, errno, oracle.clone());

@@ -96,7 +96,7 @@ pub fn check(path: &Path, mapping: Mapping, oracle: &mut Oracle, loss: Loss) -> 
 }
 
 fn is_killed_for_many_rounds(mapping: Mapping, own_seed: u64) {
-    let rounds = std::env::var("EPOCHLOG_KILL_ROUNDS").map_or(120, |text| text.parse().expect("a number"));
+    let rounds = std::env::var("EPOCHLOG_KILL_ROUNDS").map_or(100, |text| text.parse().expect("a number"));
     let (seed, began) = (seed(own_seed), Instant::now());
     let dir = tempfile::tempdir().expect("makes a directory");
     let path = dir.path().join("data");
@@ -104,6 +104,9 @@ fn is_killed_for_many_rounds(mapping: Mapping, own_seed: u64) {
     println!("{mapping:?}: {rounds} rounds, EPOCHLOG_SEED={seed}");
     for number in 0..rounds {
         round(number, &mut chance, &path, mapping, &mut oracle, &mut tally);
+        if number % 1000 == 999 {
+            println!("{mapping:?}: {tally:?} after {} rounds, {:?}", number + 1, began.elapsed());
+        }
         // Else the next child is the one that recovers, and says what it finds.
         if chance.once_in(2) {
             tally.looks += 1;

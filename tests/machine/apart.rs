@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::aloud::aloud;
+
 const APART: &str = "EPOCHLOG_MACHINE_APART";
 /// What the shell answers when it couldn't mount.
 const NO_MOUNT: i32 = 77;
@@ -31,13 +33,13 @@ pub fn apart(name: &str, mount: &str, rounds: u64, scenario: impl FnOnce(&Path))
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(APART, &dir);
     let output = match command.output() {
         Ok(output) => output,
-        Err(error) => return println!("skipped: {name}: no `timeout` ({error})"),
+        Err(error) => return aloud(&format!("skipped: {name}: no `timeout` ({error})")),
     };
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.code() == Some(NO_MOUNT) || !out.contains("running ") {
-        return println!("skipped: {name}: can't mount here: {}", err.trim());
+        return aloud(&format!("skipped: {name}: can't mount here: {}", err.trim()));
     }
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     assert!(out.contains("1 passed"), "no test is called {name}");
-    out.lines().filter(|line| line.starts_with('-')).for_each(|line| println!("{line}"));
+    out.lines().filter(|line| line.starts_with('-')).for_each(aloud);
 }

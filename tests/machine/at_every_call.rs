@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use epochlog::Mapping;
 
+use crate::aloud::aloud;
 use crate::kill::check;
 use crate::oracle::{Loss, Oracle};
 use crate::part::was_killed;
@@ -83,11 +84,11 @@ fn is_killed_at_every_call(mapping: Mapping) {
                 .unwrap_or_else(|story| panic!("{mapping:?}, killed at {aim:?}: {story}"));
         }
     }
-    println!(
+    aloud(&format!(
         "{mapping:?}: killed at {} of {all} calls, {twice} times again in recovery, {:?}",
         aims.len(),
         began.elapsed()
-    );
+    ));
     assert!(all > 100, "only {all} calls change something");
 }
 

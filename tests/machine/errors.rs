@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use epochlog::Mapping;
 
+use crate::aloud::aloud;
 use crate::at_every_call::copy;
 use crate::kill::check;
 use crate::look::{Seen, note};
@@ -210,7 +211,7 @@ fn works_on_while_calls_fail(mapping: Mapping) {
             check(&path, mapping, &mut judge.oracle, Loss::Kill).unwrap_or_else(|story| panic!("{}: {story}", told()));
         }
     }
-    println!("{mapping:?}: {tally:?}, {:?}", began.elapsed());
+    aloud(&format!("{mapping:?}: {tally:?}, {:?}", began.elapsed()));
     assert!(tally.missed * 10 <= tally.failed, "hardly anything was hit");
     assert!(tally.refused > 10, "hardly anything was refused");
 }
@@ -239,7 +240,7 @@ fn recovers_after_calls_failed_in_recovery(mapping: Mapping) {
         (tally.failed, tally.refused) = (tally.failed + 1, tally.refused + judge.refused);
         check(&path, mapping, &mut judge.oracle, Loss::Kill).unwrap_or_else(|story| panic!("{}: {story}", told()));
     }
-    println!("{mapping:?}: {tally:?} in recovery, {:?}", began.elapsed());
+    aloud(&format!("{mapping:?}: {tally:?} in recovery, {:?}", began.elapsed()));
     assert!(tally.refused > 5, "hardly anything was refused");
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use epochlog::Mapping;
 use rustix::process::Signal;
 
+use crate::aloud::aloud;
 use crate::chance::{Chance, seed};
 use crate::look::{Seen, look, note, open};
 use crate::oracle::{Loss, Oracle};
@@ -64,7 +65,9 @@ impl<'a> Listener<'a> {
 }
 
 fn round(number: u64, chance: &mut Chance, path: &Path, mapping: Mapping, oracle: &mut Oracle, tally: &mut Tally) {
-    let words = format!("work {} {} {CALLS}", chance.next(), number << 20);
+    // Now and then it has so little to do that it closes, and may be killed while it does.
+    let calls = if chance.once_in(6) { 1 + chance.below(40) } else { CALLS };
+    let words = format!("work {} {} {calls}", chance.next(), number << 20);
     let mut child = Part::start(&words, path, mapping);
     let mut listener = Listener::new(oracle);
     // A third of the time soon after it was started, while it recovers.
@@ -101,11 +104,11 @@ fn is_killed_for_many_rounds(mapping: Mapping, own_seed: u64) {
     let dir = tempfile::tempdir().expect("makes a directory");
     let path = dir.path().join("data");
     let (mut chance, mut oracle, mut tally) = (Chance::new(seed), Oracle::default(), Tally::default());
-    println!("{mapping:?}: {rounds} rounds, EPOCHLOG_SEED={seed}");
+    aloud(&format!("{mapping:?}: {rounds} rounds, EPOCHLOG_SEED={seed}"));
     for number in 0..rounds {
         round(number, &mut chance, &path, mapping, &mut oracle, &mut tally);
         if number % 1000 == 999 {
-            println!("{mapping:?}: {tally:?} after {} rounds, {:?}", number + 1, began.elapsed());
+            aloud(&format!("{mapping:?}: {tally:?} after {} rounds, {:?}", number + 1, began.elapsed()));
         }
         // Else the next child is the one that recovers, and says what it finds.
         if chance.once_in(2) {
@@ -117,7 +120,7 @@ fn is_killed_for_many_rounds(mapping: Mapping, own_seed: u64) {
         }
     }
     check(&path, mapping, &mut oracle, Loss::Kill).unwrap_or_else(|story| panic!("at the end: {story}"));
-    println!("{mapping:?}: {tally:?}, {} appends acknowledged, {:?}", oracle.acknowledged, began.elapsed());
+    aloud(&format!("{mapping:?}: {tally:?}, {} appends acknowledged, {:?}", oracle.acknowledged, began.elapsed()));
     assert!(tally.killed > rounds / 2 && oracle.acknowledged > rounds, "hardly anything was killed");
 }
 

@@ -19,6 +19,7 @@
     reason = "the numbers of a test are small, and its language reads better without borrows"
 )]
 
+mod aloud;
 mod apart;
 mod chance;
 mod look;

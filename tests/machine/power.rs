@@ -113,16 +113,17 @@ fn work(
     copied
 }
 
-fn rounds() -> u64 {
-    std::env::var("EPOCHLOG_POWER_ROUNDS").map_or(3, |text| text.parse().expect("a number"))
+fn rounds(system: &str) -> u64 {
+    let own = if system == "ext4" { 3 } else { 2 };
+    std::env::var("EPOCHLOG_POWER_ROUNDS").map_or(own, |text| text.parse().expect("a number"))
 }
 
 fn loses_power_for_many_rounds(disk: &mut Disk, system: &str, mapping: Mapping, own_seed: u64) {
-    let (seed, began) = (seed(own_seed), Instant::now());
+    let (rounds, seed, began) = (rounds(system), seed(own_seed), Instant::now());
     let path = disk.mounted.join(format!("{mapping:?}"));
     let (mut chance, mut oracle) = (Chance::new(seed), Oracle::default());
     let (mut cuts, mut kills) = (0, 0);
-    for number in 0..rounds() {
+    for number in 0..rounds {
         // Killed once or twice before the power goes: what a recovery has shown must be durable by then.
         while chance.once_in(2) {
             work(number * 64 + kills % 63, &mut chance, &path, mapping, &mut oracle, None);
@@ -140,7 +141,7 @@ fn loses_power_for_many_rounds(disk: &mut Disk, system: &str, mapping: Mapping, 
          EPOCHLOG_SEED={seed}, {:?}",
         began.elapsed()
     );
-    assert!(cuts * 2 >= rounds(), "the disk hardly ever stood still");
+    assert!(cuts * 2 >= rounds, "the disk hardly ever stood still");
 }
 
 /// Makes an image of so many MiB with a file system, and mounts it.
@@ -148,7 +149,7 @@ fn on(system: &str, mib: u32, name: &str, seed: u64) {
     let make = if system == "ext4" { "mkfs.ext4 -q".into() } else { format!("mkfs.{system} -q") };
     let mount =
         format!("truncate -s {mib}M \"$0\"/image0 && {make} \"$0\"/image0 && mount -o loop \"$0\"/image0 \"$1\"");
-    apart(name, &mount, 2 * rounds(), |dir| {
+    apart(name, &mount, 2 * rounds(system), |dir| {
         let beside = dir.parent().expect("has a parent").to_path_buf();
         let mut disk = Disk { beside, mounted: dir.into(), number: 0 };
         loses_power_for_many_rounds(&mut disk, system, Mapping::Auto, seed);

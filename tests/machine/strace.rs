@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use epochlog::Mapping;
 
+use crate::aloud::aloud;
 use crate::oracle::Oracle;
 use crate::part::{Part, command};
 
@@ -66,11 +67,11 @@ pub fn is_there() -> bool {
     match tried {
         Ok(status) if status.success() => true,
         Ok(status) => {
-            println!("skipped: strace can't trace here ({status}; is ptrace allowed)");
+            aloud(&format!("skipped: strace can't trace here ({status}; is ptrace allowed?)"));
             false
         }
         Err(error) => {
-            println!("skipped: no strace ({error})");
+            aloud(&format!("skipped: no strace ({error})"));
             false
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use epochlog::{Error, Mapping, Record, Start, TopicOptions};
 use rustix::process::Signal;
 
+use crate::aloud::aloud;
 use crate::chance::{Chance, seed};
 use crate::look::open;
 use crate::part::{Part, Stage};
@@ -83,7 +84,7 @@ fn note(acknowledged: &mut Acknowledged, line: &Line) {
 #[test]
 fn what_was_acknowledged_to_threads_that_share_a_sync_survives_a_kill() {
     let seed = seed(3);
-    println!("EPOCHLOG_SEED={seed}");
+    aloud(&format!("waiters: EPOCHLOG_SEED={seed}"));
     let mut chance = Chance::new(seed);
     for mapping in [Mapping::Auto, Mapping::Never] {
         let dir = tempfile::tempdir().expect("makes a directory");

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use epochlog::{Error, Mapping, Record, Start, Store, StoreOptions, TopicOptions};
+use epochlog::{AppendOptions, Durability, Error, Mapping, Reader, Record, Start, Store, StoreOptions, TopicOptions};
 use rustix::process::{Signal, kill_process};
 
 use crate::look::open;
 use crate::part::{Part, Stage};
-use crate::report::{Line, Refusal, Reporter};
+use crate::report::{Line, Refusal, Reporter, id_of, value_of};
+
+const LEN: usize = 50;
 
 /// Opens at once, or tells why not.
 pub fn second(stage: &Stage) {
@@ -20,14 +22,17 @@ pub fn second(stage: &Stage) {
     }
 }
 
-/// Opens, and appends a record as often as it is told to have appended the one before.
+/// Opens, and appends without end; the value says at which offset.
 pub fn hold(stage: &Stage) {
     let store = open(&stage.path, stage.mapping).expect("opens");
-    let orders = store.topic_or_create("orders", TopicOptions::new()).expect("is there");
+    let options = TopicOptions::new().segment_bytes_max(4096);
+    let orders = store.topic_or_create("orders", options).and_then(|topic| topic.partition(0)).expect("is there");
     stage.reporter.tell(&Line::Ready);
-    loop {
-        let ack = orders.append(Record::new("held")).expect("appends");
-        stage.reporter.tell(&Line::Handed("orders".into(), ack.next()));
+    for next in orders.end().get().. {
+        let durability = if next % 4 == 0 { Durability::Durable } else { Durability::Written };
+        let value = value_of(next, LEN);
+        let ack = orders.append_with(Record::new(&value), AppendOptions::new().durability(durability));
+        stage.reporter.tell(&Line::Handed("orders".into(), ack.expect("appends").next()));
     }
 }
 
@@ -77,19 +82,27 @@ fn wait_for(child: &mut Part, wanted: impl Fn(&Line) -> bool) -> Line {
     }
 }
 
-fn count(path: &Path) -> u64 {
-    let store = Store::open_read_only(path).expect("opens for reading");
-    let partition = store.topic("orders").and_then(|topic| topic.partition(0)).expect("is there");
-    let mut reader = partition.read_from(Start::Earliest).expect("begins");
-    let mut count = 0;
+/// Reads on; everything comes in order, and nothing is left out. Gives the next offset.
+fn read_on(reader: &mut Reader) -> u64 {
     loop {
+        let next = reader.place().next().get();
         let records = reader.read().expect("reads");
         if records.is_empty() {
-            return count;
+            return next;
         }
-        assert!(records.iter().all(|record| record.value() == b"held"));
-        count += records.len() as u64;
+        for (offset, record) in (next..).zip(&records) {
+            assert_eq!((record.offset().get(), id_of(record.value())), (offset, Some((offset, LEN))));
+        }
     }
+}
+
+fn reader(store: &Store) -> Reader {
+    let partition = store.topic("orders").and_then(|topic| topic.partition(0)).expect("is there");
+    partition.read_from(Start::Earliest).expect("begins")
+}
+
+fn count(path: &Path) -> u64 {
+    read_on(&mut reader(&Store::open_read_only(path).expect("opens for reading")))
 }
 
 #[test]
@@ -125,6 +138,32 @@ fn a_stalled_writer_keeps_the_lock_while_a_reader_goes_on_and_both_end_with_it()
     child.signal(Signal::KILL);
     child.end();
     open(&path, Mapping::Auto).expect("the lock died with its process");
+}
+
+/// A kill takes nothing, so a reader in another process is told nothing of it, nor of the recovery.
+#[test]
+fn a_reader_in_another_process_goes_on_while_writers_are_killed_and_come_again() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let path = dir.path().join("data");
+        let mut tail = None;
+        for round in 0..8 {
+            let mut child = Part::start("hold", &path, mapping);
+            let mut acknowledged = 0;
+            for _ in 0..40 + round * 7 {
+                let line = wait_for(&mut child, |line| matches!(line, Line::Handed(..)));
+                let Line::Handed(_, place) = line else { continue };
+                acknowledged = place.next().get();
+            }
+            let tail = tail.get_or_insert_with(|| {
+                let store = StoreOptions::new().mapping(mapping).open_read_only(&path).expect("opens for reading");
+                (reader(&store), store)
+            });
+            child.signal(Signal::KILL);
+            child.end();
+            assert!(read_on(&mut tail.0) >= acknowledged, "of {acknowledged} acknowledged");
+        }
+    }
 }
 
 /// The memory of a process that is mapped from the store's files, writable and shared.

@@ -164,12 +164,13 @@ impl Log {
         let (mut history, mut evidence) = History::load(home)?;
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
         let mut report = None;
+        let mut told = None;
         if !evidence.is_closed() {
             let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
-            evidence = recovered;
+            told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         }
-        let strays = recover::strays(home, &evidence)?;
+        let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;
         recover::remove(home, strays);
         let (view, end) = view_of(home, &evidence)?;
         Ok((Log::new(home, owner, history, view, end), report))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use epochlog::testing::{Clock, Image};
+use epochlog::testing::{Clock, Fault, Image};
 use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Start, Timestamp, TopicOptions};
 
 use crate::support::*;
@@ -465,5 +465,23 @@ fn what_a_trim_took_stays_gone_when_a_truncate_takes_the_rest() {
             world.kill();
         }
         assert_eq!(world.partition().end(), second);
+    });
+}
+
+#[test]
+fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let segments = orders.segments();
+        let name = segments[0].path.file_name().and_then(|name| name.to_str()).expect("has a name");
+        let named =
+            |world: &World| world.disk.files().iter().filter(|path| path.to_string_lossy().contains(name)).count();
+        world.disk.fail(Fault::of("remove_file").on("/0/").forever());
+        orders.trim(segments[1].base).expect("trims");
+        assert_eq!(named(&world), 1, "it is still there");
+        world.kill();
+        assert_eq!(named(&world), 0, "it is gone from everywhere");
     });
 }

@@ -35,7 +35,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The disk, or a quota, is full. The call was undone: reads, retention, delete and commits still work, and appends
+    /// The disk, or a quota, is full, or the process may make no larger files. The call was undone: reads, retention, delete and commits still work, and appends
     /// work again as soon as there is room.
     #[error("no space left for {bytes} bytes in `{}`; the call was undone, make room and try again", path.display())]
     StorageFull {

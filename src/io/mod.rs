@@ -219,13 +219,18 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) ->
 
 /// Removes a file; one that isn't there is no error.
 pub(crate) fn remove_if_there(dir: &dyn Dir, path: &Path) -> io::Result<()> {
-    match dir.remove_file(path) {
+    unless_gone(dir.remove_file(path))
+}
+
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }
 
-/// Removes a directory and everything in it; one that isn't there is no error.
+/// Removes a directory and everything in it; what isn't there, or is gone since it was listed, is no error: a delete
+/// and a `maintain` may both be at the same trash.
 pub(crate) fn remove_tree(dir: &dyn Dir, path: &Path) -> io::Result<()> {
     let entries = match dir.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -235,10 +240,10 @@ pub(crate) fn remove_tree(dir: &dyn Dir, path: &Path) -> io::Result<()> {
         let child = path.join(&entry.name);
         match entry.kind {
             Kind::Dir => remove_tree(dir, &child)?,
-            Kind::File | Kind::Other => dir.remove_file(&child)?,
+            Kind::File | Kind::Other => remove_if_there(dir, &child)?,
         }
     }
-    dir.remove_dir(path)
+    unless_gone(dir.remove_dir(path))
 }
 
 /// Reads a whole file of at most `limit` bytes; a longer one is an `InvalidData` error before memory is taken.

@@ -8,9 +8,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use memmap2::MmapOptions;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
@@ -33,17 +36,7 @@ impl OsDir {
         if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
-    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: options.open(self.at(path))? }))
-    }
-}
-
-impl Dir for OsDir {
-    fn root(&self) -> &Path {
-        &self.root
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    fn list_once(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.at(path))? {
             let entry = entry?;
@@ -58,6 +51,26 @@ impl Dir for OsDir {
             entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind });
         }
         Ok(entries)
+    }
+
+    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(OsFile { file: options.open(self.at(path))?, limit: AtomicU64::new(0) }))
+    }
+}
+
+impl Dir for OsDir {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        // `std` takes up every other call again that a signal has interrupted, but not these.
+        loop {
+            match self.list_once(path) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -91,7 +104,7 @@ impl Dir for OsDir {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let file = fs::OpenOptions::new().read(true).write(true).open(self.at(path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
+            Ok(()) => Ok(Some(Box::new(OsLock { file, taken_by: std::process::id() }))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -102,17 +115,43 @@ impl Dir for OsDir {
     }
 }
 
-/// The lock lives as long as the open file.
+/// The lock lives as long as the open file, which a child made by fork has open too. So it isn't only closed but released;
+/// by the process that took it alone, lest such a child releases its parent's lock when it ends.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
+    taken_by: u32,
 }
 
 impl Lock for OsLock {}
 
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        if self.taken_by == std::process::id() {
+            // If it fails, closing the file releases it, as far as no child has it open.
+            let _closed_next = self.file.unlock();
+        }
+    }
+}
+
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
+    /// What `RLIMIT_FSIZE` was when the file was last about to grow beyond it.
+    limit: AtomicU64,
+}
+
+impl OsFile {
+    /// Refuses what the process's limit on the size of files (`ulimit -f`) forbids. Asked of the kernel by trying, it
+    /// would end the process with SIGXFSZ.
+    fn check_limit(&self, end: u64) -> io::Result<()> {
+        if end <= self.limit.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        self.limit.store(limit, Ordering::Relaxed);
+        if end <= limit { Ok(()) } else { Err(Errno::FBIG.into()) }
+    }
 }
 
 impl File for OsFile {
@@ -125,6 +164,7 @@ impl File for OsFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.check_limit(position.saturating_add(bytes.len() as u64))?;
         self.file.write_at(bytes, position)
     }
 
@@ -143,6 +183,7 @@ impl File for OsFile {
         if len <= before {
             return Ok(());
         }
+        self.check_limit(len)?;
         reserving::extend(&self.file, before, len).inspect_err(|_| {
             // A full disk can stop half way, with the file longer and the blocks taken: give them back. Should that
             // fail too, the file has zeros behind its end, which every reader must expect after a crash anyway.

@@ -32,6 +32,14 @@ const LOOKS_MAX: usize = 16;
 pub(crate) struct Recorded {
     pub(crate) id: SegmentId,
     pub(crate) seal: Option<Sealed>,
+    /// Given up before a later cut, and for good.
+    pub(crate) gone: bool,
+}
+
+impl Recorded {
+    pub(crate) fn new(id: SegmentId, seal: Option<Sealed>) -> Recorded {
+        Recorded { id, seal, gone: false }
+    }
 }
 
 /// What a history says.
@@ -53,8 +61,9 @@ impl Evidence {
         let mut segments: Vec<Recorded> = Vec::new();
         for entry in entries {
             match entry {
-                Entry::Epoch { epoch, start, reason, time } => {
-                    epochs.push(Begun { epoch: *epoch, start: *start, reason: *reason, time: *time });
+                Entry::Epoch { epoch, start: from, reason, time } => {
+                    give_up(&mut segments, &epochs, start, *from);
+                    epochs.push(Begun { epoch: *epoch, start: *from, reason: *reason, time: *time });
                     clean = None;
                 }
                 Entry::Start { start: raised } => {
@@ -63,7 +72,7 @@ impl Evidence {
                     clean = None;
                 }
                 Entry::Roll { base, epoch } => {
-                    segments.push(Recorded { id: SegmentId { base: *base, epoch: *epoch }, seal: None });
+                    segments.push(Recorded::new(SegmentId { base: *base, epoch: *epoch }, None));
                     clean = None;
                 }
                 Entry::Seal { base, epoch, bytes, end, greatest_timestamp, append_time } => {
@@ -113,7 +122,7 @@ impl Evidence {
     pub(crate) fn is_retired(&self, i: usize) -> bool {
         let segment = &self.segments[i];
         let cut = self.lineage.cut_of(segment.id.epoch);
-        if cut <= segment.id.base {
+        if segment.gone || cut <= segment.id.base {
             return true;
         }
         let Some(sealed) = segment.seal else { return false };
@@ -123,6 +132,20 @@ impl Evidence {
     fn is_newest(&self, i: usize) -> bool {
         !(i + 1..self.segments.len())
             .any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
+    }
+}
+
+/// What lay below the start was unlinked while another segment was the newest. A cut that takes that one away makes it
+/// the newest again, but doesn't bring it back.
+fn give_up(segments: &mut [Recorded], epochs: &[Begun], start: Offset, cut: Offset) {
+    if !segments.iter().any(|segment| !segment.gone && segment.id.base >= cut) {
+        return;
+    }
+    // A lineage that is none is refused when all of it is read.
+    let Ok(lineage) = Lineage::new(epochs.to_vec()) else { return };
+    let before = Evidence { lineage, start, segments: segments.to_vec(), clean: None, torn_bytes: 0 };
+    for (i, segment) in segments.iter_mut().enumerate() {
+        segment.gone = before.is_retired(i) || segment.id.base >= cut;
     }
 }
 

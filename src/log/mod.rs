@@ -167,15 +167,16 @@ impl Log {
         let (mut history, mut evidence) = History::load_complete(home)?;
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
         let mut report = None;
+        let mut told = None;
         if !evidence.is_closed() {
             let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence, Known::default())?;
-            evidence = recovered;
+            told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         } else if home.unclean {
             // Recovered and then killed: the history may bear its name in the page cache alone.
             home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
-        let strays = recover::strays(home, &evidence)?;
+        let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;
         recover::remove(home, strays);
         let (view, end) = view_of(home, &evidence)?;
         Ok((Log::new(home, owner, history, view, end), report))
@@ -339,7 +340,7 @@ fn check_dense(home: &Home, parts: &[Part], evidence: &Evidence) -> Result<()> {
 
 /// Whether every segment file in the partition's directory is this partition's, named in its history or not.
 pub(crate) fn nothing_foreign(home: &Home, evidence: &Evidence) -> Result<()> {
-    recover::strays(home, evidence).map(drop)
+    recover::strays(home, evidence, evidence).map(drop)
 }
 
 /// The segment files in a partition's directory, as far as their names go.

@@ -31,9 +31,9 @@ impl Log {
         let (mut history, evidence) = History::load(&self.home)?;
         let known = self.known(&evidence);
         // Also if the history says that all is well: it may say so in pages that were never written.
-        let (evidence, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
-        let strays = recover::strays(&self.home, &evidence)?;
-        let (view, end) = view_of(&self.home, &evidence)?;
+        let (recovered, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
+        let strays = recover::strays(&self.home, &recovered, &evidence)?;
+        let (view, end) = view_of(&self.home, &recovered)?;
         recover::remove(&self.home, strays);
         self.take_over(&mut appender, history, view, end);
         self.latch.lift();

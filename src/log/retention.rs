@@ -161,7 +161,7 @@ impl Log {
         let is_rolled = |id: SegmentId| appender.rolled.iter().any(|rolled| rolled.id == id);
         let recorded = |part: &Part| {
             let seal = part.segment.seal_of().copied().filter(|_| !is_rolled(part.segment.id));
-            Recorded { id: part.segment.id, seal }
+            Recorded::new(part.segment.id, seal)
         };
         Evidence {
             lineage: (*view.lineage).clone(),

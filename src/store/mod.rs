@@ -110,6 +110,9 @@ impl Store {
     /// operating system ends the process (SIGBUS). Who can't accept that opens with
     /// [`Mapping::Never`](crate::Mapping::Never), at the price of a system call for each append.
     ///
+    /// The lock ends with the store, and with the process. A child that the process forked, and that became no other
+    /// program, must not use the store. If it outlives a process that was killed it holds the lock until it ends too.
+    ///
     /// # Errors
     ///
     /// [`Error::NotAStore`] if there is nothing, something else, or a store whose creation was interrupted;

@@ -1,14 +1,12 @@
-//! Two real processes over one store. The second one is this very binary: a test that, told so by its environment, is
-//! the writer; run without being told it does nothing.
+//! Two real processes over one store, of which one reads. The other one is this very binary: a test that, told so by its
+//! environment, is the writer; run without being told it does nothing. Kills and locks are in `tests/machine`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use epochlog::{AppendOptions, Durability, Error, Mapping, Offset, Record, Start, Store, StoreOptions, TopicOptions};
-
-use crate::support::*;
+use epochlog::{Durability, Error, Mapping, Offset, Record, Start, Store, StoreOptions, TopicOptions};
 
 const ROLE: &str = "EPOCHLOG_TEST_ROLE";
 const STORE: &str = "EPOCHLOG_TEST_STORE";
@@ -38,11 +36,6 @@ fn plays_its_part() {
     });
     match role.as_str() {
         "writer" => write_for_ever(&options.open_or_create(&path).expect("opens")),
-        "victim" => append_until_killed(&options.open_or_create(&path).expect("opens")),
-        "second" => match options.open(&path) {
-            Err(Error::Locked { pid, .. }) => println!("\nlocked by {}", pid.unwrap_or(0)),
-            other => println!("\nnot locked: {other:?}"),
-        },
         other => panic!("no such part: {other}"),
     }
 }
@@ -165,119 +158,4 @@ fn another_process_reads_a_million_right_records_beside_a_mapped_writer() {
 #[test]
 fn another_process_reads_a_million_right_records_beside_a_positioned_writer() {
     reads_beside_a_writer(Mapping::Never);
-}
-
-// Killed.
-
-/// Appends durable and written records, batches too, and prints each acknowledgement as soon as it has it.
-fn append_until_killed(store: &Store) {
-    let topic = store.topic_or_create("orders", small().segment_bytes_max(32 << 10)).expect("is there");
-    let partition = topic.partition(0).expect("is there");
-    println!("\nready");
-    for n in 0_u64.. {
-        let durability = if n % 5 == 0 { Durability::Durable } else { Durability::Written };
-        let base = partition.end().get();
-        let values: Vec<String> = (base..base + 1 + n % 4).map(|offset| value_of(0, offset)).collect();
-        let records: Vec<Record<'_>> = values.iter().map(Record::new).collect();
-        let ack = partition.append_batch_with(&records, AppendOptions::new().durability(durability)).expect("appends");
-        println!("\nack {}", ack.next().next());
-        if n % 50 == 49 {
-            let mut consumer = topic.consumer("billing").open().expect("opens");
-            while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
-            consumer.commit().expect("commits");
-            println!("\ncommit {}", consumer.places()[0].next());
-        }
-    }
-}
-
-/// Kills a victim after so many lines; gives the last acknowledged end and commit.
-fn kill_after(mut victim: Child, lines: u64) -> (u64, u64) {
-    let mut output = BufReader::new(victim.stdout.take().expect("is piped")).lines();
-    let (mut acknowledged, mut committed, mut seen) = (0, 0, 0);
-    let mut note = |line: &str| {
-        let number = |text: &str| text.parse().expect("a whole line");
-        if let Some(end) = line.strip_prefix("ack ") {
-            acknowledged = number(end);
-        } else if let Some(next) = line.strip_prefix("commit ") {
-            committed = number(next);
-        }
-    };
-    while seen < lines {
-        let Some(Ok(line)) = output.next() else { panic!("the victim ended by itself after {seen} lines") };
-        note(&line);
-        seen += 1;
-    }
-    victim.kill().expect("is killed");
-    // What it still printed was acknowledged too; the last line may be cut.
-    let rest: Vec<String> = output.map_while(Result::ok).collect();
-    rest.iter().take(rest.len().saturating_sub(1)).for_each(|line| note(line));
-    victim.wait().expect("ends");
-    (acknowledged, committed)
-}
-
-fn survives_kills(mapping: Mapping) {
-    let dir = tempfile::tempdir().expect("makes a directory");
-    let path = dir.path().join("data");
-    let mut total = 0;
-    for round in 0..20_u64 {
-        let lines = 5 + (round * 7919) % 400;
-        let (acknowledged, committed) = kill_after(child("victim", &path, mapping), lines);
-        let store = StoreOptions::new().mapping(mapping).open(&path).expect("opens");
-        let Ok(topic) = store.topic("orders") else {
-            assert_eq!(acknowledged, 0);
-            continue;
-        };
-        let partition = topic.partition(0).expect("recovers");
-        let end = partition.end().get();
-        assert!(end >= acknowledged, "round {round}: {end} of {acknowledged} acknowledged records");
-        let expected: Vec<String> = (0..end).map(|offset| value_of(0, offset)).collect();
-        assert_eq!(all(&partition), expected, "round {round}");
-        if committed > 0 {
-            let next = topic.group("billing").expect("has commits").commits[0].place.next();
-            assert!(next >= Offset::new(committed), "round {round}: the group is at {next}, not at {committed}");
-        }
-        total = end;
-        drop((partition, topic));
-        if round % 2 == 0 {
-            store.close().expect("closes");
-        }
-    }
-    eprintln!("{mapping:?}: 20 kills, {total} records");
-    assert!(total > 1000);
-}
-
-#[test]
-fn everything_acknowledged_before_a_kill_is_there_when_mapped() {
-    survives_kills(Mapping::Auto);
-}
-
-#[test]
-fn everything_acknowledged_before_a_kill_is_there_with_positioned_writes() {
-    survives_kills(Mapping::Never);
-}
-
-#[test]
-fn a_second_process_is_locked_out_and_the_lock_dies_with_the_first() {
-    let dir = tempfile::tempdir().expect("makes a directory");
-    let path = dir.path().join("data");
-    let store = Store::create(&path).expect("creates");
-    let said = |mut child: Child| {
-        // Held open: a child ends with its parent, and takes a closed input for that.
-        let _input = child.stdin.take();
-        String::from_utf8(child.wait_with_output().expect("ends").stdout).expect("is text")
-    };
-    let expected = format!("locked by {}", std::process::id());
-    let answer = said(child("second", &path, Mapping::Auto));
-    assert!(answer.contains(&expected), "{answer}");
-    drop(store);
-    let victim = child("victim", &path, Mapping::Auto);
-    let victim_id = victim.id();
-    let mut victim = victim;
-    let mut lines = BufReader::new(victim.stdout.take().expect("is piped")).lines();
-    while !lines.next().expect("goes on").expect("reads").contains("ready") {}
-    let error = refused(Store::open(&path));
-    assert!(matches!(error, Error::Locked { pid: Some(pid), .. } if pid == victim_id), "{error}");
-    victim.kill().expect("is killed");
-    victim.wait().expect("ends");
-    Store::open(&path).expect("the lock died with its process");
 }

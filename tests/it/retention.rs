@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use epochlog::testing::{Clock, Image};
+use epochlog::testing::{Clock, Fault, Image};
 use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Start, Timestamp, TopicOptions};
 
 use crate::support::*;
@@ -447,5 +447,41 @@ fn an_error_of_one_topic_keeps_no_other_from_being_maintained() {
             let start = world.store().topic(name).expect("is there").partition(number).expect("is there").start();
             assert!(start.get() > 0, "partition {number} of `{name}` was not maintained");
         }
+    });
+}
+
+#[test]
+fn what_a_trim_took_stays_gone_when_a_truncate_takes_the_rest() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let second = orders.segments()[1].base;
+        orders.trim(second).expect("trims");
+        orders.truncate(second).expect("truncates");
+        for _ in 0..2 {
+            let verified = epochlog::inspect::verify(world.store(), &mut |_| {}).expect("verifies");
+            assert!(verified.is_clean(), "{:?}", verified.damage);
+            world.kill();
+        }
+        assert_eq!(world.partition().end(), second);
+    });
+}
+
+#[test]
+fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let segments = orders.segments();
+        let name = segments[0].path.file_name().and_then(|name| name.to_str()).expect("has a name");
+        let named =
+            |world: &World| world.disk.files().iter().filter(|path| path.to_string_lossy().contains(name)).count();
+        world.disk.fail(Fault::of("remove_file").on("/0/").forever());
+        orders.trim(segments[1].base).expect("trims");
+        assert_eq!(named(&world), 1, "it is still there");
+        world.kill();
+        assert_eq!(named(&world), 0, "it is gone from everywhere");
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epochlog::testing::SimDisk;
+use epochlog::testing::{Dir, Fault, SimDisk};
 use epochlog::{
     AppendOptions, Durability, Epoch, Error, Mapping, Offset, Partition, Place, Reader, Record, Start, Store,
     StoreOptions, TopicOptions, Visibility,
@@ -469,5 +469,27 @@ fn appenders_that_wait_for_a_sync_are_told_of_a_delete() {
             }
             world.store().delete_topic("orders").expect("deletes");
         });
+    });
+}
+
+#[test]
+fn a_delete_and_a_maintain_may_both_be_at_the_same_trash() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.disk.fail(Fault::of("remove_file").on("trash").forever());
+        world.store().delete_topic("orders").expect("deletes, and leaves the files to be unlinked later");
+        world.disk.heal();
+        let faster = world.disk.clone();
+        world.disk.on_operation(Box::new(move |operation| match operation.name {
+            "remove_file" => faster.remove_file(&operation.path).expect("is there"),
+            "remove_dir" => faster.remove_dir(&operation.path).expect("is there"),
+            _ => {}
+        }));
+        let maintained = world.store().maintain();
+        world.disk.on_operation(Box::new(|_| {}));
+        maintained.expect("what another has unlinked is no error");
+        let left = tree(&world.disk).into_keys().filter(|path| path.starts_with("trash")).count();
+        assert_eq!(left, 1, "the empty trash itself");
     });
 }

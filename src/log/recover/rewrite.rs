@@ -111,13 +111,13 @@ fn keep_scanned(
     let (durable, unsure) = scan.batches.split_at(split);
     let mut kept = Vec::new();
     if let Some(seal) = sealed(durable) {
-        kept.push(Recorded { id: one.recorded.id, seal: Some(seal) });
+        kept.push(Recorded::new(one.recorded.id, Some(seal)));
     }
     if let Some((_, first)) = unsure.first() {
         let id = SegmentId { base: first.base, epoch: one.recorded.id.epoch };
         let seal = copy(home, one, unsure, id)?;
         finding.copied_bytes = seal.bytes;
-        kept.push(Recorded { id, seal: Some(seal) });
+        kept.push(Recorded::new(id, Some(seal)));
     }
     Ok(kept)
 }

@@ -24,8 +24,8 @@ pub(crate) enum Stray {
     SetAside(PathBuf),
 }
 
-/// Finds them. Changes nothing.
-pub(crate) fn strays(home: &Home, evidence: &Evidence) -> Result<Vec<Stray>> {
+/// Finds them. Changes nothing. `told` is what the history said before a recovery, which names what had been given up.
+pub(crate) fn strays(home: &Home, evidence: &Evidence, told: &Evidence) -> Result<Vec<Stray>> {
     let live: HashSet<PathBuf> = (0..evidence.segments.len())
         .filter(|&i| !evidence.is_retired(i))
         .map(|i| home.segment_path(evidence.segments[i].id))
@@ -33,7 +33,7 @@ pub(crate) fn strays(home: &Home, evidence: &Evidence) -> Result<Vec<Stray>> {
     let mut strays = Vec::new();
     for (path, base, number) in segment_files(home)? {
         if !live.contains(&path) {
-            strays.extend(judge(home, evidence, path, base, number)?);
+            strays.extend(judge(home, told, path, base, number)?);
         }
     }
     for entry in home.seam.dir.list(&home.dir).at("list", &home.shown(&home.dir))? {
@@ -51,13 +51,13 @@ fn is_left_over(name: &str, home: &Home, live: &HashSet<PathBuf>) -> bool {
 }
 
 fn judge(home: &Home, evidence: &Evidence, path: PathBuf, base: Offset, number: u64) -> Result<Option<Stray>> {
-    let told_of = (0..evidence.segments.len()).find(|&i| home.segment_path(evidence.segments[i].id) == path);
-    let told = if told_of.is_some() { Told::Retired } else { Told::Nothing };
+    let is_it = |i: usize| home.segment_path(evidence.segments[i].id) == path;
+    let retired = (0..evidence.segments.len()).any(|i| is_it(i) && evidence.is_retired(i));
+    let told = if retired { Told::Retired } else { Told::Nothing };
     let shown = home.shown(&path);
     let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
-    let (header, error) =
-        header(home, &Recorded { id: SegmentId { base, epoch }, seal: None }, &*file).at("read", &shown)?;
+    let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &*file).at("read", &shown)?;
     let facts = Facts { told, header, extent: Extent::Exact, covered: false, later: false };
     match decide(facts).decision {
         Decision::Foreign => {
@@ -110,7 +110,7 @@ fn durable_end(home: &Home, evidence: &Evidence, path: &Path, base: Offset, numb
         None => number < evidence.lineage.newest().epoch.number,
     };
     let id = SegmentId { base, epoch };
-    let (header, _) = header(home, &Recorded { id, seal: None }, &*file).at("read", &shown)?;
+    let (header, _) = header(home, &Recorded::new(id, None), &*file).at("read", &shown)?;
     if given_up || header != Header::Valid {
         return Ok(None);
     }

@@ -69,6 +69,7 @@ pub enum Pages {
 #[must_use = "a fault does nothing until it is given to `SimDisk::fail`"]
 pub struct Fault {
     name: Option<&'static str>,
+    number: Option<u64>,
     path: String,
     skip: u64,
     forever: bool,
@@ -84,6 +85,7 @@ impl Fault {
     pub fn any() -> Fault {
         Fault {
             name: None,
+            number: None,
             path: String::new(),
             skip: 0,
             forever: false,
@@ -100,6 +102,11 @@ impl Fault {
         Fault { name: Some(name), ..Fault::any() }
     }
 
+    /// Of the operation of this number and no other; see [`Operation::number`].
+    pub fn at(number: u64) -> Fault {
+        Fault { number: Some(number), ..Fault::any() }
+    }
+
     /// Only where the path contains this text.
     pub fn on(mut self, part_of_path: impl Into<String>) -> Fault {
         self.path = part_of_path.into();
@@ -112,7 +119,7 @@ impl Fault {
         self
     }
 
-    /// From then on for ever, not once.
+    /// From then on for ever, not once; with [`at`](Fault::at), from that number on.
     pub fn forever(mut self) -> Fault {
         self.forever = true;
         self
@@ -151,6 +158,9 @@ impl Fault {
 
     fn matches(&self, operation: &Operation) -> bool {
         self.name.is_none_or(|name| name == operation.name)
+            && self
+                .number
+                .is_none_or(|number| number == operation.number || (self.forever && number < operation.number))
             && operation.path.to_str().is_none_or(|path| path.contains(&self.path))
             && self.lie.as_ref().is_none_or(|lie| lie.is_told_by(operation.name))
     }

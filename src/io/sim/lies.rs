@@ -22,7 +22,7 @@ pub enum Lie {
     Lost,
     /// The bytes are moved so far from where they belong, in the file at this path or else in the same one. A `write`
     /// and a `sync` put them there (a sync on the medium alone, within what lies there already); a `read`, a `map_read`
-    /// and a `map_write` take them from there.
+    /// and a `map_write` take them from there. Where there is no such file or position they are lost, or zeros.
     Elsewhere {
         /// The other file; none to stay in the same.
         path: Option<PathBuf>,
@@ -46,16 +46,16 @@ impl Lie {
 
 impl State {
     /// Where bytes that belong to `id` at `position` go or come from instead.
-    fn elsewhere(&self, id: NodeId, path: Option<&PathBuf>, shift: i64, position: u64) -> (NodeId, u64) {
-        let id = path.map_or(Some(id), |path| self.medium.tree.find_file(path).ok());
-        let id = id.expect("the file that an operation is misdirected to is there");
-        (id, position.checked_add_signed(shift).expect("a misdirected operation stays within files"))
+    fn elsewhere(&self, id: NodeId, path: Option<&PathBuf>, shift: i64, position: u64) -> Option<(NodeId, u64)> {
+        let id = path.map_or(Some(id), |path| self.medium.tree.find_file(path).ok())?;
+        Some((id, position.checked_add_signed(shift)?))
     }
 
     /// A write of `bytes` that lies.
     pub(super) fn write_untruly(&mut self, id: NodeId, bytes: &[u8], position: u64, untrue: &Untrue) {
-        if let Lie::Elsewhere { path, shift } = &untrue.lie {
-            let (there, at) = self.elsewhere(id, path.as_ref(), *shift, position);
+        if let Lie::Elsewhere { path, shift } = &untrue.lie
+            && let Some((there, at)) = self.elsewhere(id, path.as_ref(), *shift, position)
+        {
             write(self.medium.inode_mut(there), bytes, at);
         }
         let end = position + bytes.len() as u64;
@@ -67,19 +67,17 @@ impl State {
 
     /// A read that lies, or one that doesn't. No lie makes a file longer or shorter.
     pub(super) fn read(&self, id: NodeId, buffer: &mut [u8], position: u64, untrue: Option<&Untrue>) -> usize {
-        let written = &self.medium.inode(id).written;
-        let n = written.read(buffer, position);
-        match untrue.map(|untrue| &untrue.lie) {
-            None | Some(Lie::Lost) => {}
+        let n = self.medium.inode(id).written.read(buffer, position);
+        let from = match untrue.map(|untrue| &untrue.lie) {
+            None | Some(Lie::Lost) => return n,
             Some(Lie::Elsewhere { path, shift }) => {
-                let (there, at) = self.elsewhere(id, path.as_ref(), *shift, position);
-                refill(&mut buffer[..n], &self.medium.inode(there).written, at);
+                let there = self.elsewhere(id, path.as_ref(), *shift, position);
+                there.map(|(there, at)| (&self.medium.inode(there).written, at))
             }
-            Some(Lie::Stale(image)) => {
-                let nothing = Content::default();
-                refill(&mut buffer[..n], image.on_medium(id).unwrap_or(&nothing), position);
-            }
-        }
+            Some(Lie::Stale(image)) => image.on_medium(id).map(|content| (content, position)),
+        };
+        let got = from.map_or(0, |(content, at)| content.read(&mut buffer[..n], at));
+        buffer[got..n].fill(0);
         n
     }
 
@@ -95,8 +93,9 @@ impl State {
         if let Lie::Elsewhere { path, shift } = &untrue.lie {
             let from = inode.written.clone();
             for page in &pages {
-                let (there, at) = self.elsewhere(id, path.as_ref(), *shift, page * PAGE_BYTES);
-                self.medium.inode_mut(there).overwrite(&from, page * PAGE_BYTES, at);
+                if let Some((there, at)) = self.elsewhere(id, path.as_ref(), *shift, page * PAGE_BYTES) {
+                    self.medium.inode_mut(there).overwrite(&from, page * PAGE_BYTES, at);
+                }
             }
         }
         self.medium.inode_mut(id).clean.extend(pages);
@@ -119,11 +118,6 @@ impl Inode {
             self.written.take(&self.synced, page * PAGE_BYTES, PAGE_BYTES);
         }
     }
-}
-
-fn refill(buffer: &mut [u8], from: &Content, position: u64) {
-    let got = from.read(buffer, position);
-    buffer[got..].fill(0);
 }
 
 impl SimDisk {

@@ -110,6 +110,9 @@ fn a_misdirected_write_overwrites_what_it_hits_and_not_what_it_was_meant_for() -
     disk.fail(Fault::of("write").lies(elsewhere(Some("b"), -(PAGE as i64))));
     file.write_at(&[8; PAGE], PAGE as u64)?;
     assert_eq!((firsts(&disk.read("a")), firsts(&disk.read("b"))), (vec![1, 9, 3], vec![8]));
+    disk.fail(Fault::of("write").lies(elsewhere(Some("nowhere"), 0)));
+    file.write_at(&[5; PAGE], 0)?;
+    assert_eq!(firsts(&disk.read("a")), [1, 9, 3]);
     Ok(())
 }
 
@@ -168,6 +171,17 @@ fn a_lie_waits_for_an_operation_that_can_tell_it() -> io::Result<()> {
     assert_eq!(file.len()?, PAGE as u64);
     file.write_at(&[9], 0)?;
     assert_eq!(firsts(&disk.read("a")), [1]);
+    Ok(())
+}
+
+#[test]
+fn a_fault_at_a_number_hits_that_operation_or_all_from_it_on() -> io::Result<()> {
+    for (fault, expected) in [(Fault::at(3), [true, false, true]), (Fault::at(3).forever(), [true, false, false])] {
+        let (disk, file) = pages(1);
+        disk.fail(fault);
+        assert_eq!([file.len().is_ok(), file.sync().is_ok(), file.sync().is_ok()], expected);
+        assert_eq!(disk.operations(), 4);
+    }
     Ok(())
 }
 

@@ -58,7 +58,8 @@ impl Consumer {
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
     /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
     /// it. [`Error::Corrupt`]: a damaged batch, or damaged commits. [`Error::TopicDeleted`], [`Error::Closed`],
-    /// [`Error::Io`].
+    /// [`Error::Io`]. [`Error::Latched`] if it sees only what is durable, has read all of it, and a sync of a partition
+    /// has failed: nothing there becomes durable any more until the store is opened again.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
@@ -68,7 +69,11 @@ impl Consumer {
         loop {
             self.follow_new_partitions()?;
             let records = self.gather()?;
-            if !records.is_empty() || !self.wait(deadline) {
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            self.assigned.iter().filter_map(|assigned| assigned.reader.as_ref()).try_for_each(Reader::may_wait)?;
+            if !self.wait(deadline) {
                 return Ok(records);
             }
         }

@@ -220,7 +220,7 @@ impl Log {
         let mut history = self.history.lock();
         history.append(entries)?;
         appender.unclean = true;
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+        history.sync().inspect_err(|_| self.fall(&history.shown()))
     }
 
     fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter> {
@@ -283,7 +283,7 @@ impl Log {
         self.sync_under(&mut appender)?;
         let mut history = self.history.lock();
         history.append(&[clean_entry(appender.end)])?;
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))?;
+        history.sync().inspect_err(|_| self.fall(&history.shown()))?;
         appender.unclean = false;
         Ok(())
     }

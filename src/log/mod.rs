@@ -20,7 +20,7 @@ mod signal;
 mod sync;
 mod truncate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -253,6 +253,12 @@ impl Log {
         }
         let reason = format!("it belongs to partition {}, not to partition {mine}", place.partition());
         Err(Error::InvalidPlace { place: place.to_string(), reason })
+    }
+
+    /// Nothing more is written until the next open; whoever waits for records to become durable is told.
+    fn fall(&self, path: &Path) {
+        self.latch.fall("sync", path);
+        self.owner.signal.notify();
     }
 
     fn latched(&self) -> Result<()> {

@@ -215,12 +215,17 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// As [`read`](Reader::read).
+    /// As [`read`](Reader::read). [`Error::Latched`] for a reader that sees only what is durable and has read all of it,
+    /// once a sync of the partition has failed: nothing becomes durable any more until the store is opened again.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let records = self.read()?;
-            if !records.is_empty() || !self.wait(deadline) {
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            self.may_wait()?;
+            if !self.wait(deadline) {
                 return Ok(records);
             }
         }
@@ -235,7 +240,12 @@ impl Reader {
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        !self.is_at_end() || self.log.version() != self.version || !self.log.owner.lives()
+        !self.is_at_end() || self.log.version() != self.version || !self.log.owner.lives() || self.may_wait().is_err()
+    }
+
+    /// Refuses to wait for what can't come: after a failed sync no record becomes durable any more.
+    pub(crate) fn may_wait(&self) -> Result<()> {
+        if self.visibility == Visibility::Durable { self.log.latched() } else { Ok(()) }
     }
 
     fn is_at_end(&self) -> bool {

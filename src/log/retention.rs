@@ -86,7 +86,7 @@ impl Log {
             let mut history = self.history.lock();
             history
                 .append(&[Entry::Start { start }])
-                .and_then(|()| history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown())))
+                .and_then(|()| history.sync().inspect_err(|_| self.fall(&history.shown())))
         };
         if recorded.is_ok() {
             let removed = self.raise_view(start);
@@ -151,7 +151,7 @@ impl Log {
         if !history.is_worth_compacting(&evidence) {
             return Ok(());
         }
-        history.rewrite(&evidence, &self.latch)
+        history.rewrite(&evidence, &self.latch).inspect_err(|_| self.owner.signal.notify())
     }
 
     /// What a new history would say of the log as it is now.

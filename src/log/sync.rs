@@ -133,15 +133,15 @@ impl Log {
             self.sync_segment(*id, &**file)?;
         }
         if job.created.is_some() {
-            self.sync_dir().inspect_err(|_| self.latch.fall("sync", &self.home.shown(&self.home.dir)))?;
+            self.sync_dir().inspect_err(|_| self.fall(&self.home.shown(&self.home.dir)))?;
         }
         let mut history = self.history.lock();
-        history.sync().inspect_err(|_| self.latch.fall("sync", &history.shown()))
+        history.sync().inspect_err(|_| self.fall(&history.shown()))
     }
 
     fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {
         let path = || self.home.shown(&self.home.segment_path(id));
-        file.sync().at("sync", &path()).inspect_err(|_| self.latch.fall("sync", &path()))
+        file.sync().at("sync", &path()).inspect_err(|_| self.fall(&path()))
     }
 
     /// Publishes the new durable end, unless the log was cut meanwhile.

@@ -1,0 +1,3 @@
+//! Whatever fails at whatever operation, on the simulated disk.
+
+mod waiters;

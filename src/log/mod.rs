@@ -187,7 +187,9 @@ impl Log {
 
     fn new(home: &Arc<Home>, owner: &Arc<Owner>, history: History, view: LogView, end: Offset) -> Arc<Log> {
         let newest = view.parts.last().and_then(|part| part.segment.seal_of());
-        let append_time = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
+        let appended = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
+        // Also where no record is left: a clock that was set back would make the next ones look old once it is right.
+        let append_time = appended.max(view.lineage.newest().time);
         Arc::new(Log {
             home: home.clone(),
             owner: owner.clone(),

@@ -1,3 +1,4 @@
 //! Whatever fails at whatever operation, on the simulated disk.
 
+mod clock;
 mod waiters;

@@ -175,14 +175,13 @@ fn a_lie_waits_for_an_operation_that_can_tell_it() -> io::Result<()> {
 }
 
 #[test]
-fn a_fault_at_a_number_hits_that_operation_or_all_from_it_on() -> io::Result<()> {
+fn a_fault_at_a_number_hits_that_operation_or_all_from_it_on() {
     for (fault, expected) in [(Fault::at(3), [true, false, true]), (Fault::at(3).forever(), [true, false, false])] {
         let (disk, file) = pages(1);
         disk.fail(fault);
         assert_eq!([file.len().is_ok(), file.sync().is_ok(), file.sync().is_ok()], expected);
         assert_eq!(disk.operations(), 4);
     }
-    Ok(())
 }
 
 #[test]

@@ -13,18 +13,36 @@ use crate::support::{both_ways, tree};
 /// An error that the operating system's refusal may become: it names an operation and a path, or what refuses since.
 fn is_typed(error: &Error, hit: &Hit, once: bool) -> bool {
     match error {
-        Error::Io { operation, path, .. } => {
-            !operation.is_empty() && path.starts_with("/sim") && (!once || is_about(path, hit))
-        }
+        Error::Io { path, .. } if !once => path.starts_with("/sim"),
+        Error::Io { operation, path, .. } => is_called(operation, hit.name) && is_about(path, hit),
         Error::Latched { operation, path, .. } => *operation == "sync" && path.starts_with("/sim"),
         Error::TopicNotFound { .. } => true,
         _ => false,
     }
 }
 
-/// Whether the path that an error names is the one that was hit, or the directory of it.
+/// Whether the path that an error names is the one that was hit, or a directory that was being emptied.
 fn is_about(path: &Path, hit: &Hit) -> bool {
-    Path::new("/sim").join(&hit.path).starts_with(path)
+    let hit = Path::new("/sim").join(&hit.path);
+    hit == path || (path != Path::new("/sim") && hit.starts_with(path))
+}
+
+/// Whether an error's word for what was done is one for this operation.
+fn is_called(said: &str, operation: &str) -> bool {
+    let words: &[&str] = match operation {
+        "create_dir" => &["create"],
+        "sync_dir" => &["sync"],
+        "remove_file" | "remove_dir" => &["remove"],
+        "try_lock" => &["lock"],
+        "len" => &["read"],
+        "set_len" => &["cut"],
+        "map_read" | "map_write" => &["map", "write the header"],
+        "write" => &["write"],
+        "reserve" => &["reserve", "write the header"],
+        "list" => &["list", "remove"],
+        other => return said.starts_with(other),
+    };
+    words.iter().any(|word| said.starts_with(word))
 }
 
 fn judge(player: &Player, hit: &Hit, once: bool) -> Verdict {

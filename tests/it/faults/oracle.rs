@@ -119,15 +119,15 @@ impl Generation {
         for owed in self.records.iter().filter(|tried| tried.fate >= least) {
             let offset = owed.offset.expect("what was acknowledged has an offset");
             must!(
-                offset < start || offset < end,
+                offset < start || found.get((offset - start) as usize).is_some_and(|there| there.value == owed.value),
                 "P1: `{}` was acknowledged ({:?}) at {offset}, and the log is {start}..{end}",
                 owed.value,
                 owed.fate
             );
         }
         if let Some(last) = found.last() {
-            let whole = self.records.iter().filter(|tried| tried.batch == last.batch && tried.fate != Fate::Gone);
-            let last_of_it = whole.last().is_none_or(|tried| tried.value == last.value);
+            let mut whole = self.records.iter().filter(|tried| tried.batch == last.batch && tried.fate != Fate::Gone);
+            let last_of_it = whole.next_back().is_none_or(|tried| tried.value == last.value);
             must!(last_of_it || self.cuts.contains(&end), "P5: ends at {end}, within a batch");
         }
         Ok(found)

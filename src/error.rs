@@ -290,11 +290,21 @@ fn way_out(what: &str) -> &'static str {
 /// Adds operation and path to an `io::Error`: `file.sync().at("sync", path)?`.
 pub(crate) trait IoContext<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T>;
+
+    /// The same for what takes so many bytes of room: a full disk has an error of its own.
+    fn taking(self, bytes: usize, operation: &'static str, path: &Path) -> Result<T>;
 }
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error::Io { operation, path: path.to_path_buf(), source })
+    }
+
+    fn taking(self, bytes: usize, operation: &'static str, path: &Path) -> Result<T> {
+        match self {
+            Err(source) if is_full(&source) => Err(Error::StorageFull { path: path.into(), bytes: bytes as u64 }),
+            other => other.at(operation, path),
+        }
     }
 }
 

@@ -72,7 +72,9 @@ impl Consumer {
             if !records.is_empty() {
                 return Ok(records);
             }
-            self.assigned.iter().try_for_each(|assigned| assigned.log.latched())?;
+            self.assigned
+                .iter()
+                .try_for_each(|assigned| assigned.log.latched().map_err(|error| assigned.log.explain(error)))?;
             if !self.wait(deadline) {
                 return Ok(records);
             }

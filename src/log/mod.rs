@@ -22,11 +22,8 @@ mod signal;
 mod sync;
 mod truncate;
 
-use crate::threads::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use crate::threads::{Mutex, RwLock};
 
 pub(crate) use admit::Origin;
 pub use append::Ack;
@@ -50,6 +47,8 @@ use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::TopicOptions;
 use crate::place::Place;
 use crate::segment::{Home, Segment, missing};
+use crate::threads::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::threads::{Mutex, RwLock};
 
 /// Issues epochs: durable before they are given out, always rising.
 pub(crate) trait Epochs: Send + Sync + std::fmt::Debug {
@@ -263,7 +262,7 @@ impl Log {
 
     /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
     /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
-    fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         if matches!(error, Error::Io { .. } | Error::Latched { .. }) {
             drop(self.hold());
         }
@@ -294,7 +293,9 @@ impl Log {
 /// The time of the last append to a log whose segments are all sealed.
 fn append_time_of(view: &LogView) -> Timestamp {
     let newest = view.parts.last().and_then(|part| part.segment.seal_of());
-    newest.map_or(Timestamp::MIN, |sealed| sealed.append_time)
+    let appended = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
+    // Also where no record is left: a clock that was set back would make the next ones look old once it is right.
+    appended.max(view.lineage.newest().time)
 }
 
 /// The view of a partition whose segments are all sealed, and its end.

@@ -248,7 +248,7 @@ impl Reader {
             if !records.is_empty() {
                 return Ok(records);
             }
-            self.log.latched()?;
+            self.log.latched().map_err(|error| self.log.explain(error))?;
             if !self.wait(deadline) {
                 return Ok(records);
             }

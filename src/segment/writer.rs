@@ -42,7 +42,7 @@ impl SegmentWriter {
         let path = home.segment_path(id);
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let created = home.now();
-        let file = home.seam.dir.create(&path).at("create", &home.shown(&path))?;
+        let file = home.seam.dir.create(&path).taking(HEADER_BYTES, "create", &home.shown(&path))?;
         let begun = begin(home, &file, FileKind::Segment, id, (bytes_max, RESERVE_BYTES_MIN), created);
         let (tail, source) = match begun {
             Ok(begun) => begun,

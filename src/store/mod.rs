@@ -198,8 +198,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::InvalidName`]; [`Error::InvalidOption`]; [`Error::TopicExists`]; [`Error::ReadOnly`]; [`Error::Closed`];
-    /// [`Error::StorageFull`], [`Error::Io`]: nothing was created. [`Error::Latched`] after a sync of the store's own
-    /// files has failed.
+    /// [`Error::StorageFull`], [`Error::Io`]: nothing was created; only if it says `sync`, the topic may be there, empty,
+    /// when the store is opened again. [`Error::Latched`] after a sync of the store's own files has failed.
     pub fn create_topic(&self, name: &str, options: TopicOptions) -> Result<Topic> {
         let name = TopicName::new(name)?;
         options.check()?;
@@ -307,8 +307,9 @@ impl Inner {
             return Err(Error::TopicExists { topic: name.clone(), epoch });
         }
         let topic = Topic::create(&self.shared, name, options)?;
-        catalog.insert(&topic);
+        // Before anybody can use it: an append to it would be called durable, and go with the name.
         self.sync_dir(TOPICS)?;
+        catalog.insert(&topic);
         Ok(topic)
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Shared;
-use crate::error::{Error, IoContext, Result, is_full};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FRAME_BYTES_MAX, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, Seed, encode_frame,
     read_frames,
@@ -176,7 +176,7 @@ impl Commits {
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
         let file = self.file()?;
         self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
-        write_all_at(&*file, &frame, self.position).map_err(|source| full_or_io(source, &shown, frame.len()))?;
+        write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown)?;
         self.position += frame.len() as u64;
         self.open_ended = *entry != Entry::End;
         Ok(())
@@ -301,15 +301,8 @@ fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
 
 fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File>> {
     let shown = shared.shown(path);
-    let file = shared.seam.dir.create(path).map_err(|source| full_or_io(source, &shown, bytes.len()))?;
-    write_all_at(&*file, bytes, 0).map_err(|source| full_or_io(source, &shown, bytes.len()))?;
+    let file = shared.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
+    write_all_at(&*file, bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     Ok(file)
-}
-
-fn full_or_io(source: std::io::Error, path: &Path, bytes: usize) -> Error {
-    if is_full(&source) {
-        return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
-    }
-    Error::Io { operation: "write", path: path.to_path_buf(), source }
 }

@@ -62,8 +62,8 @@ fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, opt
     let entry = Entry::Topic { name: name.clone(), options: options.clone() };
     let at = bytes.len() as u64;
     bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
-    let file = shared.seam.dir.create(path).at("create", &shown)?;
-    write_all_at(&*file, &bytes, 0).at("write", &shown)?;
+    let file = shared.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
+    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)
 }
 

@@ -27,7 +27,7 @@ pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
 
 use crate::error::{Error, IoContext, Result};
-use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
+use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Seam, remove_tree};
 use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
@@ -477,7 +477,7 @@ impl Topic {
 /// Writes and syncs everything of a new topic, except for its name.
 fn build(shared: &Shared, new: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
     let dir = &shared.seam.dir;
-    dir.create_dir(new).at("create", &shared.shown(new))?;
+    dir.create_dir(new).taking(HEADER_BYTES, "create", &shared.shown(new))?;
     header::write(shared, new, name, creation, options)?;
     Commits::create(shared, new, creation)?;
     for number in 0..options.partitions {
@@ -488,6 +488,6 @@ fn build(shared: &Shared, new: &Path, name: &TopicName, creation: Epoch, options
 
 fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
     let home = shared.home(topic, creation, number);
-    shared.seam.dir.create_dir(&home.dir).at("create", &shared.shown(&home.dir))?;
+    shared.seam.dir.create_dir(&home.dir).taking(HEADER_BYTES, "create", &shared.shown(&home.dir))?;
     Log::create(&home)
 }

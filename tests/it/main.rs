@@ -20,6 +20,7 @@ mod durability;
 mod epoch_numbers;
 mod epochs;
 mod errors;
+mod faults;
 mod groups;
 mod model;
 mod peers;

@@ -113,6 +113,14 @@ impl Content {
         self.write(&bytes, position);
     }
 
+    /// Takes over the page at `position` from bytes of the same layout, as far as they and this content's length go.
+    pub(super) fn take_bytes(&mut self, from: &[u8], position: u64) {
+        let end = (position + PAGE_BYTES).min(self.len).min(from.len() as u64);
+        if position < end {
+            self.write(&from[index(position)..index(end)], position);
+        }
+    }
+
     /// Where blocks of `grain` bytes differ from another content, within this one's length.
     pub(super) fn differences(&self, other: &Content, grain: u64) -> Vec<u64> {
         let mut pages: Vec<u64> = self.pages.keys().chain(other.pages.keys()).copied().collect();

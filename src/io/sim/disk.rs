@@ -16,7 +16,7 @@ use parking_lot::ReentrantMutex;
 
 use super::clock::{Family, SimClock, SimEntropy};
 use super::content::PAGE_BYTES;
-use super::faults::{Failure, Fault, Operation, Script};
+use super::faults::{Failure, Fault, Operation, Script, Untrue};
 use super::file::SimFile;
 use super::image::{Image, Loss};
 use super::medium::{Medium, NodeId, refused};
@@ -58,6 +58,7 @@ pub(super) struct State {
 pub(super) struct Settings {
     pub(super) reserves: bool,
     pub(super) capacity: Option<u64>,
+    pub(super) names_need_room: bool,
 }
 
 /// A map of a file, and how much of it the file's written bytes have taken over.
@@ -147,7 +148,7 @@ impl SimDisk {
     /// An empty disk; the seed decides its randomness.
     #[must_use]
     pub fn new(seed: u64) -> SimDisk {
-        let settings = Settings { reserves: true, capacity: None };
+        let settings = Settings { reserves: true, capacity: None, names_need_room: false };
         SimDisk::with(Medium::empty(), settings, SimClock::start(), Family::new(seed))
     }
 
@@ -187,8 +188,8 @@ impl SimDisk {
         self.shared.state.lock()
     }
 
-    /// Numbers an operation and says whether it takes effect.
-    pub(super) fn enter(&self, name: &'static str, path: &Path) -> Result<(), Failure> {
+    /// Numbers an operation and says whether it takes effect, or lies.
+    pub(super) fn enter(&self, name: &'static str, path: &Path) -> Result<Option<Untrue>, Failure> {
         let operation = {
             let mut state = self.state();
             let number = state.script.number(name);
@@ -206,6 +207,12 @@ impl SimDisk {
     fn dir_operation(&self, name: &'static str, path: &Path) -> io::Result<crate::threads::MutexGuard<'_, State>> {
         self.enter(name, path).map_err(|failure| failure.error)?;
         Ok(self.state())
+    }
+
+    /// The same for one that gives a file or a directory a new name.
+    fn naming_operation(&self, name: &'static str, path: &Path) -> io::Result<crate::threads::MutexGuard<'_, State>> {
+        let state = self.dir_operation(name, path)?;
+        if state.settings.names_need_room && state.pages_free() == 0 { Err(full()) } else { Ok(state) }
     }
 
     /// How many operations there were.
@@ -232,7 +239,7 @@ impl SimDisk {
         self.state().script.stop_after = Some(number);
     }
 
-    /// Adds a rule that makes operations fail.
+    /// Adds a rule that makes operations fail, or lie.
     pub fn fail(&self, fault: Fault) {
         self.state().script.faults.push(fault);
     }
@@ -262,7 +269,7 @@ impl SimDisk {
         self.state().script.interrupt_every = n;
     }
 
-    /// Ends every fault, the stop, ignored syncs and short I/O. Capacity and hook stay.
+    /// Ends every fault, the stop, ignored syncs and short I/O. Capacity and hook stay, and so does what a lie has done.
     pub fn heal(&self) {
         self.state().script.heal();
     }
@@ -271,6 +278,12 @@ impl SimDisk {
     /// they are open.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().settings.capacity = bytes;
+    }
+
+    /// Whether a disk without a free page refuses new names, too: `create`, `create_dir` and `rename` (it doesn't unless
+    /// told). File systems differ in that.
+    pub fn set_names_need_room(&self, need: bool) {
+        self.state().settings.names_need_room = need;
     }
 
     /// Whether the disk reserves blocks (it does unless told), and so is written through maps.
@@ -320,13 +333,14 @@ impl Dir for SimDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.dir_operation("create_dir", path)?.medium.create("create_dir", path, Kind::Dir).map(|_| ())
+        self.naming_operation("create_dir", path)?.medium.create("create_dir", path, Kind::Dir).map(|_| ())
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.dir_operation("sync_dir", path)?;
+        let lies = self.enter("sync_dir", path).map_err(|failure| failure.error)?.is_some();
+        let mut state = self.state();
         let dir = state.medium.tree.find_dir(path)?;
-        if !state.script.ignore_syncs {
+        if !lies && !state.script.ignore_syncs {
             state.medium.sync_dir(dir);
             state.forget();
         }
@@ -334,7 +348,7 @@ impl Dir for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.dir_operation("rename", from)?.medium.rename(from, to)
+        self.naming_operation("rename", from)?.medium.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -352,7 +366,7 @@ impl Dir for SimDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut state = self.dir_operation("create", path)?;
+        let mut state = self.naming_operation("create", path)?;
         let id = state.medium.create("create", path, Kind::File)?;
         Ok(Arc::new(SimFile::hold(self, &mut state, id, path, Access::Write)))
     }

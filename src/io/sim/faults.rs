@@ -1,7 +1,8 @@
-//! What goes wrong, when: the numbered operations, and the rules that make some of them fail.
+//! What goes wrong, when: the numbered operations, and the rules that make some of them fail, or lie.
 //!
-//! Invariant: an operation that a rule fails has no effect on the disk, but for what [`Pages`] says of a failed sync and
-//! for the part of a write that fitted on a full disk. Asked by the disk before every call takes effect.
+//! Invariant: an operation that a rule fails has no effect on the disk, but for what [`Pages`] says of a failed sync, for
+//! what [`Fault::partly`] says of a failed write, and for the part of a write that fitted on a full disk. Asked by the
+//! disk before every call takes effect.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use super::disk::SimDisk;
 use super::image::Image;
+use super::lies::Lie;
 
 /// One call to the simulated disk, about to take effect.
 ///
@@ -50,7 +52,7 @@ pub enum Pages {
     Reverted,
 }
 
-/// A rule that makes operations fail. Without narrowing, the next one, once.
+/// A rule that makes operations fail, or answer well and do something else. Without narrowing, the next one, once.
 ///
 /// ```
 /// use epochlog::testing::{Dir, Fault, SimDisk};
@@ -67,11 +69,15 @@ pub enum Pages {
 #[must_use = "a fault does nothing until it is given to `SimDisk::fail`"]
 pub struct Fault {
     name: Option<&'static str>,
+    number: Option<u64>,
     path: String,
     skip: u64,
     forever: bool,
     kind: ErrorKind,
     pages: Pages,
+    partly: usize,
+    lie: Option<Lie>,
+    page: Option<usize>,
 }
 
 impl Fault {
@@ -79,17 +85,26 @@ impl Fault {
     pub fn any() -> Fault {
         Fault {
             name: None,
+            number: None,
             path: String::new(),
             skip: 0,
             forever: false,
             kind: ErrorKind::Other,
             pages: Pages::default(),
+            partly: 0,
+            lie: None,
+            page: None,
         }
     }
 
     /// Of operations with this name; see [`Operation`].
     pub fn of(name: &'static str) -> Fault {
         Fault { name: Some(name), ..Fault::any() }
+    }
+
+    /// Of the operation of this number and no other; see [`Operation::number`].
+    pub fn at(number: u64) -> Fault {
+        Fault { number: Some(number), ..Fault::any() }
     }
 
     /// Only where the path contains this text.
@@ -104,7 +119,7 @@ impl Fault {
         self
     }
 
-    /// From then on for ever, not once.
+    /// From then on for ever, not once; with [`at`](Fault::at), from that number on.
     pub fn forever(mut self) -> Fault {
         self.forever = true;
         self
@@ -122,9 +137,40 @@ impl Fault {
         self
     }
 
+    /// So many of a failed write's first bytes are in the cache all the same, and a longer file with them.
+    pub fn partly(mut self, bytes: usize) -> Fault {
+        self.partly = bytes;
+        self
+    }
+
+    /// The operation doesn't fail: it answers well and does something else. Of the operations that match, only those
+    /// that can tell this lie are counted and met; see [`Lie`].
+    pub fn lies(mut self, lie: Lie) -> Fault {
+        self.lie = Some(lie);
+        self
+    }
+
+    /// A sync lies only about one of the pages that it was to write, counted from 0; about none if there are fewer.
+    pub fn page(mut self, n: usize) -> Fault {
+        self.page = Some(n);
+        self
+    }
+
     fn matches(&self, operation: &Operation) -> bool {
         self.name.is_none_or(|name| name == operation.name)
+            && self
+                .number
+                .is_none_or(|number| number == operation.number || (self.forever && number < operation.number))
             && operation.path.to_str().is_none_or(|path| path.contains(&self.path))
+            && self.lie.as_ref().is_none_or(|lie| lie.is_told_by(operation.name))
+    }
+
+    fn verdict(&self, operation: &Operation) -> Result<Option<Untrue>, Failure> {
+        if let Some(lie) = &self.lie {
+            return Ok(Some(Untrue { lie: lie.clone(), page: self.page }));
+        }
+        let error = io::Error::new(self.kind, format!("the simulated disk failed operation {}", operation.number));
+        Err(Failure { error, pages: self.pages, partly: self.partly })
     }
 }
 
@@ -132,6 +178,13 @@ impl Fault {
 pub(super) struct Failure {
     pub(super) error: io::Error,
     pub(super) pages: Pages,
+    pub(super) partly: usize,
+}
+
+/// What an operation does instead of what it says.
+pub(super) struct Untrue {
+    pub(super) lie: Lie,
+    pub(super) page: Option<usize>,
 }
 
 /// The count of operations and the rules for them.
@@ -157,14 +210,15 @@ impl Script {
     pub(super) fn stopped(&self, number: u64) -> Result<(), Failure> {
         match self.stop_after {
             Some(n) if number >= n => {
-                Err(Failure { error: io::Error::other("the simulated machine stopped"), pages: Pages::Dirty })
+                let error = io::Error::other("the simulated machine stopped");
+                Err(Failure { error, pages: Pages::Dirty, partly: 0 })
             }
             _ => Ok(()),
         }
     }
 
-    /// Lets the operation pass or fail, and spends the rules that it meets.
-    pub(super) fn judge(&mut self, operation: &Operation) -> Result<(), Failure> {
+    /// Lets the operation pass, fail or lie, and spends the rules that it meets; the first of them counts.
+    pub(super) fn judge(&mut self, operation: &Operation) -> Result<Option<Untrue>, Failure> {
         self.stopped(operation.number)?;
         let mut hit = None;
         self.faults.retain_mut(|fault| {
@@ -175,12 +229,12 @@ impl Script {
                 fault.skip -= 1;
                 return true;
             }
-            hit = hit.or(Some((fault.kind, fault.pages)));
+            if hit.is_none() {
+                hit = Some(fault.verdict(operation));
+            }
             fault.forever
         });
-        let Some((kind, pages)) = hit else { return Ok(()) };
-        let error = io::Error::new(kind, format!("the simulated disk failed operation {}", operation.number));
-        Err(Failure { error, pages })
+        hit.unwrap_or(Ok(None))
     }
 
     /// Forgets every rule; the count goes on.

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::clock::{Family, SimClock};
 use super::content::{Content, PAGE_BYTES};
 use super::disk::{Settings, SimDisk};
-use super::medium::{Medium, NodeId};
+use super::medium::{Inode, Medium, NodeId};
 
 /// The smallest that a disk writes in one piece.
 const SECTOR_BYTES: u64 = 512;
@@ -23,6 +24,10 @@ pub struct Image {
     clock: SimClock,
     family: Family,
     grain: u64,
+    /// What the blocks of the disk held before files took them.
+    stale: Arc<[u8]>,
+    /// So many pages of what files gained count in the lengths that are kept; all of them if `None`.
+    growth: Option<u64>,
 }
 
 /// Something written but not synced: a power cut loses it or keeps it.
@@ -95,13 +100,35 @@ enum Unit {
 
 impl Image {
     pub(super) fn of(medium: Medium, settings: Settings, clock: SimClock, family: Family) -> Image {
-        Image { medium, settings, clock, family, grain: PAGE_BYTES }
+        Image { medium, settings, clock, family, grain: PAGE_BYTES, stale: Arc::new([]), growth: None }
+    }
+
+    /// What was on the medium of a file at that moment.
+    pub(super) fn on_medium(&self, id: NodeId) -> Option<&Content> {
+        self.medium.files.get(&id).map(|inode| &inode.synced)
     }
 
     /// The same image, with pages that tear: what is pending is lost by sectors of 512 bytes.
     #[must_use]
     pub fn by_sector(mut self) -> Image {
         self.grain = SECTOR_BYTES;
+        self
+    }
+
+    /// The same image on a disk whose free blocks held these bytes: where a length is kept and a page that the file
+    /// gained is lost, the file shows what was in the block before, and not zeros. Page `n` of a file shows page `n` of
+    /// the bytes; zeros behind their end. Space that was reserved and synced always shows zeros.
+    #[must_use]
+    pub fn over_stale_blocks(mut self, bytes: impl Into<Vec<u8>>) -> Image {
+        self.stale = bytes.into().into();
+        self
+    }
+
+    /// The same image, in which a length that is kept has grown by at most so many pages: the rest of what the file
+    /// gained was still under way.
+    #[must_use]
+    pub fn grown_by_pages(mut self, pages: u64) -> Image {
+        self.growth = Some(pages);
         self
     }
 
@@ -175,9 +202,7 @@ impl Image {
             }
             match unit {
                 Unit::Entry(i) => tree.apply(&self.medium.units[i]),
-                Unit::Length(id) => {
-                    contents.entry(id).or_default().set_len(self.medium.inode(id).written.len());
-                }
+                Unit::Length(id) => self.keep_length(self.medium.inode(id), contents.entry(id).or_default()),
                 // Comes after its file's length: a page behind the end that survived is not seen.
                 Unit::Page(id, position) => {
                     contents.entry(id).or_default().take(&self.medium.inode(id).written, position, self.grain);
@@ -185,6 +210,16 @@ impl Image {
             }
         }
         self.medium.settled(tree, contents)
+    }
+
+    fn keep_length(&self, inode: &Inode, content: &mut Content) {
+        let (before, mut after) = (inode.synced.len(), inode.written.len());
+        if let Some(pages) = self.growth.filter(|_| after > before) {
+            after = after.min((before / PAGE_BYTES + pages) * PAGE_BYTES).max(before);
+        }
+        content.set_len(after);
+        let gained = before.div_ceil(PAGE_BYTES)..after.div_ceil(PAGE_BYTES);
+        gained.for_each(|page| content.take_bytes(&self.stale, page * PAGE_BYTES));
     }
 }
 

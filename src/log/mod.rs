@@ -168,6 +168,10 @@ impl Log {
             let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
             evidence = recovered;
             report = Some(findings);
+        } else if home.unclean {
+            // A recovery that was itself cut off may have replaced the history in the page cache alone. An epoch that is
+            // written into the new one must not be lost with its name.
+            home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
         let strays = recover::strays(home, &evidence)?;
         recover::remove(home, strays);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use epochlog::testing::{Fault, Pages, SimDisk};
+use epochlog::testing::{Fault, Image, Pages, SimDisk};
 use epochlog::{
     Ack, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Topic, TopicOptions,
     Visibility,
@@ -271,6 +271,25 @@ fn a_commit_of_what_was_cut_is_refused_where_nothing_is_synced_either() {
         assert!(matches!(refused(consumer.commit()), Error::Diverged { fork, .. } if fork == Offset::new(4)));
         let committed = partition.topic().group("billing").expect("is there").commits[0].place.next();
         assert_eq!(committed, Offset::ZERO);
+    });
+}
+
+#[test]
+fn an_epoch_survives_the_power_also_where_the_recovery_before_it_was_cut_off() {
+    both_ways(|mapping| {
+        for cut_off_after in 0..80 {
+            let mut world = world(mapping);
+            fill(&orders(&world, TopicOptions::new()), "v", 1);
+            world.go_down(Image::after_kill);
+            world.disk.stop_after(cut_off_after);
+            drop(options(&world.disk, mapping).open("/sim"));
+            world.kill();
+            let ack = reopened(&world).append_with("lost", written()).expect("appends");
+            world.power_cut();
+            let error = refused(reopened(&world).read_from(ack.next()));
+            let fork = Offset::new(1);
+            assert!(matches!(error, Error::Diverged { fork: at, .. } if at == fork), "{cut_off_after}: {error}");
+        }
     });
 }
 

@@ -581,3 +581,14 @@ fn a_truncate_that_fails_behind_an_undone_append_leaves_appends_working() {
     fill(&partition, "v", 1);
     assert_eq!(all(&partition), numbered("v", 0..4));
 }
+
+#[test]
+fn a_topic_that_is_created_after_a_crash_shows_its_groups_on_a_full_disk() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        world.kill();
+        let topic = world.topic("orders");
+        leave(&world.disk, 0);
+        assert!(topic.groups().expect("nothing has to be written").is_empty());
+    });
+}

@@ -592,3 +592,20 @@ fn a_topic_that_is_created_after_a_crash_shows_its_groups_on_a_full_disk() {
         assert!(topic.groups().expect("nothing has to be written").is_empty());
     });
 }
+
+#[test]
+fn a_segment_that_could_neither_be_created_nor_taken_back_is_in_nobodys_way() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        fill(&partition, "v", 1);
+        partition.truncate(Offset::ZERO).expect("truncates");
+        for operation in ["write", "remove_file"] {
+            world.disk.fail(Fault::of(operation).on(".log").forever());
+        }
+        refused(partition.append("refused"));
+        world.disk.heal();
+        partition.append("v0").expect("appends");
+        assert_eq!(all(&partition), ["v0"]);
+    });
+}

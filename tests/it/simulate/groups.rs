@@ -218,6 +218,10 @@ impl Player {
             );
         }
         if records.is_empty() {
+            for (n, read) in &live.read {
+                let verdict = model.parts[*n as usize].judge(read);
+                assert_eq!(verdict, Verdict::Here, "P7: it is told of a cut in {n}, whatever is behind it");
+            }
             for n in live.consumer.partitions() {
                 let partition = self.sites[s].partition(name, n);
                 let durable = live.visibility == Visibility::Durable;

@@ -1,4 +1,4 @@
-//! Random operations of every kind, crashes, faults and diverging copies, against an oracle of plain vectors: P1-P14 of
+//! Random operations of every kind, crashes, faults and diverging copies, against an oracle of plain vectors: P1-P13 of
 //! every list that a seed draws.
 //!
 //! A seed draws a list of operations (`ops`); `player` plays each on the engine and on the `oracle` and compares
@@ -27,7 +27,7 @@ use ops::{draw, parse};
 use run::{play, run};
 
 /// So many seeds are run with every test run.
-const SHORT: u64 = 400;
+const SHORT: u64 = 2500;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|number| number.parse().unwrap_or_else(|_| panic!("{name} is a number")))

@@ -53,6 +53,7 @@ impl Player {
         match tail.reader.read() {
             Ok(records) => {
                 assert!(!records.is_empty() || tail.prefix.len() >= index(end), "P6: there is more");
+                assert_eq!(part.judge(&tail.prefix), Verdict::Here, "P7: it is told of a cut, whatever is behind it");
                 for record in &records {
                     assert_eq!(part.judge(&tail.prefix), Verdict::Here, "P7: nothing is read behind a cut");
                     assert_eq!(record.offset(), at(tail.prefix.len()), "P6: the next one");

@@ -28,6 +28,7 @@ pub(crate) use partitioner::Partitioner;
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
+use crate::io::latch::Latch;
 use crate::io::{Seam, remove_tree};
 use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
 use crate::name::{GroupName, TopicName};
@@ -94,6 +95,8 @@ struct Inner {
     round: AtomicU32,
     /// Whether this session created it: then what its files say is synced, however the session before ended.
     fresh: bool,
+    /// Falls when the topic's own directory couldn't be synced.
+    latch: Latch,
 }
 
 /// A partition that is opened when it is first used.
@@ -169,6 +172,7 @@ impl Topic {
                 held: Mutex::new(HashSet::new()),
                 round: AtomicU32::new(0),
                 fresh,
+                latch: Latch::default(),
             }),
         }
     }
@@ -276,6 +280,7 @@ impl Topic {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
+        self.latched()?;
         let had = self.partitions();
         if total <= had {
             let reason = format!("{total} was given and there are {had}; partitions can only be added");
@@ -289,11 +294,21 @@ impl Topic {
             remove_tree(&*shared.seam.dir, &dir.join(number.to_string())).at("remove", &shared.shown(dir))?;
             create_partition(shared, dir, self.epoch(), number)?;
         }
-        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))?;
-        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        let named = shared.seam.dir.sync(dir).at("sync", &shared.shown(dir));
+        let replaced = named.and_then(|()| header::replace(shared, dir, self.name(), self.epoch(), &options));
+        replaced.inspect_err(|error| {
+            // The next open may find the new header, whose name a power cut can still take: it mustn't trust this close.
+            if matches!(error, Error::Io { operation: "sync", .. }) {
+                self.inner.latch.fall("sync", &shared.shown(dir));
+            }
+        })?;
         self.inner.slots.write().extend((had..total).map(|_| Arc::default()));
         self.inner.owner.signal.notify();
         Ok(())
+    }
+
+    fn latched(&self) -> Result<()> {
+        self.inner.latch.check(|| format!("topic `{}`", self.name()))
     }
 
     /// The log of a partition, opened if need be.
@@ -399,7 +414,7 @@ impl Topic {
         }
         let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
         let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::sync);
-        results.into_iter().collect::<Result<()>>().and(commits)
+        results.into_iter().collect::<Result<()>>().and(commits).and_then(|()| self.latched())
     }
 
     /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.

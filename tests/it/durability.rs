@@ -609,3 +609,21 @@ fn a_segment_that_could_neither_be_created_nor_taken_back_is_in_nobodys_way() {
         assert_eq!(all(&partition), ["v0"]);
     });
 }
+
+#[test]
+fn partitions_whose_adding_failed_and_that_are_shown_are_lost_by_no_power_cut() {
+    both_ways(|mapping| {
+        for sync in 1..=4 {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new());
+            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync));
+            let _may_fail = partition.topic().add_partitions(2);
+            let _says_so = world.store().clone().close();
+            world.disk.heal();
+            world.reopen();
+            let shown = world.topic("orders").partitions();
+            world.power_cut();
+            assert_eq!(world.topic("orders").partitions(), shown, "sync {sync}");
+        }
+    });
+}

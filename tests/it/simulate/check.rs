@@ -29,18 +29,18 @@ impl Player {
         let site = &mut self.sites[s];
         let down = if site.model.reverted && down == Down::Killed { Down::Powerless } else { down };
         site.model.reverted = false;
-        for name in 0..NAMES.len() {
+        for (name, said) in NAMES.iter().enumerate() {
             let mut may_be = std::mem::take(&mut site.model.maybe[name]);
             may_be.push(site.model.topics[name].take());
-            let found = site.store().topic(NAMES[name]);
+            let found = site.store().topic(said);
             let found = match found {
                 Err(epochlog::Error::TopicNotFound { .. }) => None,
-                other => Some(other.unwrap_or_else(|error| panic!("P11: `{}`: {error}", NAMES[name]))),
+                other => Some(other.unwrap_or_else(|error| panic!("P11: `{said}`: {error}"))),
             };
             let epoch = found.as_ref().map(epochlog::Topic::epoch);
             let fits = |model: &Option<TopicModel>| model.as_ref().map(|model| model.epoch) == epoch;
             let at = may_be.iter().rposition(fits);
-            let at = at.unwrap_or_else(|| panic!("P1, P2: `{}` is {epoch:?} after {down:?}", NAMES[name]));
+            let at = at.unwrap_or_else(|| panic!("P1, P2: `{said}` is {epoch:?} after {down:?}"));
             site.model.topics[name] = may_be.swap_remove(at).map(|model| site.accept_topic(name, model, down));
         }
     }

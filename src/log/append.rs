@@ -5,7 +5,7 @@
 //! appender, then history, then view. The way of the record goes on to `segment::writer` and, for a durable
 //! acknowledgement, to `sync`.
 
-use crate::threads::atomic::Ordering;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::options::Durability;
 use crate::place::Place;
 use crate::record::Record;
 use crate::segment::{Sealed, SegmentId, SegmentWriter};
+use crate::threads::atomic::Ordering;
 
 /// An acknowledgement: which records, where to go on behind them, and what it survives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +225,20 @@ impl Log {
     }
 
     fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter> {
-        SegmentWriter::create(&self.home, id, self.owner.options.segment_bytes_max)
+        let create = || SegmentWriter::create(&self.home, id, self.owner.options.segment_bytes_max);
+        match create() {
+            // A creation that failed, and then couldn't be taken back, has left its files: they would be in the way of
+            // every append until the next open.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists && !self.has_segment(id) => {
+                self.abandon(id);
+                create()
+            }
+            other => other,
+        }
+    }
+
+    fn has_segment(&self, id: SegmentId) -> bool {
+        self.view().parts.iter().any(|part| part.segment.id == id)
     }
 
     /// Takes back the files of a segment that never became part of the log. Recovery would do the same.

@@ -172,7 +172,8 @@ impl Log {
             told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         } else if home.unclean {
-            // Recovered and then killed: the history may bear its name in the page cache alone.
+            // A recovery that was itself cut off may have replaced the history in the page cache alone. An epoch that is
+            // written into the new one must not be lost with its name.
             home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
         let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;

@@ -73,7 +73,14 @@ impl Commits {
         write_file(shared, &path, &identity(shared, creation).encode(shared.seam.clock.now())).map(drop)
     }
 
-    pub(super) fn load(shared: &Arc<Shared>, dir: &Path, creation: Epoch, topic: &TopicName) -> Result<Commits> {
+    /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone.
+    pub(super) fn load(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        creation: Epoch,
+        topic: &TopicName,
+        harden: bool,
+    ) -> Result<Commits> {
         let path = dir.join(COMMITS);
         let shown = shared.shown(&path);
         let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
@@ -109,8 +116,8 @@ impl Commits {
             headroom: Headroom::default(),
             latch: Latch::default(),
         };
-        if (torn || shared.unclean) && !shared.read_only {
-            // What was read may live in the page cache alone: it is made durable before anybody builds on it.
+        if (torn || harden) && !shared.read_only {
+            // Before anybody builds on it.
             commits.rewrite()?;
         }
         Ok(commits)

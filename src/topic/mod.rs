@@ -93,7 +93,9 @@ struct Inner {
     /// The partitions that live consumers hold, by group.
     held: Mutex<HashSet<(GroupName, u32)>>,
     round: AtomicU32,
-    /// Falls when the topic's directory couldn't be synced.
+    /// Whether this session created it: then what its files say is synced, however the session before ended.
+    fresh: bool,
+    /// Falls when the topic's own directory couldn't be synced.
     latch: Latch,
 }
 
@@ -115,7 +117,7 @@ impl Topic {
             return Err(error);
         }
         shared.seam.dir.rename(&new, &dir).at("rename", &shared.shown(&new))?;
-        Ok(Topic::new(shared, &dir, name.clone(), creation, options))
+        Ok(Topic::new(shared, &dir, name.clone(), creation, options, true))
     }
 
     /// Reads a topic's header. Its partitions are opened when they are first used, or now if the store wasn't closed
@@ -130,7 +132,7 @@ impl Topic {
     ) -> Result<Topic> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
         let (creation, options) = header::read(shared, &dir, name, number)?;
-        let topic = Topic::new(shared, &dir, name.clone(), creation, options);
+        let topic = Topic::new(shared, &dir, name.clone(), creation, options, false);
         if shared.unclean && !shared.read_only {
             let admin = topic.inner.admin.lock();
             for i in 0..topic.partitions() {
@@ -154,7 +156,14 @@ impl Topic {
         }
     }
 
-    fn new(shared: &Arc<Shared>, dir: &Path, name: TopicName, creation: Epoch, options: TopicOptions) -> Topic {
+    fn new(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        name: TopicName,
+        creation: Epoch,
+        options: TopicOptions,
+        fresh: bool,
+    ) -> Topic {
         let slots = (0..options.partitions).map(|_| Arc::default()).collect();
         let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone()));
         Topic {
@@ -167,6 +176,7 @@ impl Topic {
                 commits: Mutex::new(None),
                 held: Mutex::new(HashSet::new()),
                 round: AtomicU32::new(0),
+                fresh,
                 latch: Latch::default(),
             }),
         }
@@ -409,7 +419,9 @@ impl Topic {
         let mut slot = self.inner.commits.lock();
         self.inner.owner.check()?;
         if slot.is_none() || self.inner.shared.read_only {
-            *slot = Some(Commits::load(&self.inner.shared, &self.inner.dir, self.epoch(), self.name())?);
+            let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+            let harden = shared.unclean && !self.inner.fresh;
+            *slot = Some(Commits::load(shared, dir, self.epoch(), self.name(), harden)?);
         }
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }

@@ -127,6 +127,7 @@ impl Partition {
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed);
     /// [`Error::Io`](crate::Error::Io) and [`Error::Corrupt`](crate::Error::Corrupt) if a time had to be looked up.
     pub fn read_from(&self, target: impl Into<Target>) -> Result<Reader> {
+        self.look();
         Reader::new(self.log.clone(), target.into(), Origin::Caller)
     }
 

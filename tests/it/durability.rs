@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use epochlog::testing::{Fault, Pages, SimDisk};
+use epochlog::testing::{Fault, Image, Pages, SimDisk};
 use epochlog::{
     Ack, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Topic, TopicOptions,
     Visibility,
@@ -271,6 +271,25 @@ fn a_commit_of_what_was_cut_is_refused_where_nothing_is_synced_either() {
         assert!(matches!(refused(consumer.commit()), Error::Diverged { fork, .. } if fork == Offset::new(4)));
         let committed = partition.topic().group("billing").expect("is there").commits[0].place.next();
         assert_eq!(committed, Offset::ZERO);
+    });
+}
+
+#[test]
+fn an_epoch_survives_the_power_also_where_the_recovery_before_it_was_cut_off() {
+    both_ways(|mapping| {
+        for cut_off_after in 0..80 {
+            let mut world = world(mapping);
+            fill(&orders(&world, TopicOptions::new()), "v", 1);
+            world.go_down(Image::after_kill);
+            world.disk.stop_after(cut_off_after);
+            drop(options(&world.disk, mapping).open("/sim"));
+            world.kill();
+            let ack = reopened(&world).append_with("lost", written()).expect("appends");
+            world.power_cut();
+            let error = refused(reopened(&world).read_from(ack.next()));
+            let fork = Offset::new(1);
+            assert!(matches!(error, Error::Diverged { fork: at, .. } if at == fork), "{cut_off_after}: {error}");
+        }
     });
 }
 
@@ -561,4 +580,50 @@ fn a_truncate_that_fails_behind_an_undone_append_leaves_appends_working() {
     world.disk.heal();
     fill(&partition, "v", 1);
     assert_eq!(all(&partition), numbered("v", 0..4));
+}
+
+#[test]
+fn a_topic_that_is_created_after_a_crash_shows_its_groups_on_a_full_disk() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        world.kill();
+        let topic = world.topic("orders");
+        leave(&world.disk, 0);
+        assert!(topic.groups().expect("nothing has to be written").is_empty());
+    });
+}
+
+#[test]
+fn a_segment_that_could_neither_be_created_nor_taken_back_is_in_nobodys_way() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        fill(&partition, "v", 1);
+        partition.truncate(Offset::ZERO).expect("truncates");
+        for operation in ["write", "remove_file"] {
+            world.disk.fail(Fault::of(operation).on(".log").forever());
+        }
+        refused(partition.append("refused"));
+        world.disk.heal();
+        partition.append("v0").expect("appends");
+        assert_eq!(all(&partition), ["v0"]);
+    });
+}
+
+#[test]
+fn partitions_whose_adding_failed_and_that_are_shown_are_lost_by_no_power_cut() {
+    both_ways(|mapping| {
+        for sync in 1..=4 {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new());
+            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync));
+            let _may_fail = partition.topic().add_partitions(2);
+            let _says_so = world.store().clone().close();
+            world.disk.heal();
+            world.reopen();
+            let shown = world.topic("orders").partitions();
+            world.power_cut();
+            assert_eq!(world.topic("orders").partitions(), shown, "sync {sync}");
+        }
+    });
 }

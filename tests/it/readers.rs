@@ -342,3 +342,19 @@ fn an_append_says_what_it_survives_and_an_empty_batch_writes_nothing() {
         assert_eq!(lax.append("v").expect("appends").durability(), Durability::Written);
     });
 }
+
+#[test]
+fn a_reader_that_begins_beside_the_writer_sees_what_was_cut_before() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 2);
+        let beside = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let seen = beside.topic("orders").expect("is there").partition(0).expect("is there");
+        assert_eq!(all(&seen).len(), 2);
+        let place = partition.place_at(Offset::new(2)).expect("is there");
+        partition.truncate(Offset::new(1)).expect("truncates");
+        assert!(matches!(refused(seen.read_from(place)), Error::Diverged { .. }));
+        assert_eq!(all(&seen), ["v0"]);
+    });
+}

@@ -1,4 +1,4 @@
-//! What a test does to files behind the engine's back: looks, flips, cuts, copies, removes.
+//! What a test does to files behind the engine's back: looks, sums up, flips, cuts, copies, removes.
 //!
 //! Invariant: none of it is an operation, and what it changes is written and synced at once, as if it had always been
 //! so. It works on names as they read now.
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::Content;
 use super::disk::SimDisk;
+use super::medium::ROOT;
 
 impl SimDisk {
     /// Every file, sorted.
@@ -27,6 +28,15 @@ impl SimDisk {
         state.absorb_all();
         let id = found(state.medium.tree.find_file(path.as_ref()), path.as_ref());
         state.medium.inode(id).written.bytes()
+    }
+
+    /// A number that is the same for disks that read the same: names, lengths and bytes, whatever of it is synced.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut state = self.state();
+        state.absorb_all();
+        let file = |sum, id| state.medium.inode(id).written.mix_into(sum);
+        state.medium.tree.mix_into(0, ROOT, &file)
     }
 
     /// Puts a file's bytes there, written and synced; makes the file and its directories if need be. Maps of it keep

@@ -93,3 +93,34 @@ impl SimDisk {
 fn found<T>(answer: io::Result<T>, path: &Path) -> T {
     answer.unwrap_or_else(|error| panic!("no file `{}` on the simulated disk: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Access, Dir, File};
+
+    #[test]
+    fn disks_that_read_the_same_have_one_fingerprint_and_others_have_not() -> io::Result<()> {
+        let disk = SimDisk::new(1);
+        disk.write("d/a", [7; 5000]);
+        let copy = disk.clone_synced();
+        assert_eq!(copy.fingerprint(), disk.fingerprint());
+        let file = copy.open(Path::new("d/a"), Access::Write)?;
+        file.set_len(9000)?;
+        let longer = copy.fingerprint();
+        file.write_at(&[0; 4000], 5000)?;
+        assert_eq!(copy.fingerprint(), longer, "zeros and a hole read the same");
+        assert_ne!(longer, disk.fingerprint());
+        let mut last = longer;
+        let changes: [fn(&SimDisk); 3] =
+            [|disk| disk.flip("d/a", 3), |disk| disk.copy("d/a", "d/b"), |disk| disk.remove("d/a")];
+        for change in changes {
+            change(&copy);
+            assert_ne!(copy.fingerprint(), last);
+            last = copy.fingerprint();
+        }
+        copy.create_dir(Path::new("e"))?;
+        assert_ne!(copy.fingerprint(), last, "a directory without files counts");
+        Ok(())
+    }
+}

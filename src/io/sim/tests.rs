@@ -488,28 +488,3 @@ fn of_two_syncs_at_once_the_later_snapshot_counts() {
     inode.harden(&early);
     assert_eq!(inode.synced.bytes(), b"2");
 }
-
-#[test]
-fn disks_that_read_the_same_have_one_fingerprint_and_others_have_not() -> io::Result<()> {
-    let disk = SimDisk::new(1);
-    disk.write("d/a", [7; 5000]);
-    let copy = disk.clone_synced();
-    assert_eq!(copy.fingerprint(), disk.fingerprint());
-    let file = copy.open(path("d/a"), Access::Write)?;
-    file.set_len(9000)?;
-    let longer = copy.fingerprint();
-    file.write_at(&[0; 4000], 5000)?;
-    assert_eq!(copy.fingerprint(), longer, "zeros and a hole read the same");
-    assert_ne!(longer, disk.fingerprint());
-    let mut last = longer;
-    let changes: [fn(&SimDisk); 3] =
-        [|disk| disk.flip("d/a", 3), |disk| disk.copy("d/a", "d/b"), |disk| disk.remove("d/a")];
-    for change in changes {
-        change(&copy);
-        assert_ne!(copy.fingerprint(), last);
-        last = copy.fingerprint();
-    }
-    copy.create_dir(path("e"))?;
-    assert_ne!(copy.fingerprint(), last, "a directory without files counts");
-    Ok(())
-}

@@ -168,6 +168,10 @@ impl Log {
             let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence)?;
             evidence = recovered;
             report = Some(findings);
+        } else if home.unclean {
+            // A recovery that was killed may have left this history, and its name, in the page cache alone.
+            history.sync()?;
+            home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
         let strays = recover::strays(home, &evidence)?;
         recover::remove(home, strays);

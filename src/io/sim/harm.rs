@@ -97,7 +97,7 @@ fn found<T>(answer: io::Result<T>, path: &Path) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::{Access, Dir, File};
+    use crate::io::{Access, Dir};
 
     #[test]
     fn disks_that_read_the_same_have_one_fingerprint_and_others_have_not() -> io::Result<()> {

@@ -172,8 +172,9 @@ impl Log {
             told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         } else if home.unclean {
-            // A recovery that was itself cut off may have replaced the history in the page cache alone. An epoch that is
-            // written into the new one must not be lost with its name.
+            // A recovery that was itself cut off may have left this history, and its name, in the page cache alone. An epoch
+            // that is written into it must not be lost with it.
+            history.sync()?;
             home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
         }
         let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;

@@ -121,6 +121,17 @@ impl Content {
         }
     }
 
+    /// Mixes the length and the bytes into a sum. Zeros count the same whether a page holds them or none does.
+    pub(super) fn mix_into(&self, mut sum: u64) -> u64 {
+        sum = mixed(sum, self.len);
+        for (&number, page) in self.pages.iter().filter(|(_, page)| !Arc::ptr_eq(page, &ZEROS)) {
+            let words = page.as_chunks().0.iter().map(|&word| u64::from_le_bytes(word));
+            let (of_page, bits) = words.fold((number, 0), |(sum, bits), word| (mixed(sum, word), bits | word));
+            sum = if bits == 0 { sum } else { mixed(sum, of_page) };
+        }
+        sum
+    }
+
     /// Where blocks of `grain` bytes differ from another content, within this one's length.
     pub(super) fn differences(&self, other: &Content, grain: u64) -> Vec<u64> {
         let mut pages: Vec<u64> = self.pages.keys().chain(other.pages.keys()).copied().collect();
@@ -160,6 +171,11 @@ fn parts(position: u64, len: usize) -> impl Iterator<Item = Part> {
         at += part.len;
         (part.len > 0).then_some(part)
     })
+}
+
+/// One step of a sum over words; finds accidents, not attackers.
+pub(super) fn mixed(sum: u64, word: u64) -> u64 {
+    (sum.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 fn index(n: u64) -> usize {

@@ -131,9 +131,9 @@ impl State {
     /// Forgets files that no name, now or after any loss, and no handle leads to.
     fn forget(&mut self) {
         self.absorb_all();
-        let named = self.medium.named();
+        let named = self.medium.named_ids();
         let State { medium, handles, regions, .. } = self;
-        medium.files.retain(|id, _| named.contains_key(id) || handles.contains_key(id) || regions.contains_key(id));
+        medium.files.retain(|id, _| named.contains(id) || handles.contains_key(id) || regions.contains_key(id));
     }
 }
 

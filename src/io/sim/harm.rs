@@ -1,4 +1,4 @@
-//! What a test does to files behind the engine's back: looks, flips, cuts, copies, removes.
+//! What a test does to files behind the engine's back: looks, sums up, flips, cuts, copies, removes.
 //!
 //! Invariant: none of it is an operation, and what it changes is written and synced at once, as if it had always been
 //! so. It works on names as they read now.
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::Content;
 use super::disk::SimDisk;
+use super::medium::ROOT;
 
 impl SimDisk {
     /// Every file, sorted.
@@ -27,6 +28,15 @@ impl SimDisk {
         state.absorb_all();
         let id = found(state.medium.tree.find_file(path.as_ref()), path.as_ref());
         state.medium.inode(id).written.bytes()
+    }
+
+    /// A number that is the same for disks that read the same: names, lengths and bytes, whatever of it is synced.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut state = self.state();
+        state.absorb_all();
+        let file = |sum, id| state.medium.inode(id).written.mix_into(sum);
+        state.medium.tree.mix_into(0, ROOT, &file)
     }
 
     /// Puts a file's bytes there, written and synced; makes the file and its directories if need be. Maps of it keep
@@ -82,4 +92,35 @@ impl SimDisk {
 
 fn found<T>(answer: io::Result<T>, path: &Path) -> T {
     answer.unwrap_or_else(|error| panic!("no file `{}` on the simulated disk: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Access, Dir};
+
+    #[test]
+    fn disks_that_read_the_same_have_one_fingerprint_and_others_have_not() -> io::Result<()> {
+        let disk = SimDisk::new(1);
+        disk.write("d/a", [7; 5000]);
+        let copy = disk.clone_synced();
+        assert_eq!(copy.fingerprint(), disk.fingerprint());
+        let file = copy.open(Path::new("d/a"), Access::Write)?;
+        file.set_len(9000)?;
+        let longer = copy.fingerprint();
+        file.write_at(&[0; 4000], 5000)?;
+        assert_eq!(copy.fingerprint(), longer, "zeros and a hole read the same");
+        assert_ne!(longer, disk.fingerprint());
+        let mut last = longer;
+        let changes: [fn(&SimDisk); 3] =
+            [|disk| disk.flip("d/a", 3), |disk| disk.copy("d/a", "d/b"), |disk| disk.remove("d/a")];
+        for change in changes {
+            change(&copy);
+            assert_ne!(copy.fingerprint(), last);
+            last = copy.fingerprint();
+        }
+        copy.create_dir(Path::new("e"))?;
+        assert_ne!(copy.fingerprint(), last, "a directory without files counts");
+        Ok(())
+    }
 }

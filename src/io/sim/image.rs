@@ -136,12 +136,12 @@ impl Image {
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
         let named = self.medium.named();
-        self.units(&named).into_iter().map(|unit| self.describe(unit, &named)).collect()
+        self.units().into_iter().map(|unit| self.describe(unit, &named)).collect()
     }
 
-    fn units(&self, named: &BTreeMap<NodeId, PathBuf>) -> Vec<Unit> {
+    fn units(&self) -> Vec<Unit> {
         let mut units: Vec<Unit> = (0..self.medium.units.len()).map(Unit::Entry).collect();
-        for &id in named.keys() {
+        for id in self.medium.named_ids() {
             let inode = self.medium.inode(id);
             if inode.written.len() != inode.synced.len() {
                 units.push(Unit::Length(id));
@@ -192,11 +192,10 @@ impl Image {
     }
 
     fn survivors(&self, loss: Loss<'_>) -> Medium {
-        let named = self.medium.named();
         let mut tree = self.medium.synced.clone();
         let mut contents: BTreeMap<NodeId, Content> =
             self.medium.files.iter().map(|(&id, inode)| (id, inode.synced.clone())).collect();
-        for (i, unit) in self.units(&named).into_iter().enumerate() {
+        for (i, unit) in self.units().into_iter().enumerate() {
             if loss.takes(i) {
                 continue;
             }

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::content::Content;
+use super::content::{Content, mixed};
 use crate::io::Kind;
 
 pub(super) type NodeId = u64;
@@ -175,6 +175,35 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Every file that a path leads to.
+    pub(super) fn reachable(&self) -> BTreeSet<NodeId> {
+        let (mut files, mut dirs) = (BTreeSet::new(), vec![ROOT]);
+        while let Some(dir) = dirs.pop() {
+            for (_, link) in self.entries(dir) {
+                if link.kind == Kind::Dir {
+                    dirs.push(link.id);
+                } else {
+                    files.insert(link.id);
+                }
+            }
+        }
+        files
+    }
+
+    /// Mixes into a sum what a directory holds, in order; `file` does that for a file.
+    pub(super) fn mix_into(&self, mut sum: u64, dir: NodeId, file: &impl Fn(u64, NodeId) -> u64) -> u64 {
+        for (name, link) in self.entries(dir) {
+            sum = name.bytes().fold(mixed(sum, name.len() as u64), |sum, byte| mixed(sum, u64::from(byte)));
+            sum = match link.kind {
+                Kind::Dir => mixed(self.mix_into(mixed(sum, 1), link.id, file), 2),
+                _ => file(sum, link.id),
+            };
+        }
+        sum
+    }
+}
+
 /// The whole disk. A clone shares the pages until either side writes them.
 #[derive(Clone, Debug)]
 pub(super) struct Medium {
@@ -193,7 +222,7 @@ impl Medium {
 
     /// A disk on which all of this is durable and nothing is pending.
     pub(super) fn settled(&self, tree: Tree, mut contents: BTreeMap<NodeId, Content>) -> Medium {
-        let named: BTreeSet<NodeId> = tree.files().into_iter().map(|(_, id)| id).collect();
+        let named = tree.reachable();
         contents.retain(|id, _| named.contains(id));
         let files = contents.into_iter().map(|(id, content)| (id, Arc::new(Inode::synced(content)))).collect();
         Medium { files, synced: tree.clone(), tree, units: Vec::new(), next: self.next }
@@ -294,6 +323,14 @@ impl Medium {
         for (path, id) in self.synced.files().into_iter().chain(self.tree.files()) {
             named.insert(id, path);
         }
+        named
+    }
+
+    /// The same, without the names.
+    pub(super) fn named_ids(&self) -> BTreeSet<NodeId> {
+        let mut named = self.synced.reachable();
+        named.extend(self.tree.reachable());
+        named.extend(self.units.iter().filter(|unit| unit.link.kind == Kind::File).map(|unit| unit.link.id));
         named
     }
 

@@ -1,134 +1,61 @@
 //! A store on a simulated disk, the oracle beside it, and the calls that are made to both.
+//!
+//! Invariant: whatever is called, the oracle knows of it before the store does (as a call in flight), and of its success
+//! right after.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use epochlog::testing::{Image, Loss, SimDisk};
-use epochlog::{AppendOptions, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, TopicOptions};
-use parking_lot_free::Mutex;
+use epochlog::testing::{Loss, SimDisk};
+use epochlog::{
+    AppendOptions, Consumer, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, TopicOptions,
+};
 
-use super::oracle::{Appended, Flight, GROUP, Log, Oracle, TOPIC, look, read_all};
+use super::call::{Call, Shape};
+use super::film::Camera;
+use super::oracle::{Appended, BESIDE, Commits, Flight, GROUPS, Log, Oracle, TOPIC, Topic, Verdict};
+use super::sight::{Sight, cells, look, read_all, value_of};
 use crate::support::options;
-
-/// `std`'s mutex without its poison: a test that panicked is over.
-mod parking_lot_free {
-    #[derive(Default)]
-    pub struct Mutex<T>(std::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Mutex<T> {
-            Mutex(std::sync::Mutex::new(value))
-        }
-
-        pub fn lock(&self) -> std::sync::MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-    }
-}
-
-/// One call of a workload.
-#[derive(Clone, Copy, Debug)]
-pub enum Op {
-    Create,
-    CreateRetaining,
-    CreateWritten,
-    Delete,
-    Append,
-    Scribble,
-    /// Appends, or scribbles, a record whose value is that of others, too.
-    Same(Durability),
-    Batch(u64, Durability),
-    /// Appends records until the segment is full.
-    Roll(Durability),
-    Sync,
-    /// Trims to so many records behind the start.
-    Trim(u64),
-    /// Takes back so many records.
-    Truncate(u64),
-    Commit,
-    Maintain,
-    Close,
-    Open,
-    Kill,
-    Power,
-}
-
-/// The disk before an operation, and what must be there.
-pub struct Shot {
-    pub step: usize,
-    pub number: u64,
-    pub name: &'static str,
-    pub path: String,
-    pub image: Image,
-    pub oracle: Arc<Oracle>,
-}
-
-#[derive(Default)]
-pub struct Album {
-    pub step: usize,
-    pub shots: Vec<Shot>,
-}
 
 pub struct Machine {
     pub disk: SimDisk,
     pub mapping: Mapping,
     pub store: Option<Store>,
     pub oracle: Arc<Mutex<Oracle>>,
-    album: Option<Arc<Mutex<Album>>>,
+    pub camera: Option<Camera>,
 }
 
-/// They change nothing, so the disk before them is the disk before the next one that does.
-const LOOKS: [&str; 7] = ["list", "open", "try_lock", "len", "read", "map_read", "map_write"];
+const RECORD_BYTES: usize = 96;
+/// Two of them are more than a page, so that a batch tears within a record and between two.
+const WIDE_RECORD_BYTES: usize = 2496;
+const AGE: Duration = Duration::from_secs(300);
+const WAIT: Duration = Duration::from_secs(600);
 
 impl Machine {
+    /// A new store.
     pub fn new(seed: u64, mapping: Mapping) -> Machine {
         let disk = SimDisk::new(seed);
         let store = options(&disk, mapping).create("/sim").expect("creates");
-        Machine { disk, mapping, store: Some(store), oracle: Arc::default(), album: None }
+        Machine { store: Some(store), ..Machine::adopt(disk, mapping, Oracle::default()) }
+    }
+
+    /// A topic beside the one that everything is done to.
+    pub fn create_beside(&mut self) {
+        self.store().create_topic(BESIDE, TopicOptions::new()).expect("creates");
+        let generation = self.number();
+        self.know().topics.insert(BESIDE, Topic::new(generation, 1, false));
+        self.apply(Call::Beside(Durability::Durable));
     }
 
     /// Goes on after a crash.
     pub fn adopt(disk: SimDisk, mapping: Mapping, oracle: Oracle) -> Machine {
-        Machine { disk, mapping, store: None, oracle: Arc::new(Mutex::new(oracle)), album: None }
+        Machine { disk, mapping, store: None, oracle: Arc::new(Mutex::new(oracle)), camera: None }
     }
 
-    /// Runs the calls and takes the disk before each operation, and after each call.
-    pub fn film(mut self, ops: &[Op]) -> Vec<Shot> {
-        let album = Arc::new(Mutex::new(Album::default()));
-        self.album = Some(album.clone());
-        self.watch();
-        for (step, &op) in ops.iter().enumerate() {
-            album.lock().step = step;
-            self.apply(op);
-            let oracle = Arc::new(self.oracle.lock().clone());
-            let shot = Shot {
-                step,
-                number: self.disk.operations(),
-                name: "after",
-                path: String::new(),
-                image: self.disk.image(),
-                oracle,
-            };
-            album.lock().shots.push(shot);
-        }
-        self.go_down();
-
-        std::mem::take(&mut album.lock().shots)
-    }
-
-    fn watch(&self) {
-        let Some(album) = self.album.clone() else { return };
-        let oracle = self.oracle.clone();
-        self.disk.on_operation(Box::new(move |operation| {
-            if LOOKS.contains(&operation.name) {
-                return;
-            }
-            let oracle = Arc::new(oracle.lock().clone());
-            let mut album = album.lock();
-            let (number, name, path) = (operation.number, operation.name, operation.path.display().to_string());
-            let shot = Shot { step: album.step, number, name, path, image: operation.image(), oracle };
-            album.shots.push(shot);
-        }));
+    /// What is known. A test that panicked while it looked is over.
+    pub fn know(&self) -> MutexGuard<'_, Oracle> {
+        self.oracle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops the disk, so that nothing is written by the drop of the store.
@@ -140,194 +67,307 @@ impl Machine {
     fn crash(&mut self, disk: SimDisk) {
         self.go_down();
         self.disk = disk;
-        self.watch();
+        if let Some(camera) = &self.camera {
+            camera.watch(&self.disk, &self.oracle);
+        }
         self.open();
     }
 
-    pub fn open(&mut self) {
+    fn open(&mut self) {
         self.try_open().unwrap_or_else(|story| panic!("{story}"));
     }
 
     /// Opens the store, compares what is there with the oracle, and goes on from what is known then.
-    pub fn try_open(&mut self) -> Result<(), String> {
+    pub fn try_open(&mut self) -> Verdict<Sight> {
+        let before = self.disk.image();
         let store = options(&self.disk, self.mapping).open("/sim").map_err(|error| format!("P11: {error}"))?;
-        let seen = look(&store)?;
-        let settled = self.oracle.lock().accept(seen.as_ref())?;
-        *self.oracle.lock() = settled;
+        let sight = look(&store)?;
+        let known = self.know().clone();
+        let settled = known.accept(&sight)?;
+        let cut = known.cut(&settled);
+        if !cut.is_empty() {
+            let (had, has) = (cells(&before.after(Loss::None), &cut), cells(&self.disk, &cut));
+            if let Some((record, cell)) = had.difference(&has).next() {
+                return Err(format!("P9: cell {cell} of record {record} was there, was cut, and is nowhere"));
+            }
+        }
+        *self.know() = settled;
         self.store = Some(store);
         self.hand_all();
-        Ok(())
+        Ok(sight)
     }
 
     pub fn store(&self) -> &Store {
         self.store.as_ref().expect("is open")
     }
 
-    fn partition(&self) -> Partition {
-        self.store().topic(TOPIC).expect("is there").partition(0).expect("is there")
+    fn topic(&self) -> epochlog::Topic {
+        self.store().topic(TOPIC).expect("is there")
     }
 
-    fn log<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
-        change(self.oracle.lock().log.as_mut().expect("there is a topic"))
+    /// The partition whose turn it is.
+    fn turn(&self) -> (usize, Partition) {
+        let mut oracle = self.know();
+        oracle.turn += 1;
+        let number = oracle.turn % oracle.topics[TOPIC].logs.len();
+        drop(oracle);
+        (number, self.topic().partition(number as u32).expect("is there"))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Topic) -> T) -> T {
+        change(self.know().topics.get_mut(TOPIC).expect("there is a topic"))
+    }
+
+    fn change_log<T>(&self, number: usize, change: impl FnOnce(&mut Log) -> T) -> T {
+        self.change(|topic| change(&mut topic.logs[number]))
     }
 
     fn number(&self) -> u64 {
-        let mut oracle = self.oracle.lock();
+        let mut oracle = self.know();
         oracle.given += 1;
         oracle.given
     }
 
     fn fly(&self, flight: Flight) {
-        self.oracle.lock().flight = flight;
+        self.know().flight = flight;
     }
 
     /// Everything that a reader is given now was handed out.
-    fn hand_all(&self) {
-        let mut oracle = self.oracle.lock();
-        let Some(log) = oracle.log.clone() else { return };
-        let (places, _) = read_all(&self.partition()).unwrap_or_else(|story| panic!("{story}"));
-        let ids = log.ids();
-        for place in places {
-            oracle.hand(place, log.generation, &ids[..place.next().get() as usize]);
+    pub fn hand_all(&self) {
+        let topics = self.know().topics.clone();
+        for (name, topic) in topics {
+            let opened = self.store().topic(name).expect("is there");
+            for (i, log) in topic.logs.iter().enumerate() {
+                let partition = opened.partition(i as u32).expect("is there");
+                let (places, _) = read_all(&partition).unwrap_or_else(|story| panic!("{story}"));
+                let ids = log.ids();
+                let mut oracle = self.know();
+                for place in places {
+                    oracle.hand(place, topic.generation, &ids[..place.next().get() as usize]);
+                }
+            }
         }
     }
 
-    pub fn apply(&mut self, op: Op) {
-        match op {
-            Op::Create => self.create(false, Durability::Durable),
-            Op::CreateRetaining => self.create(true, Durability::Durable),
-            Op::CreateWritten => self.create(false, Durability::Written),
-            Op::Delete => {
+    pub fn apply(&mut self, call: Call) {
+        match call {
+            Call::Create(shape) => self.create(shape),
+            Call::Delete => {
                 self.fly(Flight::Delete);
                 self.store().delete_topic(TOPIC).expect("deletes");
-                self.oracle.lock().log = None;
+                self.know().topics.remove(TOPIC);
             }
-            Op::Append => self.append(vec![None], Durability::Durable),
-            Op::Scribble => self.append(vec![None], Durability::Written),
-            Op::Same(durability) => self.append(vec![Some("same")], durability),
-            Op::Batch(count, durability) => self.append(vec![None; count as usize], durability),
-            Op::Roll(durability) => self.roll(durability),
-            Op::Sync => {
-                self.partition().sync().expect("syncs");
-                self.log(|log| log.durable = log.records.len());
+            Call::Append(durability) => self.append(1, false, durability),
+            Call::Same(durability) => self.append(1, true, durability),
+            Call::Batch(count, durability) => self.append(count, false, durability),
+            Call::Beside(durability) => {
+                let partition = self.store().topic(BESIDE).expect("is there").partition(0).expect("is there");
+                self.append_to(BESIDE, 0, &partition, self.values(1, RECORD_BYTES), durability);
             }
-            Op::Trim(count) => self.trim(count),
-            Op::Truncate(count) => self.truncate(count),
-            Op::Commit => self.commit(),
-            Op::Maintain => drop(self.store().maintain().expect("maintains")),
-            Op::Close => {
+            Call::Roll(durability) => self.roll(durability),
+            Call::Sync => {
+                self.topic().sync().expect("syncs");
+                self.change(|topic| topic.logs.iter_mut().for_each(|log| log.durable = log.records.len()));
+            }
+            Call::Trim(count) => self.trim(count),
+            Call::Truncate(count) => self.truncate(count),
+            Call::Commit(group) => self.commit(GROUPS[group]),
+            Call::Forget(group) => self.forget(GROUPS[group]),
+            Call::Grow => self.grow(),
+            Call::Wait => self.disk.clock().advance(WAIT),
+            Call::Maintain => drop(self.store().maintain().expect("maintains")),
+            Call::Close => {
                 self.store.take().expect("is open").close().expect("closes");
-                if let Some(log) = self.oracle.lock().log.as_mut() {
-                    (log.durable, log.commits) = (log.records.len(), log.commits.split_off(log.commits.len() - 1));
-                }
+                self.know().topics.values_mut().for_each(Topic::settle);
             }
-            Op::Open => self.open(),
-            Op::Kill => self.crash(self.disk.image().after_kill()),
-            Op::Power => self.crash(self.disk.image().after(Loss::All)),
+            Call::Open => self.open(),
+            Call::Kill => self.crash(self.disk.image().after_kill()),
+            Call::Power => self.crash(self.disk.image().after(Loss::All)),
         }
         self.fly(Flight::Nothing);
         if self.store.is_some() {
-            if let Some(log) = self.oracle.lock().log.as_mut().filter(|log| log.retains) {
-                log.start = self.partition().start().get() as usize;
-            }
+            self.follow_retention();
             self.hand_all();
         }
     }
 
-    fn create(&self, retains: bool, durability: Durability) {
-        let new = Log { generation: self.number(), commits: vec![None], retains, ..Log::default() };
-        self.fly(Flight::Create(new.clone()));
-        let mut options = TopicOptions::new().segment_bytes_max(1024).durability(durability);
-        if retains {
-            options = options.retention_bytes(2048);
+    /// Takes over where retention has raised the starts to.
+    pub fn follow_retention(&self) {
+        if self.know().topics.get(TOPIC).is_some_and(|topic| topic.retains) {
+            let topic = self.topic();
+            let start = |i| topic.partition(i).expect("is there").start().get() as usize;
+            let starts: Vec<usize> = (0..topic.partitions()).map(start).collect();
+            self.change(|topic| topic.logs.iter_mut().zip(starts).for_each(|(log, start)| log.start = start));
         }
-        self.store().create_topic(TOPIC, options).expect("creates");
-        self.oracle.lock().log = Some(new);
     }
 
-    fn append(&self, values: Vec<Option<&str>>, durability: Durability) {
+    fn create(&self, shape: Shape) {
+        let retains = matches!(shape, Shape::BySize | Shape::ByAge);
+        let partitions = if shape == Shape::Two { 2 } else { 1 };
+        let new = Topic::new(self.number(), partitions, retains);
+        self.fly(Flight::Create(new.clone()));
+        let options = TopicOptions::new().segment_bytes_max(1024).partitions(partitions as u32);
+        let options = match shape {
+            Shape::Plain | Shape::Two => options,
+            Shape::Written => options.durability(Durability::Written),
+            Shape::BySize => options.retention_bytes(2048),
+            Shape::ByAge => options.retention_age(AGE).segment_age(AGE),
+            Shape::Wide => options.segment_bytes_max(16 << 10),
+        };
+        self.store().create_topic(TOPIC, options).expect("creates");
+        self.know().topics.insert(TOPIC, new);
+    }
+
+    fn is_wide(&self) -> bool {
+        self.topic().options().get_segment_bytes_max() > 1024
+    }
+
+    /// Values that no other record has.
+    fn values(&self, count: u64, bytes: usize) -> Vec<(u64, Arc<str>)> {
+        let value = |id| (id, value_of(id, bytes).into());
+        (0..count).map(|_| value(self.number())).collect()
+    }
+
+    fn append(&self, count: u64, same: bool, durability: Durability) {
+        let bytes = if self.is_wide() { WIDE_RECORD_BYTES } else { RECORD_BYTES };
+        let mut values = self.values(count, bytes);
+        if same {
+            values.iter_mut().for_each(|(_, value)| *value = "same".into());
+        }
+        let (number, partition) = self.turn();
+        self.append_to(TOPIC, number, &partition, values, durability);
+    }
+
+    pub fn append_to(
+        &self,
+        name: &'static str,
+        number: usize,
+        partition: &Partition,
+        values: Vec<(u64, Arc<str>)>,
+        durability: Durability,
+    ) {
         let batch = self.number();
-        let records: Vec<Appended> = values
-            .iter()
-            .map(|value| {
-                let id = self.number();
-                let value = value.map_or_else(|| format!("{id:-<100}"), |value| format!("{value:-<100}"));
-                Appended { id, batch, value }
-            })
-            .collect();
-        self.fly(Flight::Append(records.clone()));
-        let given: Vec<Record<'_>> = records.iter().map(|record| Record::new(&record.value)).collect();
+        let records: Vec<Appended> = values.into_iter().map(|(id, value)| Appended { id, batch, value }).collect();
+        self.fly(Flight::Append(name, number, records.clone()));
+        let given: Vec<Record<'_>> = records.iter().map(|record| Record::new(&*record.value)).collect();
         let options = AppendOptions::new().durability(durability);
-        let ack = self.partition().append_batch_with(&given, options).expect("appends");
-        let mut oracle = self.oracle.lock();
+        let ack = partition.append_batch_with(&given, options).expect("appends");
+        let mut oracle = self.know();
         oracle.flight = Flight::Nothing;
-        let log = oracle.log.as_mut().expect("there is a topic");
+        let topic = oracle.topics.get_mut(name).expect("there is a topic");
+        let (generation, log) = (topic.generation, &mut topic.logs[number]);
         assert_eq!(ack.offset().get() as usize, log.records.len(), "P3");
         log.records.extend(records);
         if durability == Durability::Durable {
             log.durable = log.records.len();
         }
-        let (generation, ids) = (log.generation, log.ids());
+        let ids = log.ids();
         oracle.hand(ack.next(), generation, &ids);
     }
 
     fn roll(&self, durability: Durability) {
-        let segments = self.partition().segments().last().map(|segment| segment.base);
-        while self.partition().segments().last().map(|segment| segment.base) == segments {
-            self.append(vec![None], durability);
+        let (number, partition) = self.turn();
+        let bytes = if self.is_wide() { 2 * WIDE_RECORD_BYTES } else { RECORD_BYTES };
+        let active = || partition.segments().last().map(|segment| segment.base);
+        let before = active();
+        while active() == before {
+            self.append_to(TOPIC, number, &partition, self.values(1, bytes), durability);
         }
     }
 
     fn trim(&self, count: u64) {
-        let to = self.partition().start().plus(count);
-        let to = to.min(self.partition().end());
-        self.fly(Flight::Trim(to.get() as usize));
-        self.partition().trim(to).expect("trims");
-        self.log(|log| {
-            log.start = to.get() as usize;
-            log.durable = log.durable.max(log.start);
-        });
+        let (number, partition) = self.turn();
+        let to = partition.start().plus(count).min(partition.end());
+        let offset = to.get() as usize;
+        self.fly(Flight::Trim(number, offset));
+        partition.trim(to).expect("trims");
+        self.change_log(number, |log| (log.start, log.durable) = (offset, log.durable.max(offset)));
     }
 
     fn truncate(&self, count: u64) {
-        let to = Offset::new(self.partition().end().get().saturating_sub(count)).max(self.partition().start());
-        self.fly(Flight::Truncate(to.get() as usize));
-        self.partition().truncate(to).expect("truncates");
-        self.log(|log| {
-            log.records.truncate(to.get() as usize);
-            log.durable = log.records.len();
+        let (number, partition) = self.turn();
+        let to = Offset::new(partition.end().get().saturating_sub(count)).max(partition.start());
+        let offset = to.get() as usize;
+        self.fly(Flight::Truncate(number, offset));
+        partition.truncate(to).expect("truncates");
+        self.change_log(number, |log| {
+            // A cut of nothing changes nothing, and syncs nothing.
+            if offset < log.records.len() {
+                log.records.truncate(offset);
+                log.durable = offset;
+            }
         });
     }
 
-    /// A consumer reads to the end and commits; if what it committed is gone it begins anew.
-    fn commit(&self) {
-        let partition = self.partition();
-        let (places, _) = read_all(&partition).unwrap_or_else(|story| panic!("{story}"));
-        let policy = places.first().copied();
-        let places: Vec<_> = places.first().into_iter().chain(places.last()).copied().collect();
-        self.fly(Flight::Commit(places));
-        let mut consumer = self.store().topic(TOPIC).expect("is there").consumer(GROUP).open().expect("opens");
-        let now = Duration::ZERO;
-        let mut polled = consumer.poll(now);
-        if let Err(Error::Diverged { .. } | Error::OffsetOutOfRange { .. }) = polled {
-            consumer.seek(0, Start::Earliest).expect("seeks");
-            polled = consumer.poll(now);
+    fn grow(&self) {
+        let total = self.change(|topic| topic.logs.len()) + 1;
+        self.fly(Flight::Grow(total));
+        self.topic().add_partitions(total as u32).expect("adds");
+        self.change(|topic| topic.logs.push(Log::default()));
+    }
+
+    /// A consumer reads to the end and commits; where what it committed is gone it begins anew.
+    fn commit(&self, group: &'static str) {
+        let topic = self.topic();
+        let (mut begins, mut ends) = (Commits::new(), Commits::new());
+        for i in 0..topic.partitions() {
+            let partition = topic.partition(i).expect("is there");
+            let (places, _) = read_all(&partition).unwrap_or_else(|story| panic!("{story}"));
+            begins.extend(places.first().map(|place| (i, *place)));
+            ends.extend(places.last().map(|place| (i, *place)));
         }
-        while !polled.expect("polls").is_empty() {
-            polled = consumer.poll(now);
-        }
+        self.fly(Flight::Commit { group, begins: begins.clone(), ends: ends.clone() });
+        let mut consumer = topic.consumer(group).open().expect("opens");
+        read_to_the_end(&mut consumer);
         consumer.commit().expect("commits");
-        let (place, topic) = (consumer.places()[0], consumer.topic());
+        let places: BTreeMap<_, _> = consumer.places().into_iter().map(|place| (place.partition(), place)).collect();
+        assert_eq!(places, ends, "P6: the consumer stands elsewhere than at the end");
         let durable = topic.options().get_durability() == Durability::Durable;
-        self.log(|log| {
-            if durable {
-                log.commits.clear();
-                log.durable = log.durable.max(place.next().get() as usize);
-            } else if log.commits.last() == Some(&None) {
-                // Where the start policy led is stored durably in any topic.
-                log.commits = vec![policy];
+        self.change(|topic| committed(topic, group, durable, begins, ends));
+    }
+
+    fn forget(&self, group: &'static str) {
+        self.fly(Flight::Forget(group));
+        self.topic().delete_group(group).expect("deletes");
+        self.change(|topic| topic.groups.insert(group, vec![Commits::new()]));
+    }
+}
+
+/// What a group's commits may be after a power cut.
+fn committed(topic: &mut Topic, group: &'static str, durable: bool, begins: Commits, ends: Commits) {
+    let mut possible = topic.commits(group);
+    if durable {
+        possible.clear();
+        for (&number, place) in &ends {
+            let log = &mut topic.logs[number as usize];
+            log.durable = log.durable.max(place.next().get() as usize);
+        }
+    } else {
+        // Where the start policy led is stored durably in any topic.
+        let mut begun = possible.last().cloned().unwrap_or_default();
+        if begins.keys().any(|number| !begun.contains_key(number)) {
+            begins.into_iter().for_each(|(number, place)| _ = begun.entry(number).or_insert(place));
+            possible = vec![begun];
+        }
+    }
+    possible.push(ends);
+    topic.groups.insert(group, possible);
+}
+
+pub fn read_to_the_end(consumer: &mut Consumer) {
+    let mut failed = 0;
+    loop {
+        match consumer.poll(Duration::ZERO) {
+            Err(Error::Diverged { place, .. }) if failed < 10 => {
+                failed += 1;
+                consumer.seek(place.partition(), Start::Earliest).expect("seeks");
             }
-            log.commits.push(Some(place));
-        });
+            Err(Error::OffsetOutOfRange { partition, .. }) if failed < 10 => {
+                failed += 1;
+                consumer.seek(partition, Start::Earliest).expect("seeks");
+            }
+            polled if polled.as_ref().expect("polls").is_empty() => return,
+            _ => {}
+        }
     }
 }

@@ -13,7 +13,6 @@ mod partition;
 mod site;
 mod topic;
 mod verify;
-mod walk;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -12,13 +12,12 @@ use super::index::Compared;
 use super::site::TopicDir;
 use super::topic::{blame, missing_partition};
 use super::verify::{Verifier, with_offsets};
-use super::walk::{Bad, Step, Walk};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
 use crate::log::{Evidence, History};
 use crate::offset::{Epoch, Offset, Position};
-use crate::segment::{Home, Sealed, SegmentId, Window, batch_at, open_checked};
+use crate::segment::{Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
 
 /// How often progress is told.
 const REPORT_EVERY_BYTES: usize = 1 << 20;

@@ -9,6 +9,7 @@ mod index;
 mod reader;
 mod records;
 mod scan;
+mod walk;
 mod window;
 mod writer;
 
@@ -23,6 +24,7 @@ pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, next_header, only_zeros, scan};
+pub(crate) use walk::{Bad, Step, Walk};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;
 

@@ -75,14 +75,14 @@ mod topic;
 
 pub use consumer::{Consumer, ConsumerBuilder, Expired, Skipped};
 pub use error::{Corruption, Damage, Error, Result};
-pub use log::{Ack, Finding, PartitionRecovery, Reader, Target};
+pub use log::{Ack, Finding, OnDamage, PartitionRecovery, Reader, Remedy, RepairStep, Target};
 pub use name::{GroupName, TopicName};
 pub use offset::{Epoch, Offset, Position, Timestamp};
 pub use options::{AppendOptions, Durability, Mapping, Retention, Start, StoreOptions, TopicOptions, Visibility};
 pub use place::{PLACE_BYTES, Place};
 pub use record::{Header, Record};
 pub use segment::{Headers, RecordView, Records, RecordsIter};
-pub use store::{Maintenance, RecoveryReport, Store};
+pub use store::{Maintenance, RecoveryReport, Repair, RepairPlan, RepairReport, Store};
 pub use topic::{CommitDescription, EpochDescription, GroupDescription, Partition, SegmentDescription, Topic};
 
 /// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.

@@ -11,7 +11,7 @@ use super::Whose;
 use super::index::Compared;
 use super::site::TopicDir;
 use super::topic::{blame, missing_partition};
-use super::verify::{Verifier, with_offsets};
+use super::verify::Verifier;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
@@ -34,7 +34,14 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
             return blame(verifier, topic, &whose, error);
         }
     };
-    let mut partition = Partition { topic, whose, home, durable_end: known_durable(&evidence), suspects: Vec::new() };
+    let mut partition = Partition {
+        topic,
+        whose,
+        home,
+        start: evidence.start,
+        durable_end: known_durable(&evidence),
+        suspects: Vec::new(),
+    };
     for (id, seal, limit) in live_segments(&evidence) {
         if let Err(error) = partition.segment(verifier, id, seal, limit) {
             partition.blame(verifier, id, error);
@@ -69,6 +76,8 @@ struct Partition<'a> {
     topic: &'a TopicDir,
     whose: Whose,
     home: Arc<Home>,
+    /// What lies below was given up, whole or not.
+    start: Offset,
     /// The greatest offset below which everything is known to have been synced.
     durable_end: Offset,
     /// What isn't whole in unsealed segments, until all marks are known.
@@ -133,7 +142,7 @@ impl Partition<'_> {
             return Ok(None);
         }
         match seal {
-            Some(sealed) => Err(with_offsets(error, id.base..sealed.end)),
+            Some(sealed) => Err(error.with_offsets(id.base..sealed.end)),
             None if self.durable_end <= id.base && self.is_not_begun(id) => Ok(None),
             None => Err(error),
         }
@@ -159,6 +168,9 @@ impl Partition<'_> {
     }
 
     fn bad(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, sealed: bool, bad: Bad) {
+        if bad.next.is_some_and(|next| next <= self.start) {
+            return;
+        }
         if sealed {
             self.condemn(verifier, id, bad);
         } else {

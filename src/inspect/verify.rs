@@ -9,7 +9,6 @@ use super::{Progress, Verification, Whose, topic};
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::format::{FileKind, STORE, TOPICS};
 use crate::io::Seam;
-use crate::offset::Offset;
 use crate::store::Store;
 
 /// What one run carries through all topics.
@@ -72,16 +71,5 @@ impl Verifier<'_> {
                 Corruption { damage: Damage::Duplicate, what: "topic", path, position: None, offsets: None };
             self.found.damaged(&whose, Error::from(Box::new(corruption)));
         }
-    }
-}
-
-/// Adds the offsets that can't be read because of an error, where it doesn't say so itself.
-pub(super) fn with_offsets(error: Error, offsets: std::ops::Range<Offset>) -> Error {
-    match error {
-        Error::Corrupt(mut corruption) => {
-            corruption.offsets.get_or_insert(offsets);
-            Error::Corrupt(corruption)
-        }
-        other => other,
     }
 }

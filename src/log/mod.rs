@@ -34,6 +34,8 @@ pub(crate) use lineage::{Begun, Lineage};
 use live::Live;
 pub(crate) use read::READ_BYTES_DEFAULT;
 pub use read::{Reader, Target};
+pub(crate) use recover::repair::{Aside, PartitionRepair};
+pub use recover::repair::{OnDamage, Remedy, RepairStep};
 pub use recover::{Finding, PartitionRecovery};
 pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;

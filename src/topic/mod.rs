@@ -11,6 +11,7 @@ mod describe;
 mod header;
 mod partition;
 mod partitioner;
+mod repair;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,12 @@ use std::sync::atomic::AtomicU32;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-pub(crate) use catalog::{Catalog, list};
+pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{Commit, Commits};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
+pub(crate) use repair::{TopicRepair, identity_in, refused};
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::{NEW_PREFIX, TOPICS, topic_dir};

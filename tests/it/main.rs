@@ -23,5 +23,6 @@ mod model;
 mod peers;
 mod processes;
 mod readers;
+mod repair;
 mod retention;
 mod stress;

@@ -105,8 +105,9 @@ pub enum Error {
         supported: String,
     },
 
-    /// Bytes changed, or a file vanished, after it was synced. Everything else stays readable; what stays closed is opened
-    /// again by [`StoreOptions::repair`](crate::StoreOptions::repair).
+    /// Bytes changed, or a file vanished, after it was synced. Everything else stays readable: a reader goes around a
+    /// damaged batch with [`Reader::skip_damaged`](crate::Reader::skip_damaged), and what stays closed is opened again by
+    /// [`StoreOptions::repair`](crate::StoreOptions::repair).
     #[error(transparent)]
     Corrupt(#[from] Box<Corruption>),
 

@@ -75,7 +75,7 @@ mod topic;
 
 pub use consumer::{Consumer, ConsumerBuilder, Expired, Skipped};
 pub use error::{Corruption, Damage, Error, Result};
-pub use log::{Ack, Finding, OnDamage, PartitionRecovery, Reader, Remedy, RepairStep, Target};
+pub use log::{Ack, Finding, Gap, OnDamage, PartitionRecovery, Reader, Remedy, RepairStep, Target};
 pub use name::{GroupName, TopicName};
 pub use offset::{Epoch, Offset, Position, Timestamp};
 pub use options::{AppendOptions, Durability, Mapping, Retention, Start, StoreOptions, TopicOptions, Visibility};

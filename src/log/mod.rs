@@ -33,7 +33,7 @@ pub(crate) use history::{Evidence, History};
 pub(crate) use lineage::{Begun, Lineage};
 use live::Live;
 pub(crate) use read::READ_BYTES_DEFAULT;
-pub use read::{Reader, Target};
+pub use read::{Gap, Reader, Target};
 pub(crate) use recover::repair::{Aside, PartitionRepair};
 pub use recover::repair::{OnDamage, Remedy, RepairStep};
 pub use recover::{Finding, PartitionRecovery};

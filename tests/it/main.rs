@@ -18,6 +18,7 @@ mod durability;
 mod epoch_numbers;
 mod epochs;
 mod errors;
+mod gaps;
 mod groups;
 mod model;
 mod peers;

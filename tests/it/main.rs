@@ -27,3 +27,4 @@ mod readers;
 mod repair;
 mod retention;
 mod stress;
+mod verifying;

@@ -8,5 +8,6 @@ mod groups;
 mod kill;
 mod places;
 mod refusals;
+mod repair;
 mod roundtrip;
 mod support;

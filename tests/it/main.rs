@@ -13,6 +13,7 @@ mod support;
 mod api;
 mod append_and_read;
 mod bad_input;
+mod bystanders;
 mod crash;
 mod durability;
 mod epoch_numbers;

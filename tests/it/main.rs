@@ -26,6 +26,7 @@ mod peers;
 mod processes;
 mod readers;
 mod repair;
+mod repair_crash;
 mod retention;
 mod stress;
 mod verifying;

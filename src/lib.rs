@@ -50,6 +50,8 @@
 //! - a consumer goes on: `topic/commits` → `log/admit` (with `log/lineage`) → `log/resolve` → `log/read` →
 //!   `segment/index` → `segment/reader`.
 //!
+//! What a person orders has its own: `store/repair` → `topic/repair` → `log/recover/repair`.
+//!
 //! # Features
 //!
 //! None by default. `cli` builds the program `epochlog`; `testing` makes the simulated disk public, without a promise of

@@ -340,6 +340,38 @@ fn a_lost_history_is_told_anew_from_the_segments() {
 }
 
 #[test]
+fn without_the_line_that_cut_them_places_of_what_was_cut_are_refused_all_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", RECORDS);
+        let places: Vec<_> = (0..=RECORDS).map(|n| orders.place_at(Offset::new(n)).expect("is there")).collect();
+        orders.truncate(Offset::new(10)).expect("truncates");
+        fill(&orders, "w", RECORDS);
+        // Of what was written anew only the newest segment is left, and nothing of what was there before.
+        let base =
+            orders.segments().iter().map(|segment| segment.base).rfind(|base| base.get() <= RECORDS).expect("is there");
+        assert!(base.get() > 10);
+        orders.trim(base).expect("trims");
+        fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+        let tag = orders.lineage().last().expect("has epochs").epoch.tag.to_le_bytes();
+        drop(orders);
+        world.close();
+        let line = world.disk.read(HISTORY).windows(8).position(|bytes| bytes == tag).expect("is there");
+        world.disk.flip(HISTORY, line as u64 * 8);
+        repair(&mut world, OnDamage::Keep);
+        for place in &places {
+            let error = refused(world.partition().read_from(*place));
+            let typed = matches!(error, Error::Diverged { .. } | Error::OffsetOutOfRange { .. });
+            assert!(
+                typed && (place.next() < base) == matches!(error, Error::OffsetOutOfRange { .. }),
+                "{place}: {error}"
+            );
+        }
+    });
+}
+
+#[test]
 fn damaged_commits_keep_what_is_whole_and_say_who_goes_back() {
     both_ways(|mapping| {
         let mut world = busy(mapping);

@@ -1,7 +1,7 @@
 //! What a partition's history says, or what can be told of it when it is damaged: by its lines that still validate, and
 //! by the segments that are there.
 //!
-//! Invariant: nothing is invented. An epoch is taken from a line or from a segment's own header, whole; a file whose
+//! Invariant: nothing is invented, and no place is admitted that might not be of this history. An epoch is taken from a line or from a segment's own header, whole; a file whose
 //! epoch can't be told is no part of the log any more, but what an older epoch wrote from its base on isn't either.
 
 use std::collections::BTreeMap;
@@ -124,7 +124,18 @@ impl Told {
         }
     }
 
+    /// An epoch known only by the segment that is now the first began there, or with earlier segments that were removed:
+    /// then what an older epoch wrote up to there was cut. A place right there is refused rather than admitted by guess.
+    fn doubt_the_first(&mut self) {
+        let first = self.there.iter().min_by_key(|id| (id.base, id.epoch.number));
+        let Some(begun) = first.and_then(|first| self.begun.get_mut(&first.epoch.number)) else { return };
+        if begun.reason == Reason::Restored {
+            begun.start = Offset::new(begun.start.get().saturating_sub(1));
+        }
+    }
+
     fn evidence(mut self, home: &Home) -> Result<Evidence, DecodeError> {
+        self.doubt_the_first();
         // What is begun again with another tag belongs to nobody.
         let begun = &self.begun;
         self.segments

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use epochlog::{Mapping, OnDamage, TopicOptions, inspect};
 
-use crate::repair::{HISTORY, at_rest, damage, killed, others_are_whole, plan, segments};
+use crate::repair::{Does, HISTORY, at_rest, damage, killed, others_are_whole, plan, segments};
 use crate::support::*;
 
-type Harm = (&'static str, fn(&World));
+type Harm = (&'static str, Does);
 
 const HARMS: [Harm; 16] = [
     ("history gone", |world| world.disk.remove(HISTORY)),
@@ -74,9 +74,9 @@ fn whatever_is_damaged_in_one_topic_the_others_go_on() {
             for cleanly in [true, false] {
                 let mut world = with_hours(if cleanly { at_rest(mapping) } else { killed(mapping) });
                 if cleanly {
-                    world.close()
+                    world.close();
                 } else {
-                    world.go_down(epochlog::testing::Image::after_kill)
+                    world.go_down(epochlog::testing::Image::after_kill);
                 }
                 does(&world);
                 world.open();

@@ -10,6 +10,10 @@ use crate::support::*;
 pub const HISTORY: &str = "topics/orders@1/0/history";
 pub const RECORDS: u64 = 200;
 
+/// A harm, to the store or to one of its files.
+pub type Does = fn(&World);
+type DoesTo = fn(&World, &str);
+
 /// A store with two hundred records in `orders` over several segments, a group that has read them all, and a topic that
 /// nobody harms.
 pub fn busy(mapping: Mapping) -> World {
@@ -205,7 +209,7 @@ fn fill_with_noise(world: &World, path: &str) {
 }
 
 /// A sealed segment that is gone, cut short, zeroed, or another's.
-fn sealed_harms() -> [(&'static str, fn(&World, &str)); 4] {
+fn sealed_harms() -> [(&'static str, DoesTo); 4] {
     [
         ("gone", |world, path| world.disk.remove(path)),
         ("short", |world, path| world.disk.truncate(path, 2000)),
@@ -311,7 +315,7 @@ fn a_missing_segment_of_the_tail_cuts_and_sets_the_later_ones_aside() {
 #[test]
 fn a_lost_history_is_told_anew_from_the_segments() {
     both_ways(|mapping| {
-        let harms: [(&str, fn(&World)); 4] = [
+        let harms: [(&str, Does); 4] = [
             ("gone", |world| world.disk.remove(HISTORY)),
             ("header", |world| world.disk.flip(HISTORY, 20 * 8)),
             ("line", |world| world.disk.flip(HISTORY, 120 * 8)),
@@ -411,7 +415,7 @@ fn commits_that_are_gone_are_told_anew_empty() {
 #[test]
 fn a_damaged_topic_header_is_told_anew_by_the_other_files() {
     both_ways(|mapping| {
-        let harms: [(fn(&World), &str); 3] = [
+        let harms: [(Does, &str); 3] = [
             (|world| world.disk.flip("topics/orders@1/topic", 20 * 8), "nothing is lost"),
             (|world| world.disk.flip("topics/orders@1/topic", 110 * 8), "as by default"),
             (|world| world.disk.remove("topics/orders@1/topic"), "1 partitions are there"),
@@ -474,7 +478,7 @@ fn two_directories_of_one_name_are_left_to_a_person() {
 #[test]
 fn a_lost_store_file_is_told_anew_and_no_number_is_issued_twice() {
     both_ways(|mapping| {
-        let harms: [fn(&World); 3] = [
+        let harms: [Does; 3] = [
             |world| world.disk.remove("STORE"),
             |world| world.disk.flip("STORE", 20 * 8),
             |world| world.disk.flip("STORE", 110 * 8),

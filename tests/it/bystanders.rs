@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use epochlog::{Mapping, OnDamage, TopicOptions, inspect};
 
-use crate::repair::{Does, HISTORY, at_rest, damage, killed, others_are_whole, plan, segments};
+use crate::repair::{Does, HISTORY, at_rest, busy, damage, others_are_whole, plan, segments};
 use crate::support::*;
 
 type Harm = (&'static str, Does);
@@ -40,8 +40,8 @@ const HARMS: [Harm; 16] = [
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// With a topic of which maintenance removes what is older than an hour.
-fn with_hours(mut world: World) -> World {
-    world.open();
+fn with_hours(mapping: Mapping) -> World {
+    let world = busy(mapping);
     let hourly = world.store().create_topic("hourly", small().segment_age(HOUR).retention_age(HOUR)).expect("creates");
     fill(&hourly.partition(0).expect("is there"), "h", 1);
     drop(hourly);
@@ -72,7 +72,7 @@ fn whatever_is_damaged_in_one_topic_the_others_go_on() {
     both_ways(|mapping| {
         for (harm, does) in HARMS {
             for cleanly in [true, false] {
-                let mut world = with_hours(if cleanly { at_rest(mapping) } else { killed(mapping) });
+                let mut world = with_hours(mapping);
                 if cleanly {
                     world.close();
                 } else {

@@ -107,7 +107,9 @@ pub enum Error {
         supported: String,
     },
 
-    /// Bytes changed, or a file vanished, after it was synced. Everything else stays readable.
+    /// Bytes changed, or a file vanished, after it was synced. Everything else stays readable: a reader goes around a
+    /// damaged batch with [`Reader::skip_damaged`](crate::Reader::skip_damaged), and what stays closed is opened again by
+    /// [`StoreOptions::repair`](crate::StoreOptions::repair).
     #[error(transparent)]
     Corrupt(#[from] Box<Corruption>),
 
@@ -263,6 +265,16 @@ pub enum Error {
         /// The offset up to which the place's history and this one are the same.
         fork: Offset,
     },
+}
+
+impl Error {
+    /// Adds the offsets that can't be read because of it, where it doesn't say so itself.
+    pub(crate) fn with_offsets(mut self, offsets: Range<Offset>) -> Error {
+        if let Error::Corrupt(corruption) = &mut self {
+            corruption.offsets.get_or_insert(offsets);
+        }
+        self
+    }
 }
 
 fn with_pid(pid: Option<u32>) -> String {

@@ -50,6 +50,8 @@
 //! - a consumer goes on: `topic/commits` → `log/admit` (with `log/lineage`) → `log/resolve` → `log/read` →
 //!   `segment/index` → `segment/reader`.
 //!
+//! What a person orders has its own: `store/repair` → `topic/repair` → `log/recover/repair`.
+//!
 //! # Features
 //!
 //! None by default. `cli` builds the program `epochlog`; `testing` makes the simulated disk public, without a promise of
@@ -76,14 +78,14 @@ mod topic;
 
 pub use consumer::{Consumer, ConsumerBuilder, Expired, Skipped};
 pub use error::{Corruption, Damage, Error, Result};
-pub use log::{Ack, Finding, PartitionRecovery, Reader, Target};
+pub use log::{Ack, Finding, Gap, OnDamage, PartitionRecovery, Reader, Remedy, RepairStep, Target};
 pub use name::{GroupName, TopicName};
 pub use offset::{Epoch, Offset, Position, Timestamp};
 pub use options::{AppendOptions, Durability, Mapping, Retention, Start, StoreOptions, TopicOptions, Visibility};
 pub use place::{PLACE_BYTES, Place};
 pub use record::{Header, Record};
 pub use segment::{Headers, RecordView, Records, RecordsIter};
-pub use store::{Maintenance, RecoveryReport, Store};
+pub use store::{Maintenance, RecoveryReport, Repair, RepairPlan, RepairReport, Store};
 pub use topic::{CommitDescription, EpochDescription, GroupDescription, Partition, SegmentDescription, Topic};
 
 /// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.

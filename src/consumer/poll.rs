@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Consumer, Expired, Skipped};
 use crate::error::{Error, Result};
-use crate::log::{Log, Origin, Reader, Target};
+use crate::log::{Gap, Log, Origin, Reader, Target};
 use crate::place::Place;
 use crate::segment::Records;
 
@@ -57,9 +57,10 @@ impl Consumer {
     /// Each names the partition and leaves the consumer where it was, usable for [`seek`](Consumer::seek), and the next
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
     /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
-    /// it. [`Error::Corrupt`]: a damaged batch, or damaged commits. [`Error::Latched`]: a sync of a partition has failed and
-    /// there is nothing left to hand out; or a sync of the commits has, which a poll that commits says once and the next ones
-    /// go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
+    /// it. [`Error::Corrupt`]: a damaged batch, every time until [`skip_damaged`](Consumer::skip_damaged) goes around it,
+    /// or damaged commits. [`Error::Latched`]: a sync of a partition has failed and there is nothing left to hand out; or a
+    /// sync of the commits has, which a poll that commits says once and the next ones go on reading without.
+    /// [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
@@ -79,6 +80,21 @@ impl Consumer {
                 return Ok(records);
             }
         }
+    }
+
+    /// Goes on behind the damaged batch that it stands before in one partition, exactly it, and says what that passes
+    /// over; `None`, and nothing moves, if what comes next there isn't damaged. `poll` never does this by itself. The
+    /// next commit covers the gap.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
+    /// [`Reader::skip_damaged`]. It stays where it was then.
+    pub fn skip_damaged(&mut self, partition: u32) -> Result<Option<Gap>> {
+        self.topic.owner().check()?;
+        self.follow_new_partitions()?;
+        let i = self.index_of(partition)?;
+        self.reader(i)?.skip_damaged()
     }
 
     /// A latch that keeps from committing is told once; from then on records are handed out uncommitted, until it is lifted.

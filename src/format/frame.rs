@@ -89,6 +89,40 @@ fn take_frame(bytes: &[u8], position: usize, seed: Seed, entries: &mut Vec<Entry
     Ok(position + FRAME_HEADER_BYTES + frame.payload.len())
 }
 
+/// What of a damaged file of frames still validates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Salvage {
+    /// Of the frames in front of the first damage.
+    pub(crate) before: Vec<Entry>,
+    /// Of the frames behind it. Checksums know their positions: these stood here, in this order.
+    pub(crate) behind: Vec<Entry>,
+    /// How many bytes are no frame, up to the last one that isn't zero.
+    pub(crate) lost_bytes: usize,
+}
+
+/// Takes every frame that validates, trying each byte behind a bad one. Doesn't look at the file's header. The search is
+/// bounded as that of [`read_frames`]; what it doesn't come to is lost.
+///
+/// # Errors
+///
+/// `Unsupported`, as [`read_frames`].
+pub(crate) fn salvage_frames(bytes: &[u8], seed: Seed) -> Result<Salvage, DecodeError> {
+    let mut salvage = Salvage::default();
+    let (mut at, mut budget, mut damaged) = (HEADER_BYTES, SEARCH_BYTES_MAX, false);
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    while at < end && budget > 0 {
+        budget = budget.saturating_sub(Frame::parse(bytes, at).map_or(1, |frame| frame.checked.len()));
+        let entries = if damaged { &mut salvage.behind } else { &mut salvage.before };
+        match take_frame(bytes, at, seed, entries) {
+            Ok(next) => at = next,
+            Err(unsupported @ DecodeError::Unsupported { .. }) => return Err(unsupported),
+            Err(_) => (at, damaged, salvage.lost_bytes) = (at + 1, true, salvage.lost_bytes + 1),
+        }
+    }
+    salvage.lost_bytes += end.saturating_sub(at);
+    Ok(salvage)
+}
+
 /// A frame whose length fits its file; nothing more is known of it.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
@@ -263,6 +297,24 @@ mod tests {
         frame[..4].copy_from_slice(&checksum.to_le_bytes());
         let frames = read(&[HISTORY.encode(TIME).as_slice(), &frame].concat());
         assert_eq!((frames.entries, frames.ends), (vec![], 96));
+    }
+
+    #[test]
+    fn what_validates_before_and_behind_damage_is_salvaged() {
+        let (good, ends) = synced();
+        for bit in HEADER_BYTES * 8..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let hit = ends.iter().position(|&end| bit / 8 < end).expect("lies in a frame");
+            let salvage = salvage_frames(&bad, HISTORY.seed()).expect("is of this version");
+            let all = entries();
+            assert_eq!(salvage.before, all[..hit * 3], "bit {bit}");
+            assert_eq!(salvage.behind, all[(hit * 3 + 3).min(all.len())..], "bit {bit}");
+            assert!(salvage.lost_bytes > 0);
+        }
+        let whole = salvage_frames(&good, HISTORY.seed()).expect("is of this version");
+        assert_eq!((whole.before, whole.behind, whole.lost_bytes), (entries(), vec![], 0));
+        assert_eq!(salvage_frames(&good[..50], HISTORY.seed()), Ok(Salvage::default()));
     }
 
     #[test]

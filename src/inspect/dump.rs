@@ -7,13 +7,12 @@ use std::path::PathBuf;
 
 use super::site::Site;
 use super::topic::read_topic;
-use super::walk::{Bad, Step, Walk};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, FileKind, Headers, RawRecord, next_record};
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::{Offset, Position, Timestamp};
-use crate::segment::{Window, open_checked};
+use crate::segment::{Bad, Step, Walk, Window, open_checked};
 use crate::store::Store;
 
 /// A batch as it stands in its file, or what stands in its place.

@@ -9,22 +9,42 @@
 
 mod dump;
 mod index;
+mod pace;
 mod partition;
 mod site;
 mod topic;
 mod verify;
-mod walk;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use dump::{BatchDescription, Dump, RecordDescription, dump};
-pub use verify::verify;
+pub use verify::{verify, verify_with};
 
 use crate::error::{Corruption, Error};
 
 /// How many damaged things are listed one by one; beyond that they are counted.
 const LISTED_MAX: usize = 10_000;
+
+/// How [`verify_with`] goes about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct VerifyOptions {
+    bytes_per_second: Option<u64>,
+}
+
+impl VerifyOptions {
+    /// As fast as the disk gives it.
+    pub fn new() -> VerifyOptions {
+        VerifyOptions::default()
+    }
+
+    /// Reads about so many bytes of segments a second, a MiB at a time, and pauses in between. At least 1.
+    pub fn bytes_per_second(mut self, bytes: u64) -> VerifyOptions {
+        self.bytes_per_second = Some(bytes);
+        self
+    }
+}
 
 /// How far [`verify`] has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,13 +12,12 @@ use super::index::Compared;
 use super::site::TopicDir;
 use super::topic::{blame, missing_partition};
 use super::verify::Verifier;
-use super::walk::{Bad, Step, Walk};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
 use crate::log::{Evidence, History, nothing_foreign};
 use crate::offset::{Epoch, Offset, Position};
-use crate::segment::{Home, Sealed, SegmentId, Window, batch_at, open_checked, with_offsets};
+use crate::segment::{Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
 
 /// How often progress is told.
 const REPORT_EVERY_BYTES: usize = 1 << 20;
@@ -41,7 +40,14 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
             return blame(verifier, topic, &whose, error);
         }
     };
-    let mut partition = Partition { topic, whose, home, durable_end: known_durable(&evidence), suspects: Vec::new() };
+    let mut partition = Partition {
+        topic,
+        whose,
+        home,
+        start: evidence.start,
+        durable_end: known_durable(&evidence),
+        suspects: Vec::new(),
+    };
     for (id, seal, limit) in live_segments(&evidence) {
         if let Err(error) = partition.segment(verifier, id, seal, limit) {
             partition.blame(verifier, id, error);
@@ -76,6 +82,8 @@ struct Partition<'a> {
     topic: &'a TopicDir,
     whose: Whose,
     home: Arc<Home>,
+    /// What lies below was given up, whole or not.
+    start: Offset,
     /// The greatest offset below which everything is known to have been synced.
     durable_end: Offset,
     /// What isn't whole in unsealed segments, until all marks are known.
@@ -146,7 +154,7 @@ impl Partition<'_> {
             return Ok(None);
         }
         match seal {
-            Some(sealed) => Err(with_offsets(error, id.base..sealed.end.min(limit))),
+            Some(sealed) => Err(error.with_offsets(id.base..sealed.end.min(limit))),
             None if self.durable_end <= id.base && self.is_not_begun(id) => Ok(None),
             None => Err(error),
         }
@@ -172,6 +180,9 @@ impl Partition<'_> {
     }
 
     fn bad(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, sealed: bool, bad: Bad) {
+        if bad.next.is_some_and(|next| next <= self.start) {
+            return;
+        }
         if sealed {
             self.condemn(verifier, id, bad);
         } else {

@@ -4,8 +4,9 @@
 //! segment that vanished was retired, a batch that isn't whole yet is looked at again. The work goes down to `topic` and
 //! `partition`.
 
+use super::pace::Pace;
 use super::site::{Site, TopicDir};
-use super::{Progress, Verification, Whose, topic};
+use super::{Progress, Verification, VerifyOptions, Whose, topic};
 use crate::error::{Corruption, Damage, Error, Result};
 use crate::format::{FileKind, STORE, TOPICS};
 use crate::io::Seam;
@@ -17,6 +18,7 @@ pub(super) struct Verifier<'a> {
     pub(super) found: Verification,
     progress: Progress,
     report: &'a mut dyn FnMut(Progress),
+    pace: Option<Pace>,
 }
 
 /// Reads everything: every topic, also one that refuses to open, its header, commits and histories, and every batch of
@@ -27,15 +29,40 @@ pub(super) struct Verifier<'a> {
 /// Only what keeps it from beginning: [`Error::Closed`], or an [`Error::Io`] or [`Error::Corrupt`] of the store's own
 /// file or of the list of topics. Whatever is wrong below that is in the [`Verification`].
 pub fn verify(store: &Store, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
-    verify_files(&store.seam()?, progress)
+    verify_with(store, VerifyOptions::new(), progress)
 }
 
-pub(super) fn verify_files(seam: &Seam, report: &mut dyn FnMut(Progress)) -> Result<Verification> {
+/// Verifies as [`verify`] does, at a limited rate if that is asked for: beside a store that is in use, in this process or
+/// in another.
+///
+/// ```
+/// use epochlog::{Store, inspect};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let store = Store::create(dir.path().join("data"))?;
+/// let gently = inspect::VerifyOptions::new().bytes_per_second(50 << 20);
+/// assert!(inspect::verify_with(&store, gently, &mut |_| {})?.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`verify`]; [`Error::InvalidOption`] for a rate of 0.
+pub fn verify_with(store: &Store, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
+    if options.bytes_per_second == Some(0) {
+        let reason = "0 was given; allowed is at least 1".into();
+        return Err(Error::InvalidOption { option: "bytes_per_second", reason });
+    }
+    verify_files(&store.seam()?, options, progress)
+}
+
+fn verify_files(seam: &Seam, options: VerifyOptions, report: &mut dyn FnMut(Progress)) -> Result<Verification> {
     let site = Site::find(seam)?;
     let dirs = site.topic_dirs()?;
     let total = dirs.iter().map(|dir| topic::segment_bytes(&site, dir)).sum();
+    let pace = options.bytes_per_second.map(|rate| Pace::new(seam, rate));
     let mut verifier =
-        Verifier { site, found: Verification::default(), progress: Progress { bytes: 0, total }, report };
+        Verifier { site, found: Verification::default(), progress: Progress { bytes: 0, total }, report, pace };
     verifier.store_file();
     verifier.duplicates(&dirs);
     for dir in &dirs {
@@ -51,6 +78,9 @@ impl Verifier<'_> {
         self.progress.bytes += bytes;
         self.progress.total = self.progress.total.max(self.progress.bytes);
         (self.report)(self.progress);
+        if let Some(pace) = &mut self.pace {
+            pace.read(bytes);
+        }
     }
 
     fn store_file(&mut self) {

@@ -161,6 +161,11 @@ pub trait Clock: Send + Sync {
 
     /// Milliseconds since an arbitrary moment, never going back.
     fn monotonic_ms(&self) -> u64;
+
+    /// Lets this much time pass for the calling thread.
+    fn pause(&self, duration: std::time::Duration) {
+        std::thread::sleep(duration);
+    }
 }
 
 /// Randomness for tags and ids.

@@ -12,7 +12,8 @@ use super::lineage::{Begun, Lineage};
 use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{
-    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, NO_EPOCH, Reason, Rest, Seed, encode_frame, read_frames,
+    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage, Seed, encode_frame,
+    read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
@@ -190,6 +191,10 @@ fn history_id() -> SegmentId {
     SegmentId { base: Offset::ZERO, epoch: NO_EPOCH }
 }
 
+fn identity_of(home: &Home) -> Identity {
+    home.identity(FileKind::History, history_id())
+}
+
 impl History {
     /// Writes the first history of a new partition and syncs it.
     pub(crate) fn create(home: &Arc<Home>, creation: Epoch) -> Result<()> {
@@ -223,7 +228,7 @@ impl History {
             _ => Error::Io { operation: "open", path: shown.clone(), source },
         })?;
         let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
-        let identity = home.identity(FileKind::History, history_id());
+        let identity = identity_of(home);
         identity
             .check(&bytes)
             .map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
@@ -269,6 +274,31 @@ impl History {
     /// Where the next line goes.
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// A history that is yet to be written, in place of one that is lost.
+    pub(crate) fn anew(home: &Arc<Home>) -> History {
+        History {
+            home: home.clone(),
+            path: home.dir.join(HISTORY),
+            seed: identity_of(home).seed(),
+            file: None,
+            position: HEADER_BYTES as u64,
+            synced: 0,
+            headroom: Headroom::default(),
+        }
+    }
+
+    /// What of a damaged or missing file still validates. Changes nothing.
+    pub(crate) fn salvage(home: &Arc<Home>) -> Result<Salvage> {
+        let path = home.dir.join(HISTORY);
+        let shown = home.shown(&path);
+        let bytes = match home.seam.dir.open(&path, Access::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            other => read_all(&*other.at("open", &shown)?, HISTORY_BYTES_MAX).at("read", &shown)?,
+        };
+        let salvage = salvage_frames(&bytes, identity_of(home).seed());
+        salvage.map_err(|error| error.at("history", &shown, Some(Position::new(HEADER_BYTES as u64)), None))
     }
 
     /// Appends entries as one line, all or nothing. Not synced. On failure nothing was added.
@@ -345,7 +375,7 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
 /// Writes a whole history into a new file and syncs it.
 fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<(Arc<dyn File>, u64)> {
     let shown = home.shown(path);
-    let identity = home.identity(FileKind::History, history_id());
+    let identity = identity_of(home);
     let mut bytes = identity.encode(home.now()).to_vec();
     for chunk in entries.chunks(1024) {
         let at = bytes.len() as u64;

@@ -4,6 +4,7 @@
 //! the lineage has changed since it last looked, that place is admitted anew before anything is read. Sequential reading
 //! keeps its cursor and looks nothing up. Called by `topic` and `consumer`; the way goes on to `segment::reader`.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -158,6 +159,26 @@ pub struct Reader {
     idle: bool,
 }
 
+/// Records that can't be read, and that a reader or consumer went around because it was asked to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The partition.
+    pub partition: u32,
+    /// The first offset that was passed over.
+    pub from: Offset,
+    /// The offset at which reading goes on.
+    pub to: Offset,
+    /// Why they can't be read: [`Error::Corrupt`].
+    pub reason: Error,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {}: the records {}..{} can't be read: {}", self.partition, self.from, self.to, self.reason)
+    }
+}
+
 impl Reader {
     pub(crate) fn new(log: Arc<Log>, target: Target, origin: Origin<'_>) -> Result<Reader> {
         let version = log.version();
@@ -215,8 +236,8 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Diverged`] if what it stood behind was cut;
-    /// [`Error::OffsetOutOfRange`] if retention passed it; [`Error::Corrupt`] for a damaged batch: seek behind the offsets
-    /// it names to go on; [`Error::Io`]. The reader stays where it was.
+    /// [`Error::OffsetOutOfRange`] if retention passed it; [`Error::Corrupt`] for a damaged batch, every time
+    /// until [`skip_damaged`](Reader::skip_damaged) goes around it; [`Error::Io`]. The reader stays where it was.
     pub fn read(&mut self) -> Result<Records> {
         if self.log.home.read_only && (self.idle || self.is_at_end()) {
             self.log.refresh()?;
@@ -232,6 +253,54 @@ impl Reader {
         }
         self.idle = records.is_empty();
         Ok(records)
+    }
+
+    /// Goes on behind the damaged batch that it stands before, exactly it, and says what that passes over; `None`, and
+    /// nothing moves, if what comes next isn't damaged. Where a segment can't be read at all, that is the rest of it.
+    ///
+    /// Reading never does this by itself. Its [`place`](Reader::place) behind the gap is like any other.
+    ///
+    /// ```
+    /// use epochlog::{Error, Reader, Records};
+    ///
+    /// fn read_around(reader: &mut Reader) -> Result<Records, Error> {
+    ///     loop {
+    ///         match reader.read() {
+    ///             Err(damage @ Error::Corrupt(_)) => match reader.skip_damaged()? {
+    ///                 Some(gap) => eprintln!("{gap}"),
+    ///                 None => return Err(damage),
+    ///             },
+    ///             other => return other,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Reader::read), but for the damage that it goes around; that too if nobody can tell where it ends. The
+    /// reader stays where it was.
+    pub fn skip_damaged(&mut self) -> Result<Option<Gap>> {
+        let before = self.place;
+        let reason = match self.next_run(1) {
+            Err(reason @ Error::Corrupt(_)) => reason,
+            Err(error) => return Err(self.log.owner.explain(error)),
+            Ok(_) => {
+                (self.place, self.cursor) = (before, None);
+                return Ok(None);
+            }
+        };
+        let from = before.next();
+        let view = self.admitted_view()?;
+        let Some(part) = view.part_of(from) else { return Err(reason) };
+        let Error::Corrupt(corruption) = &reason else { return Err(reason) };
+        let to = corruption.offsets.as_ref().map_or(part.end, |offsets| offsets.end).min(part.end);
+        if to <= from || to > self.log.end() {
+            return Err(reason);
+        }
+        let partition = self.log.home.partition;
+        (self.place, self.cursor) = (Place::new(partition, to, part.segment.id.epoch), None);
+        Ok(Some(Gap { partition, from, to, reason }))
     }
 
     /// The next records, waiting for some until the time-out. A waiting reader costs nothing and makes no system call

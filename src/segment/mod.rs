@@ -9,6 +9,7 @@ mod index;
 mod reader;
 mod records;
 mod scan;
+mod walk;
 mod window;
 mod writer;
 
@@ -23,6 +24,7 @@ pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
+pub(crate) use walk::{Bad, Step, Walk};
 pub(crate) use window::Window;
 pub(crate) use writer::SegmentWriter;
 
@@ -189,7 +191,7 @@ impl Segment {
     /// Damage of the file as a whole keeps all its offsets from being read.
     fn costs_all(&self, error: Error) -> Error {
         match self.sealed.get() {
-            Some(sealed) => with_offsets(error, self.id.base..sealed.end),
+            Some(sealed) => error.with_offsets(self.id.base..sealed.end),
             None => error,
         }
     }
@@ -261,17 +263,6 @@ fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
         return Error::Io { operation: "open", path: path.to_path_buf(), source };
     }
     missing(what, path, None)
-}
-
-/// Adds the offsets that can't be read because of an error, where it doesn't say so itself.
-pub(crate) fn with_offsets(error: Error, offsets: std::ops::Range<Offset>) -> Error {
-    match error {
-        Error::Corrupt(mut corruption) => {
-            corruption.offsets.get_or_insert(offsets);
-            Error::Corrupt(corruption)
-        }
-        other => other,
-    }
 }
 
 /// The error for a file, or records, that should be there.

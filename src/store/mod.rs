@@ -8,6 +8,7 @@ mod background;
 mod identity;
 mod numbers;
 mod open;
+mod repair;
 mod report;
 
 use crate::threads::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::threads::Mutex;
 
+pub use repair::{Repair, RepairPlan, RepairReport};
 pub use report::{Maintenance, RecoveryReport};
 
 use crate::error::{Error, IoContext, Result};

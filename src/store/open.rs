@@ -75,7 +75,7 @@ impl StoreOptions {
         self.assemble(path.as_ref(), &seam, &file, None)
     }
 
-    fn seam_at(&self, path: &Path) -> Seam {
+    pub(super) fn seam_at(&self, path: &Path) -> Seam {
         self.seam.clone().unwrap_or_else(|| Seam {
             dir: Arc::new(OsDir::new(path)),
             clock: Arc::new(OsClock::new()),
@@ -153,7 +153,7 @@ impl StoreOptions {
 }
 
 /// The names in the directory; `None` if there is no directory.
-fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> {
+pub(super) fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match seam.dir.list(Path::new("")) {
         Ok(entries) => Ok(Some(entries.into_iter().map(|entry| entry.name).collect())),
@@ -178,7 +178,7 @@ fn has_topics(seam: &Seam) -> bool {
     entries.iter().any(|entry| crate::format::parse_topic_dir(&entry.name).is_some())
 }
 
-fn no_store(seam: &Seam, path: &Path, names: Option<&[String]>) -> Error {
+pub(super) fn no_store(seam: &Seam, path: &Path, names: Option<&[String]>) -> Error {
     if has_topics(seam) {
         return missing("store file", &seam.dir.root().join(STORE), None);
     }
@@ -213,7 +213,7 @@ fn create_file(seam: &Seam, name: &str) -> Result<()> {
 }
 
 /// Takes the kernel's lock. Writes nothing, as it isn't known yet what stands here.
-fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
+pub(super) fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let (name, shown) = (Path::new(LOCK), seam.dir.root().join(LOCK));
     if let Err(error) = seam.dir.open(name, Access::Write) {
         if error.kind() != std::io::ErrorKind::NotFound {
@@ -228,7 +228,7 @@ fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
 }
 
 /// Leaves this process's number in the lock's file, for whoever is refused.
-fn leave_pid(seam: &Seam) {
+pub(super) fn leave_pid(seam: &Seam) {
     let pid = format!("{:<10}\n", std::process::id());
     // Only a hint for messages: a disk that is full mustn't keep the store from opening.
     if let Ok(file) = seam.dir.open(Path::new(LOCK), Access::Write) {
@@ -260,7 +260,7 @@ fn create(seam: &Seam) -> Result<StoreFile> {
 }
 
 /// The first number that was never issued, by what `STORE` says and by the directories that are there.
-fn next_number(seam: &Seam, file: &StoreFile) -> Result<u64> {
+pub(super) fn next_number(seam: &Seam, file: &StoreFile) -> Result<u64> {
     let mut next = file.next_number;
     for dir in [TOPICS, TRASH] {
         let path = Path::new(dir);

@@ -93,7 +93,8 @@ impl Catalog {
     }
 }
 
-fn duplicate(shared: &Shared, name: &TopicName) -> Error {
+/// The error of a name that has several directories.
+pub(crate) fn duplicate(shared: &Shared, name: &TopicName) -> Error {
     let path = shared.shown(&Path::new(TOPICS).join(format!("{name}@*")));
     Error::from(Box::new(Corruption {
         damage: Damage::Duplicate,

@@ -12,7 +12,7 @@ use super::Shared;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FRAME_BYTES_MAX, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, Seed, encode_frame,
-    read_frames,
+    read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, remove_if_there, write_all_at};
@@ -121,6 +121,43 @@ impl Commits {
             commits.rewrite()?;
         }
         Ok(commits)
+    }
+
+    /// What of a damaged or missing file can be told: for each group the last commit that is whole, the groups that
+    /// committed nothing behind the damage, and how many bytes are lost. Changes nothing.
+    pub(super) fn salvage(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        creation: Epoch,
+        topic: &TopicName,
+    ) -> Result<(Commits, Vec<GroupName>, usize)> {
+        let path = dir.join(COMMITS);
+        let shown = shared.shown(&path);
+        let bytes = match shared.seam.dir.open(&path, Access::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            other => read_all(&*other.at("open", &shown)?, COMMITS_BYTES_MAX).at("read", &shown)?,
+        };
+        let seed = identity(shared, creation).seed();
+        let corrupt = |error: DecodeError| error.at("commits", &shown, Some(Position::new(HEADER_BYTES as u64)), None);
+        let salvage = salvage_frames(&bytes, seed).map_err(corrupt)?;
+        let behind = groups_of(salvage.behind.clone()).map_err(corrupt)?;
+        let groups = groups_of([salvage.before, salvage.behind].concat()).map_err(corrupt)?;
+        let older = groups.keys().filter(|group| !behind.contains_key(*group)).cloned().collect();
+        let commits = Commits {
+            shared: shared.clone(),
+            topic: topic.clone(),
+            dir: dir.to_path_buf(),
+            seed,
+            creation,
+            groups,
+            file: None,
+            position: HEADER_BYTES as u64,
+            synced: 0,
+            open_ended: false,
+            headroom: Headroom::default(),
+            latch: Latch::default(),
+        };
+        Ok((commits, older, salvage.lost_bytes))
     }
 
     /// Where the file is, for messages.
@@ -249,7 +286,7 @@ impl Commits {
     }
 
     /// Replaces the file by one with just the live commits, atomically and durably.
-    fn rewrite(&mut self) -> Result<()> {
+    pub(super) fn rewrite(&mut self) -> Result<()> {
         let (new, path) = (self.dir.join("commits.new"), self.dir.join(COMMITS));
         let dir = &self.shared.seam.dir;
         remove_if_there(&**dir, &new).at("remove", &self.shared.shown(&new))?;

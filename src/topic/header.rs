@@ -9,6 +9,7 @@ use super::Shared;
 use crate::error::{Damage, Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
+    salvage_frames,
 };
 use crate::io::{Access, read_all, remove_if_there, write_all_at};
 use crate::name::TopicName;
@@ -93,6 +94,22 @@ pub(super) fn read(shared: &Shared, dir: &Path, name: &TopicName, number: u64) -
         Some(Entry::Topic { name: found, .. }) => Err(foreign(&shown, &found, name)),
         _ => Err(corrupt(torn, HEADER_BYTES)),
     }
+}
+
+/// The options in a header whose own file header is damaged, if their entry is whole. Changes nothing.
+pub(super) fn salvage(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch) -> Result<Option<TopicOptions>> {
+    let path = dir.join(TOPIC);
+    let shown = shared.shown(&path);
+    let bytes = match shared.seam.dir.open(&path, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => read_all(&*other.at("open", &shown)?, TOPIC_BYTES_MAX).at("read", &shown)?,
+    };
+    let salvage = salvage_frames(&bytes, identity(shared, creation).seed())
+        .map_err(|error| error.at(header_of(FileKind::Topic), &shown, None, None))?;
+    Ok(salvage.before.into_iter().chain(salvage.behind).find_map(|entry| match entry {
+        Entry::Topic { name: found, options } if found == *name => Some(options),
+        _ => None,
+    }))
 }
 
 fn foreign(shown: &Path, found: &TopicName, expected: &TopicName) -> Error {

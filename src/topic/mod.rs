@@ -11,6 +11,7 @@ mod describe;
 mod header;
 mod partition;
 mod partitioner;
+mod repair;
 
 use crate::threads::atomic::AtomicU32;
 use std::collections::HashSet;
@@ -20,11 +21,12 @@ use std::sync::OnceLock;
 
 use crate::threads::{Mutex, MutexGuard, RwLock};
 
-pub(crate) use catalog::{Catalog, list};
+pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{Commit, Commits};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
+pub(crate) use repair::{TopicRepair, identity_in, refused};
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};

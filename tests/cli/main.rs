@@ -8,6 +8,7 @@ mod groups;
 mod kill;
 mod places;
 mod refusals;
+mod repair;
 mod roundtrip;
 mod spec;
 mod support;

@@ -4,6 +4,7 @@
 //! opened; what only the store can know is refused by the library. The commands' own options are in `args/`.
 
 mod records;
+mod repair;
 mod topics;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use records::{ConsumeArgs, FromArgs, GroupCommand, ProduceArgs, ResetArgs, SegmentCommand};
+pub(crate) use repair::{RepairArgs, VerifyArgs};
 pub(crate) use topics::{CreateArgs, CutArgs, DurabilityArg, TopicCommand};
 
 /// An embedded log engine: topics, partitions and consumer groups in one directory.
@@ -73,7 +75,9 @@ pub(crate) enum Command {
         command: SegmentCommand,
     },
     /// Read everything and name what is damaged, read-only
-    Verify,
+    Verify(VerifyArgs),
+    /// Put right what keeps a store, a topic or a partition closed; says first what it does and what that costs
+    Repair(RepairArgs),
     /// See it work: append real lines, consume them, delete and recreate the topic, and meet the refusal
     Demo {
         /// A file or a directory whose lines are appended [default: the sources of epochlog]

@@ -6,13 +6,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use epochlog::{Partition, Place, Reader, Records, Topic};
+use epochlog::{Error, Partition, Place, Reader, Records, Topic};
 
 use crate::args::ConsumeArgs;
 use crate::failure::{Failure, Outcome};
 use crate::open::{self, Context};
 use crate::plan::{Limits, Printer, start_in};
-use crate::{consume_group, output};
+use crate::{consume_group, output, say};
 
 /// How long all partitions together are waited for in one round.
 const ROUND: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
     let mut idle = false;
     while !limits.all_done() {
         let wait = if idle { ROUND / u32::try_from(streams.len()).unwrap_or(u32::MAX).max(1) } else { Duration::ZERO };
-        let printed = round(&mut streams, &mut limits, wait, args.follow, &printer, &mut out)?;
+        let printed = round(&mut streams, &mut limits, wait, args, &printer, &mut out)?;
         idle = args.follow && !printed;
         if args.follow {
             out.flush()?;
@@ -68,12 +68,25 @@ fn streams(partitions: &[Partition], args: &ConsumeArgs, place: Option<Place>) -
     partitions.iter().map(stream).collect()
 }
 
+/// With `--skip-damaged` damage is gone around, and told.
+fn read(reader: &mut Reader, wait: Duration, skip_damaged: bool) -> Result<Records, Error> {
+    loop {
+        match if wait.is_zero() { reader.read() } else { reader.poll(wait) } {
+            Err(damage @ Error::Corrupt(_)) if skip_damaged => match reader.skip_damaged()? {
+                Some(gap) => say(&gap.to_string()),
+                None => return Err(damage),
+            },
+            other => return other,
+        }
+    }
+}
+
 /// Reads every partition once; says whether anything was printed.
 fn round(
     streams: &mut [Stream],
     limits: &mut Limits,
     wait: Duration,
-    follow: bool,
+    args: &ConsumeArgs,
     printer: &Printer,
     out: &mut dyn Write,
 ) -> Outcome<bool> {
@@ -82,8 +95,8 @@ fn round(
         if limits.is_done(*number) {
             continue;
         }
-        let records = if wait.is_zero() { reader.read()? } else { reader.poll(wait)? };
-        if records.is_empty() && !follow {
+        let records = read(reader, wait, args.skip_damaged)?;
+        if records.is_empty() && !args.follow {
             limits.finish(*number);
         }
         printed |= print(&records, limits, printer, out)?;

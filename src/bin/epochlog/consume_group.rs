@@ -59,7 +59,16 @@ fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, pri
     // Once something was handed out and not printed, "all that was handed out" is no longer what may be committed.
     let mut all_printed = true;
     while !limits.all_done() {
-        let records = consumer.poll(if args.follow { WAIT } else { Duration::ZERO })?;
+        let records = match consumer.poll(if args.follow { WAIT } else { Duration::ZERO }) {
+            Err(damage @ Error::Corrupt(_)) if args.skip_damaged => {
+                go_around(consumer, damage)?;
+                if all_printed {
+                    consumer.commit()?;
+                }
+                continue;
+            }
+            other => other?,
+        };
         for skipped in consumer.skipped() {
             say(&format!(
                 "partition {}: the records {}..{} were removed before the group read them",
@@ -75,6 +84,18 @@ fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, pri
         commit(consumer, all_printed, printed)?;
     }
     Ok(())
+}
+
+/// Goes around the damage that a partition stands before, and tells it.
+fn go_around(consumer: &mut Consumer, damage: Error) -> Result<(), Error> {
+    let mut found = false;
+    for partition in consumer.partitions() {
+        if let Some(gap) = consumer.skip_damaged(partition)? {
+            say(&gap.to_string());
+            found = true;
+        }
+    }
+    if found { Ok(()) } else { Err(damage) }
 }
 
 /// What was printed: how many records, and how far in each partition.

@@ -19,6 +19,7 @@ mod output;
 mod plan;
 mod produce;
 mod produce_input;
+mod repair;
 mod segment;
 mod table;
 mod time;
@@ -50,7 +51,8 @@ fn run(cli: &Cli) -> Outcome {
         Command::Consume(args) => consume::run(&context, args),
         Command::Group { command } => group::run(&context, command),
         Command::Segment { command } => segment::run(&context, command),
-        Command::Verify => verify::run(&context),
+        Command::Verify(args) => verify::run(&context, args),
+        Command::Repair(args) => repair::run(&context, args),
         Command::Demo { path } => demo::run(&context, path.as_deref()),
     }
 }

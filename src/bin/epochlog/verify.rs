@@ -2,19 +2,24 @@
 
 use std::time::Instant;
 
-use epochlog::inspect::{self, Damaged, Verification};
+use epochlog::inspect::{self, Damaged, Verification, VerifyOptions};
 use serde_json::{Value, json};
 
+use crate::args::VerifyArgs;
 use crate::bytes::{count, counted, size};
 use crate::failure::{Failure, Outcome};
 use crate::open::Context;
 use crate::output;
 
-pub(crate) fn run(context: &Context<'_>) -> Outcome {
+pub(crate) fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
     let store = context.read()?;
     let began = Instant::now();
     let bar = output::bytes_bar("verifying", 0);
-    let found = inspect::verify(&store, &mut |progress| {
+    let mut options = VerifyOptions::new();
+    if let Some(rate) = args.rate {
+        options = options.bytes_per_second(rate);
+    }
+    let found = inspect::verify_with(&store, options, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.bytes);
     })?;

@@ -63,6 +63,11 @@ impl Clock for SimClock {
     fn monotonic_ms(&self) -> u64 {
         self.monotonic.load(Ordering::SeqCst)
     }
+
+    /// Moves the clock and returns at once.
+    fn pause(&self, duration: Duration) {
+        self.advance(duration);
+    }
 }
 
 /// Randomness that is the same for the same seed: splitmix64. Clones draw from the same sequence.

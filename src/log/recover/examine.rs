@@ -66,6 +66,40 @@ impl Examined {
     }
 }
 
+/// What repair asks beyond.
+impl Examined {
+    /// Judges the batches behind a damaged header, whose content the history knows; says whether there are any.
+    pub(super) fn look_behind_header(&mut self, home: &Home, cut: Offset, next: Option<Offset>) -> Result<bool> {
+        let (Header::Bad, Some(file)) = (self.header, self.file.clone()) else { return Ok(false) };
+        let (facts, unread) = ((self.extent, self.durable_end, self.good_end), self.scan.take());
+        let shown = home.shown(&home.segment_path(self.recorded.id));
+        self.scan(home, file, cut, next).at("read", &shown)?;
+        let found = self.scan.as_ref().is_some_and(|scan| !scan.batches.is_empty());
+        if !found || self.recorded.seal.is_some() {
+            ((self.extent, self.durable_end, self.good_end), self.scan) = (facts, unread);
+        }
+        if let (true, Some(sealed)) = (found, self.recorded.seal) {
+            self.measure(sealed.bytes, sealed.end.min(cut));
+        }
+        Ok(found)
+    }
+
+    /// Judges the batches of a sealed segment that is damaged; gives the end of those in front of the damage.
+    pub(super) fn scan_sealed(&mut self, home: &Home, end: Offset) -> Result<Option<Offset>> {
+        let (Header::Valid, Some(file)) = (self.header, self.file.clone()) else { return Ok(None) };
+        let (shown, durable_end) = (home.shown(&home.segment_path(self.recorded.id)), self.durable_end);
+        self.scan(home, file, end, None).at("read", &shown)?;
+        self.durable_end = durable_end;
+        Ok(self.scan.as_ref().filter(|scan| !scan.batches.is_empty()).map(|scan| scan.end))
+    }
+
+    /// The error for a file that is shorter than its seal.
+    pub(super) fn short(&self, path: &Path, expected: u64) -> Error {
+        let found = self.file_bytes as u64;
+        DecodeError::Short { found, expected }.at("segment", path, Some(Position::new(found)), None)
+    }
+}
+
 /// Looks at one segment: its epoch was cut at `cut`, the next segment begins at `next`.
 pub(super) fn examine(home: &Home, recorded: Recorded, cut: Offset, next: Option<Offset>) -> Result<Examined> {
     let path = home.segment_path(recorded.id);

@@ -6,6 +6,7 @@
 //! Called by `Log::open`; bytes are judged by `segment::scan` alone.
 
 mod examine;
+pub(crate) mod repair;
 mod rewrite;
 mod stray;
 pub(crate) mod table;

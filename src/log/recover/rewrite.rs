@@ -100,7 +100,7 @@ fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u6
 }
 
 /// Seals what was durable in place, and copies the rest.
-fn keep_scanned(
+pub(super) fn keep_scanned(
     home: &Arc<Home>,
     one: &Examined,
     scan: &Scan,

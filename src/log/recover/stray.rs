@@ -26,10 +26,7 @@ pub(crate) enum Stray {
 
 /// Finds them. Changes nothing. `told` is what the history said before a recovery, which names what had been given up.
 pub(crate) fn strays(home: &Home, evidence: &Evidence, told: &Evidence) -> Result<Vec<Stray>> {
-    let live: HashSet<PathBuf> = (0..evidence.segments.len())
-        .filter(|&i| !evidence.is_retired(i))
-        .map(|i| home.segment_path(evidence.segments[i].id))
-        .collect();
+    let live = live_paths(home, evidence);
     let mut strays = Vec::new();
     for (path, base, number) in segment_files(home)? {
         if !live.contains(&path) {
@@ -42,6 +39,26 @@ pub(crate) fn strays(home: &Home, evidence: &Evidence, told: &Evidence) -> Resul
         }
     }
     Ok(strays)
+}
+
+fn live_paths(home: &Home, evidence: &Evidence) -> HashSet<PathBuf> {
+    let live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i));
+    live.map(|i| home.segment_path(evidence.segments[i].id)).collect()
+}
+
+/// Those among them that belong to another log, with the error that says whose they are. Changes nothing.
+pub(super) fn foreign_strays(home: &Home, evidence: &Evidence) -> Result<Vec<(PathBuf, Error)>> {
+    let live = live_paths(home, evidence);
+    let mut foreign = Vec::new();
+    for (path, base, number) in segment_files(home)? {
+        if !live.contains(&path) {
+            match judge(home, evidence, path.clone(), base, number) {
+                Err(error @ Error::Corrupt(_)) => foreign.push((path, error)),
+                other => drop(other?),
+            }
+        }
+    }
+    Ok(foreign)
 }
 
 /// Unfinished copies, and indexes without their segment.

@@ -38,6 +38,11 @@ pub fn options(disk: &SimDisk, mapping: Mapping) -> StoreOptions {
 }
 
 impl World {
+    /// What a crash left, not opened yet.
+    pub fn on(disk: SimDisk, mapping: Mapping) -> World {
+        World { disk, mapping, store: None }
+    }
+
     pub fn store(&self) -> &Store {
         self.store.as_ref().expect("is open")
     }
@@ -48,6 +53,11 @@ impl World {
 
     pub fn partition(&self) -> Partition {
         self.topic("orders").partition(0).expect("is there")
+    }
+
+    /// The partition, or why it stays closed.
+    pub fn topic_or_error(&self) -> Result<Partition, Error> {
+        self.store().topic("orders")?.partition(0)
     }
 
     pub fn close(&mut self) {

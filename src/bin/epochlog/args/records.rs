@@ -61,6 +61,9 @@ pub(crate) struct ConsumeArgs {
     /// Go on with what comes
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Go around damaged batches and say which records that leaves out; without it the first one ends the command
+    #[arg(long)]
+    pub(crate) skip_damaged: bool,
     /// Print only the first N records of each partition
     #[arg(long, value_name = "N")]
     pub(crate) head: Option<u64>,

@@ -1,18 +1,18 @@
 //! Walks the batches of one segment and goes on behind what is damaged.
 //!
 //! Invariant: every step moves on, in the file or in the offsets, and never beyond either end; a length is believed only
-//! behind its checksum. Bytes are judged by `segment::scan`. Used by `partition` and `dump`.
+//! behind its checksum. Bytes are judged by `scan`. Used by `inspect` and by repair.
 
 use std::io;
 use std::ops::Range;
 
+use super::{Window, batch_at, next_header, only_zeros};
 use crate::format::{BatchHeader, DecodeError, HEADER_BYTES, Seed};
 use crate::offset::Offset;
-use crate::segment::{Window, batch_at, next_header, only_zeros};
 
 /// What stands at one position.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A whole batch.
     Batch(usize, BatchHeader),
     /// Something that should be a batch.
@@ -21,41 +21,41 @@ pub(super) enum Step {
 
 /// Something that should be a batch and isn't one.
 #[derive(Debug)]
-pub(super) struct Bad {
-    pub(super) position: usize,
+pub(crate) struct Bad {
+    pub(crate) position: usize,
     /// The offset that a batch here would begin with.
-    pub(super) base: Offset,
+    pub(crate) base: Offset,
     /// The offset at which reading goes on; `None` if nothing that is valid follows and nobody knows how far it went.
-    pub(super) next: Option<Offset>,
-    pub(super) error: DecodeError,
+    pub(crate) next: Option<Offset>,
+    pub(crate) error: DecodeError,
 }
 
 impl Bad {
-    pub(super) fn offsets(&self) -> Option<Range<Offset>> {
+    pub(crate) fn offsets(&self) -> Option<Range<Offset>> {
         self.next.map(|next| self.base..next)
     }
 }
 
 /// The walk over one segment.
-pub(super) struct Walk {
-    pub(super) window: Window,
-    pub(super) seed: Seed,
-    pub(super) position: usize,
+pub(crate) struct Walk {
+    pub(crate) window: Window,
+    pub(crate) seed: Seed,
+    pub(crate) position: usize,
     /// The offset that the next batch must begin with.
-    pub(super) expected: Offset,
+    pub(crate) expected: Offset,
     /// The end that the seal promises; `None` for a segment without one.
-    pub(super) end: Option<Offset>,
+    pub(crate) end: Option<Offset>,
     /// Batches from here on belong to another segment, or to nobody.
-    pub(super) limit: Offset,
+    pub(crate) limit: Offset,
 }
 
 impl Walk {
-    pub(super) fn new(window: Window, seed: Seed, base: Offset, end: Option<Offset>, limit: Offset) -> Walk {
+    pub(crate) fn new(window: Window, seed: Seed, base: Offset, end: Option<Offset>, limit: Offset) -> Walk {
         Walk { window, seed, position: HEADER_BYTES, expected: base, end, limit }
     }
 
     /// The next batch or the next damage; `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Step>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Step>> {
         if self.expected >= self.end.unwrap_or(Offset::MAX).min(self.limit) {
             return Ok(None);
         }

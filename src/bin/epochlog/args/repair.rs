@@ -1,0 +1,36 @@
+//! The options of `verify` and `repair`.
+
+use clap::Args;
+use epochlog::OnDamage;
+
+use crate::bytes::parse_size;
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Read at most this much a second, such as `50MiB`, so that others keep the disk [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) rate: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Only say what would be done and what would be lost
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Cut each partition at the first damage that could also stay
+    #[arg(long, conflicts_with = "trim_damaged")]
+    pub(crate) cut_damaged: bool,
+    /// Start each partition behind the last damage that could also stay
+    #[arg(long)]
+    pub(crate) trim_damaged: bool,
+}
+
+impl RepairArgs {
+    pub(crate) fn on_damage(&self) -> OnDamage {
+        match (self.cut_damaged, self.trim_damaged) {
+            (true, _) => OnDamage::Cut,
+            (_, true) => OnDamage::Trim,
+            _ => OnDamage::Keep,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Where originals go: the quarantine.
+//!
+//! Invariant: nothing in the quarantine is ever written over. A name tells where a file stood; one that is taken by other
+//! bytes gets a number. A copy takes its name when it is whole and synced, so that an interrupted repair leaves none
+//! that isn't. Used by every floor that repairs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::examine::last_nonzero;
+use crate::error::{Error, IoContext, Result, is_full};
+use crate::format::{QUARANTINE, TOPICS};
+use crate::io::{Access, File, Seam, read_full_at, remove_if_there, write_all_at};
+
+const COPY_BYTES: usize = 1 << 20;
+
+/// The way into the quarantine, and what took it.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    seam: Seam,
+    /// From where to where.
+    pub(crate) kept: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Aside {
+    /// Makes the quarantine if it isn't there.
+    pub(crate) fn open(seam: &Seam) -> Result<Aside> {
+        let aside = Aside { seam: seam.clone(), kept: Vec::new() };
+        match seam.dir.create_dir(Path::new(QUARANTINE)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => {
+                other.at("create", &aside.shown(Path::new(QUARANTINE)))?;
+                seam.dir.sync(Path::new("")).at("sync", seam.dir.root())?;
+            }
+        }
+        Ok(aside)
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.seam.dir.root().join(path)
+    }
+
+    /// Copies a file from a position on; nothing if it isn't there or holds only zeros. Durable after
+    /// [`sync`](Aside::sync).
+    pub(crate) fn copy(&mut self, path: &Path, from: u64) -> Result<()> {
+        let shown = self.shown(path);
+        let Some(file) = self.open_if_there(path)? else { return Ok(()) };
+        let Some(end) = last_nonzero(&*file, from).at("read", &shown)? else { return Ok(()) };
+        let (name, taken) = self.name_for(path, from, |there| same_bytes(&*file, from..end, there))?;
+        if !taken {
+            self.write(&*file, from..end, &name)?;
+        }
+        self.kept.push((shown, self.shown(&name)));
+        Ok(())
+    }
+
+    /// Moves a file; nothing if it isn't there. The caller syncs the directory that it leaves.
+    pub(crate) fn take(&mut self, path: &Path) -> Result<()> {
+        let shown = self.shown(path);
+        if self.open_if_there(path)?.is_none() {
+            return Ok(());
+        }
+        let (name, _) = self.name_for(path, 0, |_| Ok(false))?;
+        self.seam.dir.rename(path, &name).at("rename", &shown)?;
+        self.kept.push((shown, self.shown(&name)));
+        Ok(())
+    }
+
+    /// Makes what was copied and moved durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let path = Path::new(QUARANTINE);
+        self.seam.dir.sync(path).at("sync", &self.shown(path))
+    }
+
+    fn open_if_there(&self, path: &Path) -> Result<Option<Arc<dyn File>>> {
+        match self.seam.dir.open(path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).at("open", &self.shown(path)),
+        }
+    }
+
+    /// The first name that is free, or whose bytes are `same`; says which.
+    fn name_for(
+        &self,
+        path: &Path,
+        from: u64,
+        same: impl Fn(&dyn File) -> io::Result<bool>,
+    ) -> Result<(PathBuf, bool)> {
+        let parts = path.iter().map(|part| part.to_string_lossy()).filter(|part| part != TOPICS);
+        let mut plain = parts.collect::<Vec<_>>().join("-");
+        if from > 0 {
+            plain += &format!("-from-{from}");
+        }
+        for n in 1_u64.. {
+            let name = Path::new(QUARANTINE).join(if n == 1 { plain.clone() } else { format!("{plain}-{n}") });
+            match self.open_if_there(&name)? {
+                None => return Ok((name, false)),
+                Some(there) if same(&*there).at("read", &self.shown(&name))? => return Ok((name, true)),
+                Some(_) => {}
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    fn write(&self, file: &dyn File, range: std::ops::Range<u64>, name: &Path) -> Result<()> {
+        let new = PathBuf::from(format!("{}.new", name.display()));
+        let shown = self.shown(&new);
+        remove_if_there(&*self.seam.dir, &new).at("remove", &shown)?;
+        let copied = self.seam.dir.create(&new).and_then(|copy| {
+            pieces(file, range.clone(), |bytes, at| write_all_at(&*copy, bytes, at))?;
+            copy.sync()
+        });
+        copied.map_err(|source| match is_full(&source) {
+            true => Error::StorageFull { path: shown.clone(), bytes: range.end - range.start },
+            false => Error::Io { operation: "write", path: shown.clone(), source },
+        })?;
+        self.seam.dir.rename(&new, name).at("rename", &shown)
+    }
+}
+
+/// Reads a range piece by piece; each is given with its position behind the beginning of the range.
+fn pieces(
+    file: &dyn File,
+    range: std::ops::Range<u64>,
+    mut each: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let want = usize::try_from(range.end - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        let got = read_full_at(file, &mut buffer[..want], at)?;
+        if got == 0 {
+            break;
+        }
+        each(&buffer[..got], at - range.start)?;
+        at += got as u64;
+    }
+    Ok(())
+}
+
+fn same_bytes(file: &dyn File, range: std::ops::Range<u64>, there: &dyn File) -> io::Result<bool> {
+    if there.len()? != range.end - range.start {
+        return Ok(false);
+    }
+    let (mut same, mut other) = (true, vec![0; COPY_BYTES]);
+    pieces(file, range, |bytes, at| {
+        let got = read_full_at(there, &mut other[..bytes.len()], at)?;
+        same &= got == bytes.len() && other[..got] == *bytes;
+        Ok(())
+    })?;
+    Ok(same)
+}

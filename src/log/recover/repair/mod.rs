@@ -1,0 +1,410 @@
+//! Puts a partition right that recovery keeps closed, as a person orders it: decides first, by recovery's own facts, and
+//! writes after.
+//!
+//! Invariant: planning writes nothing. What leaves the log, or is written anew, was copied or moved to the quarantine
+//! first; new files come next, then one atomic replacement of the history makes everything count, and only then are files
+//! moved away. Interrupted anywhere, the next plan finds the old state or the repaired one. Where records may have been
+//! lost a new epoch begins, so that places beyond the cut answer `Diverged` with the fork. Planned and applied by
+//! `topic::repair`; bytes are judged by `examine` and by `segment::walk` alone.
+//!
+//! | what is wrong | what is done |
+//! |---|---|
+//! | below a durable mark in the unsealed tail: a batch, a segment's header, a segment | cut there; all behind set aside |
+//! | a header over whole batches | the header is written anew, since the history knows it; nothing is lost |
+//! | a file of another log | set aside, and what should be there is missing |
+//! | in a sealed segment: a batch, the end, the whole file | it stays ([`OnDamage`]) |
+//! | records missing between two segments, or behind the last | cut there; all behind set aside |
+//! | the history | told anew: by its frames that validate, and by the segments that are there |
+
+mod apply;
+mod aside;
+mod salvage;
+mod step;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) use aside::Aside;
+pub use step::{OnDamage, Remedy, RepairStep};
+
+use super::examine::{Examined, examine, last_nonzero};
+use super::stray::foreign_strays;
+use super::table::{Decision, Header, Told, decide};
+use crate::error::{Error, IoContext, Result};
+use crate::format::FileKind;
+use crate::io::{Access, File};
+use crate::log::{Evidence, History};
+use crate::name::TopicName;
+use crate::offset::Offset;
+use crate::segment::{Home, Step as Walked, Walk, Window, missing};
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// As recovery would decide.
+    Recover(Decision),
+    /// It ends behind its last whole batch; the rest is set aside.
+    Cut,
+    /// All of it is set aside.
+    Drop,
+}
+
+/// A segment that the history names, as it was found.
+struct Found {
+    one: Examined,
+    /// What is wrong with its header, if batches stand behind it all the same.
+    headless: Option<Error>,
+    /// What is wrong with it that keeps nothing else from being read, and which offsets that costs.
+    damage: Vec<(Error, Range<Offset>)>,
+    fate: Fate,
+}
+
+impl Found {
+    /// The position from which on nothing of the file stays.
+    fn cut_from(&self) -> u64 {
+        let kept = self.one.scan.as_ref().filter(|_| self.fate == Fate::Cut);
+        kept.map_or(0, |scan| scan.position as u64)
+    }
+}
+
+/// What is to be done to one partition.
+pub(crate) struct PartitionRepair {
+    home: Arc<Home>,
+    topic: TopicName,
+    evidence: Evidence,
+    history: History,
+    found: Vec<Found>,
+    /// Those whose header is written anew.
+    headless: Vec<usize>,
+    durable_end: Offset,
+    start: Offset,
+    /// Where the partition is cut, if it is.
+    cut: Option<Offset>,
+    /// Whether the history is told anew.
+    retold: bool,
+    /// Files of other logs, to be moved away.
+    foreign: Vec<PathBuf>,
+    steps: Vec<RepairStep>,
+    /// What recovery would cut as well: told only where something else is done.
+    torn: Vec<RepairStep>,
+}
+
+impl PartitionRepair {
+    /// Decides what is to be done. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], and [`Error::UnsupportedVersion`] for what a later version wrote: neither is damage.
+    pub(crate) fn plan(home: &Arc<Home>, topic: &TopicName, on_damage: OnDamage) -> Result<PartitionRepair> {
+        let (history, evidence, problem) = salvage::evidence(home)?;
+        let mut repair = PartitionRepair {
+            home: home.clone(),
+            topic: topic.clone(),
+            start: evidence.start,
+            evidence,
+            history,
+            found: Vec::new(),
+            headless: Vec::new(),
+            torn: Vec::new(),
+            durable_end: Offset::ZERO,
+            cut: None,
+            retold: problem.is_some(),
+            foreign: Vec::new(),
+            steps: Vec::new(),
+        };
+        if let Some((error, note)) = problem {
+            let mut step = repair.step(error, Remedy::Rebuild);
+            (step.files, step.note) = (vec![repair.history.shown()], Some(note));
+            repair.steps.push(step);
+        }
+        repair.look()?;
+        repair.decide(on_damage)?;
+        repair.go_around(on_damage);
+        repair.strays()?;
+        Ok(repair)
+    }
+
+    /// What will be done, and what stays wrong.
+    pub(crate) fn take_steps(&mut self) -> Vec<RepairStep> {
+        std::mem::take(&mut self.steps)
+    }
+
+    fn step(&self, problem: Error, remedy: Remedy) -> RepairStep {
+        RepairStep {
+            topic: Some(self.topic.clone()),
+            partition: Some(self.home.partition),
+            problem,
+            remedy,
+            lost: None,
+            bytes: 0,
+            files: Vec::new(),
+            note: None,
+        }
+    }
+
+    /// Finds out the facts about every segment.
+    fn look(&mut self) -> Result<()> {
+        let live: Vec<usize> = (0..self.evidence.segments.len()).filter(|&i| !self.evidence.is_retired(i)).collect();
+        for (k, &i) in live.iter().enumerate() {
+            let recorded = self.evidence.segments[i];
+            let next = live.get(k + 1).map(|&i| self.evidence.segments[i].id.base);
+            let cut = self.evidence.lineage.cut_of(recorded.id.epoch);
+            let mut one = examine(&self.home, recorded, cut, next)?;
+            let shown = self.home.shown(&self.home.segment_path(recorded.id));
+            let problem = one.problem(&shown);
+            let headless = one.look_behind_header(&self.home, cut, next)?.then_some(problem);
+            if one.is_unsupported() {
+                return Err(one.problem(&shown));
+            }
+            if recorded.seal.is_some() && headless.is_none() {
+                // A partition may have more sealed segments than a process may have open files.
+                one.file = None;
+            }
+            self.durable_end = self.durable_end.max(one.durable_end);
+            self.found.push(Found { one, headless, damage: Vec::new(), fate: Fate::Recover(Decision::Keep) });
+        }
+        Ok(())
+    }
+
+    /// Decides segment by segment, from the first to the last, until one of them must be cut.
+    fn decide(&mut self, on_damage: OnDamage) -> Result<()> {
+        let mut end = None;
+        for k in 0..self.found.len() {
+            if self.cut.is_some() {
+                break;
+            }
+            let base = self.found[k].one.recorded.id.base;
+            if end.is_none() && base > self.start {
+                self.begin_at(base);
+            }
+            match end.filter(|&end| end != base) {
+                Some(end) => {
+                    let shown = self.home.shown(&self.home.dir);
+                    self.cut_at(k, Fate::Drop, end, missing("records", &shown, Some(end.min(base)..end.max(base))))?;
+                }
+                None => end = self.decide_one(k, on_damage)?.or(end),
+            }
+        }
+        if self.cut.is_none() {
+            self.decide_end(end)?;
+        }
+        if self.steps.iter().any(RepairStep::changes) {
+            let torn = std::mem::take(&mut self.torn);
+            self.steps.extend(torn);
+        }
+        Ok(())
+    }
+
+    /// The records in front of the first segment are gone, and the history doesn't say that they were removed.
+    fn begin_at(&mut self, base: Offset) {
+        let lost = self.start..base;
+        let problem = missing("records", &self.home.shown(&self.home.dir), Some(lost.clone()));
+        let mut step = self.step(problem, Remedy::Trim { to: base });
+        step.lost = Some(lost);
+        self.steps.push(step);
+        self.start = base;
+    }
+
+    /// A clean close told of records that no segment holds, or of fewer.
+    fn decide_end(&mut self, last: Option<Offset>) -> Result<()> {
+        let end = self.evidence.end_after(last).max(self.start);
+        match self.evidence.clean {
+            Some(clean) if self.evidence.is_closed() && clean != end => {
+                let lost = end.min(clean)..end.max(clean);
+                let shown = self.home.shown(&self.home.dir);
+                self.cut_at(self.found.len(), Fate::Drop, end, missing("records", &shown, Some(lost)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Decides about one segment; gives the offset at which the next must begin, if this one stays.
+    fn decide_one(&mut self, k: usize, on_damage: OnDamage) -> Result<Option<Offset>> {
+        let path = self.home.segment_path(self.found[k].one.recorded.id);
+        let shown = self.home.shown(&path);
+        if let Some(problem) = self.found[k].headless.take() {
+            let mut step = self.step(problem, Remedy::Rebuild);
+            step.files = vec![shown.clone()];
+            step.note = Some("only the header is written anew; nothing is lost".into());
+            self.steps.push(step);
+            self.headless.push(k);
+            self.found[k].one.header = Header::Valid;
+        }
+        if self.found[k].one.header == Header::Foreign {
+            let mut step = self.step(self.found[k].one.problem(&shown), Remedy::SetAside);
+            step.files = vec![shown.clone()];
+            self.steps.push(step);
+            self.foreign.push(path);
+            self.found[k].one.header = Header::Absent;
+        }
+        if self.found[k].one.told == Told::Sealed {
+            self.found[k].one.file = self.file_of(&self.found[k].one)?;
+            let end = self.decide_sealed(k, on_damage)?;
+            if self.cut.is_none() && !self.headless.contains(&k) {
+                self.found[k].one.file = None;
+            }
+            return Ok(end);
+        }
+        let one = &self.found[k].one;
+        let (at, scanned) = (one.good_end, one.scan.is_some());
+        let cut = if scanned { Fate::Cut } else { Fate::Drop };
+        match decide(one.facts(self.durable_end, k + 1 < self.found.len())).decision {
+            Decision::Missing => self.cut_at(k, cut, at, missing("segment", &shown, None))?,
+            Decision::Corrupt => self.cut_at(k, cut, at, one.problem(&shown))?,
+            Decision::Cut | Decision::CutLater => {
+                // What a crash did is no damage: recovery would do the same, and does if nothing else is wrong.
+                let problem = one.problem(&shown);
+                let steps = std::mem::take(&mut self.steps);
+                self.cut_at(k, cut, at, problem)?;
+                self.torn = std::mem::replace(&mut self.steps, steps);
+            }
+            decision => {
+                self.found[k].fate = Fate::Recover(decision);
+                return Ok((scanned && decision != Decision::Drop).then_some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Everything in a sealed segment was synced. What is wrong with it is met, and named, by who reads there.
+    fn decide_sealed(&mut self, k: usize, on_damage: OnDamage) -> Result<Option<Offset>> {
+        let mut damage = self.walk_sealed(k)?;
+        let recorded = self.found[k].one.recorded;
+        let end = recorded
+            .seal
+            .map_or(recorded.id.base, |seal| seal.end)
+            .min(self.evidence.lineage.cut_of(recorded.id.epoch));
+        if on_damage != OnDamage::Cut || damage.is_empty() {
+            self.found[k].damage = damage;
+            return Ok(Some(end));
+        }
+        let (problem, lost) = damage.swap_remove(0);
+        let (fate, at) = match self.found[k].one.scan_sealed(&self.home, end)? {
+            Some(end) => (Fate::Cut, end),
+            None => (Fate::Drop, lost.start),
+        };
+        self.cut_at(k, fate, at, problem)?;
+        Ok(None)
+    }
+
+    /// What of a sealed segment can't be read.
+    fn walk_sealed(&self, k: usize) -> Result<Vec<(Error, Range<Offset>)>> {
+        let one = &self.found[k].one;
+        let id = one.recorded.id;
+        let seal = one.recorded.seal.expect("is sealed");
+        let shown = self.home.shown(&self.home.segment_path(id));
+        let whole = id.base..seal.end.min(self.evidence.lineage.cut_of(id.epoch));
+        let whole_error = |error: Error| Ok(vec![(error.with_offsets(whole.clone()), whole.clone())]);
+        match (one.header, &one.file) {
+            (Header::Valid, Some(_)) if (one.file_bytes as u64) < seal.bytes => {
+                return whole_error(one.short(&shown, seal.bytes));
+            }
+            (Header::Valid, Some(file)) => {
+                let len = usize::try_from(seal.bytes).unwrap_or(usize::MAX);
+                let seed = self.home.identity(FileKind::Segment, id).seed();
+                let window = Window::new(file.clone(), len.min(one.file_bytes));
+                let mut walk = Walk::new(window, seed, id.base, Some(seal.end), whole.end);
+                let mut damage = Vec::new();
+                while let Some(step) = walk.next().at("read", &shown)? {
+                    let Walked::Bad(bad) = step else { continue };
+                    let lost = bad.base..bad.next.unwrap_or(whole.end);
+                    let position = crate::offset::Position::new(bad.position as u64);
+                    damage.push((bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost));
+                }
+                // What lies below the start was given up, whole or not.
+                damage.retain(|(_, lost)| lost.end > self.start);
+                return Ok(damage);
+            }
+            _ => {}
+        }
+        if whole.end <= self.start {
+            return Ok(Vec::new());
+        }
+        let absent = one.header == Header::Absent;
+        whole_error(if absent { missing("segment", &shown, None) } else { one.problem(&shown) })
+    }
+
+    /// The partition ends here: segment `k` has this fate, and all behind it leave the log.
+    fn cut_at(&mut self, k: usize, fate: Fate, at: Offset, problem: Error) -> Result<()> {
+        let at = at.max(self.start);
+        let mut step = self.step(problem, Remedy::Cut { at });
+        let mut end = self.durable_end;
+        for found in &mut self.found[k..] {
+            found.fate = Fate::Drop;
+        }
+        if let Some(found) = self.found.get_mut(k) {
+            found.fate = fate;
+        }
+        for found in &self.found[k..] {
+            let one = &found.one;
+            end = end.max(one.recorded.seal.map_or(Offset::ZERO, |seal| seal.end)).max(self.behind(one)?);
+            let Some(file) = self.file_of(one)? else { continue };
+            let shown = self.home.shown(&self.home.segment_path(one.recorded.id));
+            let from = found.cut_from();
+            if let Some(last) = last_nonzero(&*file, from).at("read", &shown)? {
+                step.bytes += last - from;
+                step.files.push(shown);
+            }
+        }
+        step.lost = (end > at).then_some(at..end);
+        self.steps.push(step);
+        self.cut = Some(at);
+        Ok(())
+    }
+
+    /// The segment's file, if it is one of this log's.
+    fn file_of(&self, one: &Examined) -> Result<Option<Arc<dyn File>>> {
+        if one.header == Header::Absent || one.file.is_some() {
+            return Ok(one.file.clone().filter(|_| one.header != Header::Absent));
+        }
+        let path = self.home.segment_path(one.recorded.id);
+        self.home.seam.dir.open(&path, Access::Read).map(Some).at("open", &self.home.shown(&path))
+    }
+
+    /// The offset behind the last whole batch of a segment without a seal, also behind damage.
+    fn behind(&self, one: &Examined) -> Result<Offset> {
+        let id = one.recorded.id;
+        let (Header::Valid, None, Some(file)) = (one.header, one.recorded.seal, &one.file) else {
+            return Ok(one.good_end);
+        };
+        let (seed, window) =
+            (self.home.identity(FileKind::Segment, id).seed(), Window::new(file.clone(), one.file_bytes));
+        let mut walk = Walk::new(window, seed, id.base, None, self.evidence.lineage.cut_of(id.epoch));
+        let mut end = one.good_end;
+        while let Some(step) = walk.next().at("read", &self.home.shown(&self.home.segment_path(id)))? {
+            if let Walked::Batch(_, header) = step {
+                end = end.max(header.end());
+            }
+        }
+        Ok(end)
+    }
+
+    /// What to do about the damage that keeps nothing else from being read.
+    fn go_around(&mut self, on_damage: OnDamage) {
+        let damage: Vec<_> = self.found.iter_mut().flat_map(|found| std::mem::take(&mut found.damage)).collect();
+        let Some(behind) = damage.iter().map(|(_, lost)| lost.end).max() else { return };
+        let trims = on_damage == OnDamage::Trim;
+        let start = self.start;
+        for (error, lost) in damage {
+            let mut step = self.step(error, if trims { Remedy::Trim { to: behind } } else { Remedy::Keep });
+            // The last damage takes everything in front of it along.
+            step.lost = Some(if trims && lost.end == behind { start..behind } else { lost });
+            self.steps.push(step);
+        }
+        if trims {
+            self.start = behind;
+        }
+    }
+
+    /// Segments that the history doesn't name and that belong to another log.
+    fn strays(&mut self) -> Result<()> {
+        for (path, error) in foreign_strays(&self.home, &self.evidence)? {
+            let mut step = self.step(error, Remedy::SetAside);
+            step.files = vec![self.home.shown(&path)];
+            self.steps.push(step);
+            self.foreign.push(path);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! What repair tells: data, before and after it is done.
+//!
+//! Invariant: a step names what is wrong, what is done about it, and everything that it costs.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::name::TopicName;
+use crate::offset::Offset;
+
+/// What to do about damage around which the rest of a partition can be read: a batch, the end, or all of a sealed
+/// segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDamage {
+    /// It stays. Whoever reads there is told, and goes on behind it if asked to. Costs nothing that isn't lost already.
+    #[default]
+    Keep,
+    /// The partition is cut at the first damage: what is behind leaves the log.
+    Cut,
+    /// The start is raised behind the last damage: what is in front of it leaves the log.
+    Trim,
+}
+
+/// What is done about something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// The partition ends at this offset from now on, and a new epoch begins there. What stood behind goes to the
+    /// quarantine.
+    Cut {
+        /// The offset.
+        at: Offset,
+    },
+    /// The partition starts at this offset from now on. Nothing is moved.
+    Trim {
+        /// The offset.
+        to: Offset,
+    },
+    /// The file is told anew from what the others say; the original goes to the quarantine.
+    Rebuild,
+    /// The file goes to the quarantine.
+    SetAside,
+    /// Nothing: the damage stays, and what is around it can be read.
+    Keep,
+    /// Nothing: this can't be put right. A person can do what is said here.
+    Refuse(String),
+}
+
+/// One thing that is wrong, and what is done about it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RepairStep {
+    /// The topic; none for the store's own file.
+    pub topic: Option<TopicName>,
+    /// The partition, if it is a partition's file.
+    pub partition: Option<u32>,
+    /// What is wrong.
+    pub problem: Error,
+    /// What is done about it.
+    pub remedy: Remedy,
+    /// The offsets that can't be read from then on, or already can't.
+    pub lost: Option<Range<Offset>>,
+    /// The bytes that leave the log; they are kept in the quarantine.
+    pub bytes: u64,
+    /// The files whose originals, or their ends, go to the quarantine.
+    pub files: Vec<PathBuf>,
+    /// What else there is to know: what can't be told any more.
+    pub note: Option<String>,
+}
+
+impl RepairStep {
+    /// Whether something is done.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        !matches!(self.remedy, Remedy::Keep | Remedy::Refuse(_))
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remedy::Cut { at } => write!(f, "cut at offset {at}"),
+            Remedy::Trim { to } => write!(f, "start at offset {to}"),
+            Remedy::Rebuild => f.write_str("tell it anew"),
+            Remedy::SetAside => f.write_str("set it aside"),
+            Remedy::Keep => f.write_str("stays"),
+            Remedy::Refuse(way_out) => write!(f, "can't be repaired: {way_out}"),
+        }
+    }
+}
+
+impl fmt::Display for RepairStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.topic, self.partition) {
+            (Some(topic), Some(partition)) => write!(f, "topic `{topic}`, partition {partition}: ")?,
+            (Some(topic), None) => write!(f, "topic `{topic}`: ")?,
+            (None, _) => {}
+        }
+        write!(f, "{}\n  {}", self.problem, self.remedy)?;
+        if let Some(lost) = &self.lost {
+            write!(f, "; lost: offsets {}..{}", lost.start, lost.end)?;
+        }
+        if self.bytes > 0 {
+            write!(f, "; {} bytes to the quarantine", self.bytes)?;
+        }
+        for file in &self.files {
+            write!(f, "\n  original: `{}`", file.display())?;
+        }
+        match &self.note {
+            Some(note) => write!(f, "\n  {note}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Puts one topic right: its header, its commits, and then its partitions.
+//!
+//! Invariant: planning writes nothing, and what is wrong with one file keeps no other from being looked at. A header is
+//! told anew only if another file of the topic tells the whole creation epoch: it is never drawn again, since every file
+//! and every place is bound to it. A group keeps the last commit that is whole, and never loses one without its being
+//! said. Planned and applied by `store::repair`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::commits::Commits;
+use super::{Shared, header};
+use crate::error::{Error, IoContext, Result};
+use crate::format::{COMMITS, HEADER_BYTES, HISTORY, Identity, TOPIC, TOPICS, parse_segment, topic_dir};
+use crate::io::{Access, Kind, read_full_at};
+use crate::log::{Aside, Epochs, OnDamage, PartitionRepair, Remedy, RepairStep};
+use crate::name::{GroupName, TopicName};
+use crate::offset::Epoch;
+use crate::options::TopicOptions;
+use crate::segment::missing;
+
+const NO_IDENTITY: &str = "no file tells which creation epoch it had; delete the topic, or restore its directory";
+const NO_PARTITION: &str = "its records are gone; restore the directory from a backup, or delete the topic";
+const LATER_VERSION: &str = "a later version wrote it; repair it with that one";
+
+/// What is to be done to one topic.
+pub(crate) struct TopicRepair {
+    shared: Arc<Shared>,
+    name: TopicName,
+    dir: PathBuf,
+    creation: Epoch,
+    /// To be written anew, if it is damaged.
+    header: Option<TopicOptions>,
+    commits: Option<Commits>,
+    partitions: Vec<PartitionRepair>,
+}
+
+impl TopicRepair {
+    /// Decides what is to be done, and adds it to `steps`; `None` if there is nothing. `shared` is read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub(crate) fn plan(
+        shared: &Arc<Shared>,
+        name: &TopicName,
+        number: u64,
+        on_damage: OnDamage,
+        steps: &mut Vec<RepairStep>,
+    ) -> Result<Option<TopicRepair>> {
+        let dir = Path::new(TOPICS).join(topic_dir(name, number));
+        let mut header = None;
+        let (creation, options) = match header::read(shared, &dir, name, number) {
+            Ok(found) => found,
+            Err(error @ Error::Corrupt(_)) => {
+                let Some(creation) = creation_elsewhere(shared, &dir, number)? else {
+                    steps.push(refused(name, None, error, NO_IDENTITY));
+                    return Ok(None);
+                };
+                let (options, step) = tell_header(shared, &dir, name, creation, error)?;
+                steps.push(step);
+                header = Some(options.clone());
+                (creation, options)
+            }
+            Err(error) => return unsupported(error, name, None, steps).map(|()| None),
+        };
+        let (shared, name) = (shared.clone(), name.clone());
+        let mut repair = TopicRepair { shared, name, dir, creation, header, commits: None, partitions: Vec::new() };
+        repair.plan_commits(steps)?;
+        for partition in 0..options.partitions {
+            repair.plan_partition(partition, on_damage, steps)?;
+        }
+        let idle = repair.header.is_none() && repair.commits.is_none() && repair.partitions.is_empty();
+        Ok((!idle).then_some(repair))
+    }
+
+    fn plan_commits(&mut self, steps: &mut Vec<RepairStep>) -> Result<()> {
+        let error = match Commits::load(&self.shared, &self.dir, self.creation, &self.name, false) {
+            Ok(_) => return Ok(()),
+            Err(error @ Error::Corrupt(_)) => error,
+            Err(error) => return unsupported(error, &self.name, None, steps),
+        };
+        let (commits, older, lost_bytes) = Commits::salvage(&self.shared, &self.dir, self.creation, &self.name)?;
+        let mut step = step(&self.name, None, error, Remedy::Rebuild);
+        step.files = vec![commits.shown()];
+        step.note = Some(commits_note(&commits, &older, lost_bytes));
+        steps.push(step);
+        self.commits = Some(commits);
+        Ok(())
+    }
+
+    fn plan_partition(&mut self, number: u32, on_damage: OnDamage, steps: &mut Vec<RepairStep>) -> Result<()> {
+        let home = self.shared.home(&self.dir, self.creation, number);
+        let shown = self.shared.shown(&home.dir);
+        match self.shared.seam.dir.list(&home.dir) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                steps.push(refused(&self.name, Some(number), missing("partition", &shown, None), NO_PARTITION));
+                return Ok(());
+            }
+            other => other.at("list", &shown)?,
+        };
+        let mut partition = match PartitionRepair::plan(&home, &self.name, on_damage) {
+            Ok(partition) => partition,
+            Err(error) => return unsupported(error, &self.name, Some(number), steps),
+        };
+        let found = partition.take_steps();
+        if found.iter().any(RepairStep::changes) {
+            self.partitions.push(partition);
+        }
+        steps.extend(found);
+        Ok(())
+    }
+
+    /// The greatest number of an epoch that was seen here.
+    pub(crate) fn greatest_number(&self) -> u64 {
+        self.partitions.iter().map(PartitionRepair::greatest_number).max().unwrap_or(self.creation.number)
+    }
+
+    /// Does it; gives the epochs that began.
+    pub(crate) fn apply(self, epochs: &dyn Epochs, aside: &mut Aside) -> Result<Vec<(TopicName, u32, Epoch)>> {
+        let mut begun = Vec::new();
+        for partition in self.partitions {
+            let number = partition.number();
+            let epoch = partition.apply(epochs, aside)?;
+            begun.extend(epoch.map(|epoch| (self.name.clone(), number, epoch)));
+        }
+        if let Some(mut commits) = self.commits {
+            aside.copy(&self.dir.join(COMMITS), 0)?;
+            aside.sync()?;
+            commits.rewrite()?;
+        }
+        if let Some(options) = self.header {
+            aside.copy(&self.dir.join(TOPIC), 0)?;
+            aside.sync()?;
+            header::replace(&self.shared, &self.dir, &self.name, self.creation, &options)?;
+        }
+        Ok(begun)
+    }
+}
+
+fn step(name: &TopicName, partition: Option<u32>, problem: Error, remedy: Remedy) -> RepairStep {
+    RepairStep {
+        topic: Some(name.clone()),
+        partition,
+        problem,
+        remedy,
+        lost: None,
+        bytes: 0,
+        files: Vec::new(),
+        note: None,
+    }
+}
+
+pub(crate) fn refused(name: &TopicName, partition: Option<u32>, problem: Error, way_out: &str) -> RepairStep {
+    step(name, partition, problem, Remedy::Refuse(way_out.into()))
+}
+
+/// What a later version wrote is neither damage nor a reason to leave the rest alone. Any other error is passed on.
+fn unsupported(error: Error, name: &TopicName, partition: Option<u32>, steps: &mut Vec<RepairStep>) -> Result<()> {
+    if !matches!(error, Error::UnsupportedVersion { .. }) {
+        return Err(error);
+    }
+    steps.push(refused(name, partition, error, LATER_VERSION));
+    Ok(())
+}
+
+fn tell_header(
+    shared: &Shared,
+    dir: &Path,
+    name: &TopicName,
+    creation: Epoch,
+    error: Error,
+) -> Result<(TopicOptions, RepairStep)> {
+    let mut step = step(name, None, error, Remedy::Rebuild);
+    step.files = vec![shared.shown(&dir.join(TOPIC))];
+    if let Some(options) = header::salvage(shared, dir, name, creation)? {
+        step.note = Some("its options are whole; nothing is lost".into());
+        return Ok((options, step));
+    }
+    let partitions = partitions_there(shared, dir)?.last().map_or(1, |last| last.saturating_add(1));
+    step.note = Some(format!("its options are lost: {partitions} partitions are there, all else is as by default"));
+    let options = TopicOptions::new().partitions(partitions);
+    options.check()?;
+    Ok((options, step))
+}
+
+fn commits_note(commits: &Commits, older: &[GroupName], lost_bytes: usize) -> String {
+    let list = |names: &mut dyn Iterator<Item = &GroupName>| {
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        if names.is_empty() { "none".to_string() } else { names.join(", ") }
+    };
+    format!(
+        "{lost_bytes} bytes are lost; groups that go on at their last commit: {}; at one that may be older, so that they \
+         read records again: {}; any other group is lost, and begins where its start policy says",
+        list(&mut commits.groups().keys().filter(|group| !older.contains(group))),
+        list(&mut older.iter())
+    )
+}
+
+/// The numbers of the partitions that have a directory, in order.
+fn partitions_there(shared: &Shared, dir: &Path) -> Result<Vec<u32>> {
+    let entries = shared.seam.dir.list(dir).at("list", &shared.shown(dir))?;
+    let dirs = entries.iter().filter(|entry| entry.kind == Kind::Dir);
+    let mut numbers: Vec<u32> =
+        dirs.filter_map(|entry| entry.name.parse().ok().filter(|n: &u32| n.to_string() == entry.name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// With the topic's own header gone, its other files still tell its creation epoch, whole.
+fn creation_elsewhere(shared: &Shared, dir: &Path, number: u64) -> Result<Option<Epoch>> {
+    let mut files = vec![dir.join(COMMITS)];
+    for partition in partitions_there(shared, dir)? {
+        let partition = dir.join(partition.to_string());
+        files.push(partition.join(HISTORY));
+        let entries = shared.seam.dir.list(&partition).at("list", &shared.shown(&partition))?;
+        files.extend(entries.iter().filter(|e| parse_segment(&e.name).is_some()).map(|e| partition.join(&e.name)));
+    }
+    for path in files {
+        let Some(found) = identity_in(shared, &path)? else { continue };
+        if found.store == shared.store && found.creation.number == number {
+            return Ok(Some(found.creation));
+        }
+    }
+    Ok(None)
+}
+
+/// What a file's header says, if it is there and whole.
+pub(crate) fn identity_in(shared: &Shared, path: &Path) -> Result<Option<Identity>> {
+    let shown = shared.shown(path);
+    let file = match shared.seam.dir.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", &shown)?,
+    };
+    let mut header = [0; HEADER_BYTES];
+    let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+    Ok(Identity::decode(&header[..got]).ok().map(|(identity, _)| identity))
+}

@@ -1,0 +1,134 @@
+//! `repair` and `consume --skip-damaged`: told first, done on order, and clean afterwards.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Data, store};
+
+/// The length of a file's header, where the first batch begins.
+const FIRST_BATCH: usize = 96;
+
+fn flip(path: &Path, position: usize) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    bytes[position] ^= 0x40;
+    std::fs::write(path, bytes).expect("a file");
+}
+
+/// One topic whose one segment holds nine batches of one record, and a group that has read four.
+fn nine_batches() -> (Data, usize) {
+    let data = store();
+    data.run("topic create orders").ok();
+    let lines: Vec<String> = (0..9).map(|i| format!("value {i}")).collect();
+    data.run_with("produce orders --batch 1", lines.join("\n").as_bytes()).ok();
+    data.run("consume orders -g early --head 4").ok();
+    let length = std::fs::metadata(&data.segments()[0]).expect("a segment").len();
+    (data, (usize::try_from(length).expect("is small") - FIRST_BATCH) / 9)
+}
+
+/// Every file of the store with its bytes.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            files.extend(tree(&entry));
+        } else {
+            let bytes = std::fs::read(&entry).expect("a file");
+            files.insert(entry, bytes);
+        }
+    }
+    files
+}
+
+fn history(data: &Data) -> PathBuf {
+    data.segments()[0].parent().expect("a partition's directory").join("history")
+}
+
+#[test]
+fn a_store_that_is_whole_has_nothing_to_repair() {
+    let (data, _) = nine_batches();
+    let before = tree(&data.path());
+    assert_eq!(data.run("repair").ok().out, "nothing to repair\n");
+    assert_eq!(data.run("repair --dry-run -O json").ok().json()["steps"], serde_json::json!([]));
+    assert!(before == tree(&data.path()));
+}
+
+#[test]
+fn a_dry_run_tells_the_plan_and_changes_nothing() {
+    let (data, batch) = nine_batches();
+    flip(&history(&data), 100);
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    let before = tree(&data.path());
+    for line in ["repair --dry-run", "repair --dry-run --cut-damaged", "repair --dry-run -O json"] {
+        let planned = data.run(line);
+        assert_eq!(planned.code, 1, "{planned:?}");
+        assert!(planned.out.contains("corrupt history in"), "{planned:?}");
+        assert!(before == tree(&data.path()), "{line}");
+    }
+    let planned = data.run("repair --dry-run -O json").json();
+    assert_eq!((&planned["applied"], &planned["steps"][0]["remedy"]), (&false.into(), &"rebuild".into()));
+    assert_eq!(planned["steps"][1]["remedy"], "keep", "the seal's own line is whole");
+    assert_eq!((&planned["steps"][1]["lost_start"], &planned["steps"][1]["lost_end"]), (&4.into(), &5.into()));
+}
+
+#[test]
+fn a_lost_history_is_repaired_and_everything_is_there_again() {
+    let (data, _) = nine_batches();
+    std::fs::remove_file(history(&data)).expect("a file");
+    assert_eq!(data.run("consume orders").code, 1);
+    let report = data.run("repair -O json").ok().json();
+    assert_eq!((&report["applied"], &report["epochs"][0]["topic"]), (&true.into(), &"orders".into()));
+    assert!(data.run("verify").ok().out.ends_with("nothing is damaged\n"));
+    assert_eq!(data.lines("consume orders").len(), 9);
+    assert_eq!(data.lines("consume orders -g early")[0], "value 4");
+    assert_eq!(data.run("repair").ok().out, "nothing to repair\n");
+}
+
+#[test]
+fn a_damaged_batch_stays_until_it_is_to_be_cut() {
+    let (data, batch) = nine_batches();
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    let stays = data.run("repair");
+    assert_eq!(stays.code, 1, "{stays:?}");
+    assert!(stays.out.contains("1 damaged thing left; read around it with `consume --skip-damaged`"), "{stays:?}");
+    let cut = data.run("repair --cut-damaged").ok();
+    assert!(cut.out.contains("cut at offset 4; lost: offsets 4..9") && cut.out.contains("kept `"), "{cut:?}");
+    assert!(cut.out.contains("partition 0 of `orders` goes on in epoch "), "{cut:?}");
+    data.run("verify").ok();
+    assert_eq!(data.lines("consume orders").len(), 4);
+    assert!(!tree(&data.path().join("quarantine")).is_empty());
+}
+
+#[test]
+fn a_damaged_batch_is_trimmed_if_that_is_asked_for() {
+    let (data, batch) = nine_batches();
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    let trimmed = data.run("repair --trim-damaged").ok();
+    assert!(trimmed.out.contains("start at offset 5; lost: offsets 0..5"), "{trimmed:?}");
+    data.run("verify").ok();
+    assert_eq!(data.lines("consume orders")[0], "value 5");
+    data.run("repair --cut-damaged --trim-damaged").wrong_usage("cannot be used with");
+}
+
+#[test]
+fn consume_goes_around_damage_when_asked_and_says_so() {
+    let (data, batch) = nine_batches();
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    flip(&data.segments()[0], FIRST_BATCH + 8 * batch + batch - 1);
+    assert_eq!(data.run("consume orders").code, 1);
+    for line in ["consume orders --skip-damaged", "consume orders -g late --skip-damaged"] {
+        let consumed = data.run(line).ok();
+        assert_eq!(consumed.out.lines().count(), 7, "{consumed:?}");
+        let gaps: Vec<&str> = consumed.err.lines().filter(|line| line.contains("can't be read")).collect();
+        assert!(gaps.len() == 2 && gaps[0].starts_with("partition 0: the records 4..5 can't be read: corrupt batch"));
+    }
+    let again = data.run("consume orders -g late --skip-damaged").ok();
+    assert_eq!((again.out.as_str(), again.err.as_str()), ("", ""), "the gap at the end is committed too");
+}
+
+#[test]
+fn verify_takes_a_rate() {
+    let (data, _) = nine_batches();
+    data.run("verify --rate 50MiB").ok();
+    data.run("verify --rate fast").wrong_usage("is not a size");
+    data.run("verify --rate 0").refused("option `bytes_per_second` is invalid: 0 was given; allowed is at least 1");
+}

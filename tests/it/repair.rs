@@ -1,0 +1,570 @@
+//! Repair: what stays closed is opened again by a person's order, with a plan first; nothing is lost in silence (P9), the
+//! rest costs nothing (P8), and doing it twice does nothing (P10).
+
+use epochlog::testing::{Dir, Image};
+use epochlog::{Damage, Error, Mapping, Offset, OnDamage, Partition, Remedy, Repair, RepairReport, Start, inspect};
+use std::path::Path;
+
+use crate::support::*;
+
+pub const HISTORY: &str = "topics/orders@1/0/history";
+pub const RECORDS: u64 = 200;
+
+/// A harm, to the store or to one of its files.
+pub type Does = fn(&World);
+type DoesTo = fn(&World, &str);
+
+/// A store with two hundred records in `orders` over several segments, a group that has read them all, and a topic that
+/// nobody harms.
+pub fn busy(mapping: Mapping) -> World {
+    let world = world(mapping);
+    fill(&world.partition(), "v", RECORDS);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
+    consumer.commit().expect("commits");
+    drop(consumer);
+    fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+    world
+}
+
+pub fn at_rest(mapping: Mapping) -> World {
+    let mut world = busy(mapping);
+    world.close();
+    world
+}
+
+/// Killed, so that the newest segment has no seal.
+pub fn killed(mapping: Mapping) -> World {
+    let mut world = busy(mapping);
+    world.go_down(Image::after_kill);
+    world
+}
+
+/// The segment files of `orders`, with their base offsets.
+pub fn segments(world: &World) -> Vec<(String, u64)> {
+    let dir = Path::new("topics/orders@1/0");
+    let names = world.disk.list(dir).expect("lists").into_iter().map(|entry| entry.name);
+    let mut logs: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
+    logs.sort();
+    let base = |name: &String| name[..20].parse().expect("is a number");
+    logs.iter().map(|name| (format!("topics/orders@1/0/{name}"), base(name))).collect()
+}
+
+/// Where the batch of a record begins: all are alike, but for the digits of their offset.
+pub fn position_of(world: &World, path: &str, base: u64, offset: u64) -> usize {
+    let bytes = world.disk.read(path);
+    let length = |at: usize| u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("is there")) as usize;
+    (base..offset).fold(96, |at, _| at + 46 + length(at))
+}
+
+/// Flips a bit of the payload of this record's batch.
+pub fn damage(world: &World, offset: u64) -> String {
+    let (path, base) = segments(world).into_iter().rfind(|(_, base)| *base <= offset).expect("holds it");
+    let position = position_of(world, &path, base, offset);
+    world.disk.flip(&path, (position as u64 + 46 + 2) * 8);
+    path
+}
+
+pub fn plan(world: &World, on_damage: OnDamage) -> Repair {
+    options(&world.disk, world.mapping).repair("/sim", on_damage).expect("plans")
+}
+
+/// Plans, which changes nothing; does it; and then there is nothing left to do, and everything opens.
+pub fn repair(world: &mut World, on_damage: OnDamage) -> RepairReport {
+    let before = tree(&world.disk);
+    let repair = plan(world, on_damage);
+    assert!(!repair.plan().is_empty(), "there is something to do");
+    assert!(before == tree(&world.disk), "planning changed the disk: {}", repair.plan());
+    let report = repair.apply().expect("repairs");
+    for (_, kept) in &report.quarantined {
+        assert!(!world.disk.read(kept.strip_prefix("/sim").expect("lies in the store")).is_empty());
+    }
+    let again = plan(world, on_damage);
+    assert!(again.plan().is_empty(), "a second time: {}", again.plan());
+    let settled = tree(&world.disk);
+    again.apply().expect("does nothing");
+    assert!(settled == tree(&world.disk), "a second repair changed the disk");
+    world.open();
+    others_are_whole(world);
+    report
+}
+
+pub fn others_are_whole(world: &World) {
+    assert_eq!(all(&world.topic("audit").partition(0).expect("is there")), numbered("a", 0..3));
+}
+
+pub fn is_verified(world: &World) {
+    let found = inspect::verify(world.store(), &mut |_| {}).expect("verifies");
+    assert!(found.is_clean(), "{:?}", found.damage);
+}
+
+/// What stands behind the cut is told so, and the partition goes on.
+pub fn goes_on_at(world: &World, orders: &Partition, end: u64, reason: &str) {
+    assert_eq!(all(orders), numbered("v", orders.start().get()..end));
+    assert_eq!(orders.lineage().last().expect("has epochs").reason, reason);
+    if end < RECORDS {
+        let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+        let error = refused(consumer.poll(AT_ONCE));
+        assert!(matches!(error, Error::Diverged { fork, .. } if fork.get() == end), "{error}");
+    }
+    fill(orders, "v", 1);
+    assert_eq!(all(orders), numbered("v", orders.start().get()..end + 1));
+    is_verified(world);
+}
+
+/// The steps, as what is done and which offsets it costs.
+pub fn told(report: &RepairReport) -> Vec<(Remedy, Option<(u64, u64)>)> {
+    let lost = |range: &std::ops::Range<Offset>| (range.start.get(), range.end.get());
+    report.plan.steps.iter().map(|step| (step.remedy.clone(), step.lost.as_ref().map(lost))).collect()
+}
+
+fn cut(at: u64) -> Remedy {
+    Remedy::Cut { at: Offset::new(at) }
+}
+
+#[test]
+fn a_store_that_is_whole_has_an_empty_plan_and_is_not_touched() {
+    both_ways(|mapping| {
+        for world in [at_rest(mapping), killed(mapping)] {
+            let before = tree(&world.disk);
+            let whole = plan(&world, OnDamage::Cut);
+            assert_eq!((whole.plan().steps.len(), whole.plan().to_string()), (0, "nothing to repair".into()));
+            assert!(whole.apply().expect("does nothing").quarantined.is_empty());
+            assert!(before == tree(&world.disk));
+        }
+    });
+}
+
+#[test]
+fn a_store_that_is_open_is_locked_and_what_is_no_store_is_not_repaired() {
+    let world = busy(Mapping::Auto);
+    let again = || options(&world.disk, Mapping::Auto).repair("/sim", OnDamage::Keep);
+    assert!(matches!(refused(again()), Error::Locked { .. }));
+    let empty = epochlog::testing::SimDisk::new(3);
+    let nothing = options(&empty, Mapping::Auto).repair("/sim", OnDamage::Keep);
+    assert!(matches!(refused(nothing), Error::NotAStore { .. }));
+}
+
+#[test]
+fn a_damaged_tail_is_cut_at_the_damage_and_the_rest_is_set_aside() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        let last = segments(&world).pop().expect("is there").1;
+        let path = damage(&world, last + 2);
+        world.open();
+        assert!(matches!(refused(world.topic_or_error().map(drop)), Error::Corrupt(_)));
+        others_are_whole(&world);
+        world.close();
+        let harmed = world.disk.read(&path);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(cut(last + 2), Some((last + 2, RECORDS)))]);
+        let (_, kept) = &report.quarantined[0];
+        let kept = world.disk.read(kept.strip_prefix("/sim").expect("lies in the store"));
+        assert!(harmed.windows(kept.len()).any(|bytes| bytes == kept), "the original bytes are kept");
+        goes_on_at(&world, &world.partition(), last + 2, "healed");
+    });
+}
+
+#[test]
+fn a_header_that_is_damaged_over_whole_batches_is_written_anew_and_nothing_is_lost() {
+    both_ways(|mapping| {
+        for (world, k) in [(at_rest(mapping), 0), (at_rest(mapping), 1), (killed(mapping), 1)] {
+            let mut world = world;
+            let (path, _) = segments(&world).swap_remove(k);
+            world.disk.flip(&path, 40 * 8);
+            let harmed = world.disk.read(&path);
+            let report = repair(&mut world, OnDamage::Keep);
+            assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+            assert!(report.epochs.is_empty(), "nothing may have been lost");
+            let kept = report.quarantined[0].1.strip_prefix("/sim").expect("lies in the store");
+            assert_eq!(world.disk.read(kept)[..4000], harmed[..4000]);
+            let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+            assert!(consumer.poll(AT_ONCE).expect("its place stands").is_empty());
+            assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS));
+            is_verified(&world);
+        }
+    });
+}
+
+#[test]
+fn with_the_history_gone_too_a_segment_that_cannot_be_read_cuts_there() {
+    both_ways(|mapping| {
+        for (harm, does) in sealed_harms() {
+            let mut world = killed(mapping);
+            let (path, base) = segments(&world)[1].clone();
+            does(&world, &path);
+            world.disk.remove(HISTORY);
+            let report = repair(&mut world, OnDamage::Keep);
+            let end = world.partition().end().get();
+            assert!(if harm == "short" { end > base } else { end == base }, "{harm}: {}", report.plan);
+            assert!(told(&report).contains(&(cut(end), Some((end, RECORDS)))), "{harm}: {}", report.plan);
+            goes_on_at(&world, &world.partition(), end, "restored");
+        }
+    });
+}
+
+fn fill_with_noise(world: &World, path: &str) {
+    let noise: Vec<u8> = (0..world.disk.read(path).len()).map(|i| (i * 7 % 251) as u8 + 1).collect();
+    world.disk.write(path, noise);
+}
+
+/// A sealed segment that is gone, cut short, zeroed, or another's.
+fn sealed_harms() -> [(&'static str, DoesTo); 4] {
+    [
+        ("gone", |world, path| world.disk.remove(path)),
+        ("short", |world, path| world.disk.truncate(path, 2000)),
+        ("noise", fill_with_noise),
+        ("foreign", |world, path| {
+            world.disk.copy(format!("topics/audit@{}/0/00000000000000000000@{}.log", 3, 4), path);
+        }),
+    ]
+}
+
+#[test]
+fn a_sealed_segment_that_cannot_be_read_stays_and_the_rest_is_readable() {
+    both_ways(|mapping| {
+        for (harm, does) in sealed_harms() {
+            let mut world = at_rest(mapping);
+            let all_segments = segments(&world);
+            let (path, base) = all_segments[1].clone();
+            let next = all_segments[2].1;
+            does(&world, &path);
+            let planned = plan(&world, OnDamage::Keep);
+            let stays: Vec<_> = planned.plan().steps.iter().filter(|step| step.remedy == Remedy::Keep).collect();
+            assert_eq!(stays.len(), 1, "{harm}: {}", planned.plan());
+            assert_eq!(stays[0].lost, Some(Offset::new(base)..Offset::new(next)), "{harm}");
+            assert_eq!(planned.plan().is_empty(), harm != "foreign", "{harm}");
+            drop(planned);
+            if harm == "foreign" {
+                let report = repair(&mut world, OnDamage::Keep);
+                assert!(report.plan.steps.iter().any(|step| step.remedy == Remedy::SetAside));
+            } else {
+                world.open();
+            }
+            let orders = world.partition();
+            assert!(matches!(refused(orders.get(Offset::new(base))), Error::Corrupt(_)), "{harm}");
+            let mut behind = orders.read_from(Start::At(Offset::new(next))).expect("begins");
+            assert_eq!(drain(&mut behind), numbered("v", next..RECORDS), "{harm}");
+        }
+    });
+}
+
+#[test]
+fn a_sealed_segment_that_cannot_be_read_is_cut_or_trimmed_if_that_is_asked_for() {
+    both_ways(|mapping| {
+        for (harm, does) in sealed_harms() {
+            let mut world = at_rest(mapping);
+            let (path, base) = segments(&world)[1].clone();
+            does(&world, &path);
+            let report = repair(&mut world, OnDamage::Cut);
+            let end = world.partition().end().get();
+            assert!(if harm == "short" { end > base } else { end == base }, "{harm}: {}", report.plan);
+            assert_eq!(told(&report).last(), Some(&(cut(end), Some((end, RECORDS)))), "{harm}");
+            goes_on_at(&world, &world.partition(), end, "healed");
+
+            let mut world = at_rest(mapping);
+            let next = segments(&world)[2].1;
+            does(&world, &path);
+            let report = repair(&mut world, OnDamage::Trim);
+            let trim = Remedy::Trim { to: Offset::new(next) };
+            assert_eq!(told(&report).last(), Some(&(trim, Some((0, next)))), "{harm}");
+            assert_eq!(world.partition().start().get(), next);
+            goes_on_at(&world, &world.partition(), RECORDS, "session");
+        }
+    });
+}
+
+#[test]
+fn a_damaged_batch_of_a_sealed_segment_stays_unless_it_is_to_be_cut_or_trimmed() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        damage(&world, 100);
+        damage(&world, 120);
+        let stays = plan(&world, OnDamage::Keep);
+        assert!(stays.plan().is_empty() && stays.plan().leaves_damage());
+        let lost: Vec<u64> =
+            stays.plan().steps.iter().filter_map(|step| Some(step.lost.clone()?.start.get())).collect();
+        assert_eq!(lost, [100, 120]);
+        drop(stays);
+        let report = repair(&mut world, OnDamage::Cut);
+        assert_eq!(told(&report), [(cut(100), Some((100, RECORDS)))]);
+        goes_on_at(&world, &world.partition(), 100, "healed");
+
+        let mut world = at_rest(mapping);
+        damage(&world, 100);
+        damage(&world, 120);
+        let report = repair(&mut world, OnDamage::Trim);
+        let trim = || Remedy::Trim { to: Offset::new(121) };
+        assert_eq!(told(&report), [(trim(), Some((100, 101))), (trim(), Some((0, 121)))]);
+        goes_on_at(&world, &world.partition(), RECORDS, "session");
+    });
+}
+
+#[test]
+fn a_missing_segment_of_the_tail_cuts_and_sets_the_later_ones_aside() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        let (path, base) = segments(&world).pop().expect("is there");
+        world.disk.remove(&path);
+        assert!(plan(&world, OnDamage::Keep).plan().is_empty(), "nothing tells that it held something");
+        world.open();
+        assert_eq!(world.partition().end().get(), base);
+    });
+}
+
+#[test]
+fn a_lost_history_is_told_anew_from_the_segments() {
+    both_ways(|mapping| {
+        let harms: [(&str, Does); 4] = [
+            ("gone", |world| world.disk.remove(HISTORY)),
+            ("header", |world| world.disk.flip(HISTORY, 20 * 8)),
+            ("line", |world| world.disk.flip(HISTORY, 120 * 8)),
+            ("foreign", |world| world.disk.copy("topics/audit@3/0/history", HISTORY)),
+        ];
+        for (harm, does) in harms {
+            for world in [at_rest(mapping), killed(mapping)] {
+                let mut world = world;
+                does(&world);
+                world.open();
+                others_are_whole(&world);
+                assert!(world.topic_or_error().is_err(), "{harm}");
+                world.close();
+                let report = repair(&mut world, OnDamage::Keep);
+                assert_eq!(told(&report), [(Remedy::Rebuild, None)], "{harm}: {}", report.plan);
+                assert_eq!(report.epochs.len(), 1);
+                let orders = world.partition();
+                assert_eq!(all(&orders), numbered("v", 0..RECORDS), "{harm}");
+                let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+                assert!(consumer.poll(AT_ONCE).expect("its place stands").is_empty(), "{harm}");
+                drop(consumer);
+                goes_on_at(&world, &orders, RECORDS, "restored");
+            }
+        }
+    });
+}
+
+#[test]
+fn without_the_line_that_cut_them_places_of_what_was_cut_are_refused_all_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", RECORDS);
+        let places: Vec<_> = (0..=RECORDS).map(|n| orders.place_at(Offset::new(n)).expect("is there")).collect();
+        orders.truncate(Offset::new(10)).expect("truncates");
+        fill(&orders, "w", RECORDS);
+        // Of what was written anew only the newest segment is left, and nothing of what was there before.
+        let base =
+            orders.segments().iter().map(|segment| segment.base).rfind(|base| base.get() <= RECORDS).expect("is there");
+        assert!(base.get() > 10);
+        orders.trim(base).expect("trims");
+        fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+        let tag = orders.lineage().last().expect("has epochs").epoch.tag.to_le_bytes();
+        drop(orders);
+        world.close();
+        let line = world.disk.read(HISTORY).windows(8).position(|bytes| bytes == tag).expect("is there");
+        world.disk.flip(HISTORY, line as u64 * 8);
+        repair(&mut world, OnDamage::Keep);
+        for place in &places {
+            let error = refused(world.partition().read_from(*place));
+            let typed = matches!(error, Error::Diverged { .. } | Error::OffsetOutOfRange { .. });
+            assert!(
+                typed && (place.next() < base) == matches!(error, Error::OffsetOutOfRange { .. }),
+                "{place}: {error}"
+            );
+        }
+    });
+}
+
+#[test]
+fn damaged_commits_keep_what_is_whole_and_say_who_goes_back() {
+    both_ways(|mapping| {
+        let mut world = busy(mapping);
+        let orders = world.topic("orders");
+        for (group, offset) in [("early", 10), ("late", 20), ("early", 30), ("late", 40), ("late", 50)] {
+            let mut consumer = orders.consumer(group).open().expect("opens");
+            consumer.seek(0, Start::At(Offset::new(offset))).expect("seeks");
+            consumer.commit().expect("commits");
+        }
+        drop(orders);
+        world.close();
+        let commits = "topics/orders@1/commits";
+        let bytes = world.disk.read(commits);
+        // The commit of `early` at 30.
+        let thirty = (30_u64).to_le_bytes();
+        let at = bytes.windows(8).rposition(|bytes| bytes == thirty).expect("is there");
+        world.disk.flip(commits, at as u64 * 8);
+        let report = repair(&mut world, OnDamage::Keep);
+        let note = report.plan.steps[0].note.clone().expect("says who");
+        assert!(note.contains("go on at their last commit: `late`;"), "{note}");
+        assert!(note.contains("read records again: `billing`, `early`;"), "{note}");
+        let place = |group: &str| world.topic("orders").group(group).expect("is there").commits[0].place.next().get();
+        assert_eq!([place("billing"), place("early"), place("late")], [RECORDS, 10, 50]);
+        assert_eq!(report.quarantined.len(), 1);
+    });
+}
+
+#[test]
+fn commits_that_are_gone_are_told_anew_empty() {
+    let mut world = at_rest(Mapping::Auto);
+    world.disk.remove("topics/orders@1/commits");
+    let report = repair(&mut world, OnDamage::Keep);
+    assert!(report.plan.steps[0].note.as_ref().expect("says so").contains("any other group is lost"));
+    assert!(matches!(refused(world.topic("orders").group("billing")), Error::GroupNotFound { .. }));
+}
+
+#[test]
+fn a_damaged_topic_header_is_told_anew_by_the_other_files() {
+    both_ways(|mapping| {
+        let harms: [(Does, &str); 3] = [
+            (|world| world.disk.flip("topics/orders@1/topic", 20 * 8), "nothing is lost"),
+            (|world| world.disk.flip("topics/orders@1/topic", 110 * 8), "as by default"),
+            (|world| world.disk.remove("topics/orders@1/topic"), "1 partitions are there"),
+        ];
+        for (does, note) in harms {
+            let mut world = at_rest(mapping);
+            does(&world);
+            let report = repair(&mut world, OnDamage::Keep);
+            assert!(report.plan.steps[0].note.as_ref().expect("says what").contains(note), "{}", report.plan);
+            assert_eq!(world.topic("orders").epoch().number, 1);
+            goes_on_at(&world, &world.partition(), RECORDS, "session");
+        }
+    });
+}
+
+#[test]
+fn a_topic_of_which_nothing_is_left_can_only_be_deleted() {
+    let mut world = at_rest(Mapping::Auto);
+    world.disk.write("topics/stray@900/readme", "not ours");
+    let planned = plan(&world, OnDamage::Keep);
+    let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
+    assert!(matches!(&step.remedy, Remedy::Refuse(way_out) if way_out.contains("delete the topic")));
+    drop(planned);
+    world.open();
+    others_are_whole(&world);
+    world.store().delete_topic("stray").expect("deletes");
+}
+
+#[test]
+fn a_partition_whose_directory_is_gone_is_not_repaired() {
+    let mut world = at_rest(Mapping::Auto);
+    for file in tree(&world.disk).keys().filter(|path| path.starts_with("topics/orders@1/0")) {
+        if !file.ends_with("0") {
+            world.disk.remove(file);
+        }
+    }
+    world.disk.remove_dir(Path::new("topics/orders@1/0")).expect("removes");
+    let planned = plan(&world, OnDamage::Keep);
+    assert!(planned.plan().is_empty() && planned.plan().leaves_damage(), "{}", planned.plan());
+    assert!(matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+    drop(planned);
+    world.open();
+    others_are_whole(&world);
+}
+
+#[test]
+fn two_directories_of_one_name_are_left_to_a_person() {
+    let mut world = at_rest(Mapping::Auto);
+    for file in ["topic", "commits", "0/history"] {
+        world.disk.copy(format!("topics/orders@1/{file}"), format!("topics/orders@9/{file}"));
+    }
+    let planned = plan(&world, OnDamage::Keep);
+    assert!(matches!(&planned.plan().steps[0].remedy, Remedy::Refuse(way_out) if way_out.contains("move all but one")));
+    assert!(matches!(&planned.plan().steps[0].problem, Error::Corrupt(c) if c.damage == Damage::Duplicate));
+    drop(planned);
+    world.open();
+    others_are_whole(&world);
+}
+
+#[test]
+fn a_lost_store_file_is_told_anew_and_no_number_is_issued_twice() {
+    both_ways(|mapping| {
+        let harms: [Does; 3] = [
+            |world| world.disk.remove("STORE"),
+            |world| world.disk.flip("STORE", 20 * 8),
+            |world| world.disk.flip("STORE", 110 * 8),
+        ];
+        for does in harms {
+            let mut world = at_rest(mapping);
+            does(&world);
+            assert!(options(&world.disk, mapping).open("/sim").is_err());
+            let report = repair(&mut world, OnDamage::Keep);
+            assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+            goes_on_at(&world, &world.partition(), RECORDS, "session");
+            assert!(world.topic("new").epoch().number > 1 << 32);
+        }
+    });
+}
+
+#[test]
+fn a_store_file_that_its_topics_disagree_about_is_not_told_anew() {
+    let world = at_rest(Mapping::Auto);
+    let elsewhere = {
+        let disk = epochlog::testing::SimDisk::new(99);
+        let store = options(&disk, Mapping::Auto).create("/sim").expect("creates");
+        fill(&store.create_topic("orders", small()).expect("creates").partition(0).expect("is there"), "v", 3);
+        store.close().expect("closes");
+        disk.read("topics/orders@1/commits")
+    };
+    world.disk.write("topics/orders@1/commits", elsewhere);
+    world.disk.remove("STORE");
+    let planned = plan(&world, OnDamage::Keep);
+    assert!(planned.plan().is_empty() && matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+}
+
+#[test]
+fn a_segment_of_another_log_that_nobody_names_is_set_aside() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let path = "topics/orders@1/0/00000000000000009999@2.log";
+        world.disk.copy("topics/audit@3/0/00000000000000000000@4.log", path);
+        let stranger = world.disk.read(path);
+        world.open();
+        assert!(world.topic_or_error().is_err());
+        world.close();
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::SetAside, None)]);
+        let kept = report.quarantined[0].1.strip_prefix("/sim").expect("lies in the store");
+        assert_eq!(world.disk.read(kept), stranger);
+        goes_on_at(&world, &world.partition(), RECORDS, "session");
+    });
+}
+
+#[test]
+fn what_an_earlier_repair_kept_is_never_written_over() {
+    let mut world = at_rest(Mapping::Auto);
+    let mut kept = Vec::new();
+    for byte in [20, 21] {
+        world.disk.flip(HISTORY, byte * 8);
+        let harmed = world.disk.read(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        kept.push((report.quarantined[0].1.clone(), harmed));
+        world.close();
+    }
+    assert_ne!(kept[0].0, kept[1].0);
+    for (path, harmed) in kept {
+        assert!(world.disk.read(path.strip_prefix("/sim").expect("lies in the store")).starts_with(&harmed[..40]));
+    }
+}
+
+#[test]
+fn an_error_of_the_disk_is_not_taken_for_damage() {
+    let world = at_rest(Mapping::Auto);
+    world.disk.flip(HISTORY, 20 * 8);
+    let operations = world.disk.operations();
+    drop(plan(&world, OnDamage::Keep));
+    let count = world.disk.operations() - operations;
+    for n in 1..=count {
+        world.disk.fail(epochlog::testing::Fault::any().nth(n));
+        let before = tree_without_faults(&world);
+        let planned = options(&world.disk, Mapping::Auto).repair("/sim", OnDamage::Keep);
+        world.disk.heal();
+        assert!(before == tree_without_faults(&world));
+        if let Ok(planned) = planned {
+            assert_eq!(planned.plan().steps.len(), 1, "operation {n}: {}", planned.plan());
+        }
+    }
+}
+
+fn tree_without_faults(world: &World) -> std::collections::BTreeMap<std::path::PathBuf, Option<Vec<u8>>> {
+    tree(&world.disk.image().after_kill())
+}

@@ -26,6 +26,7 @@ mod gaps;
 mod groups;
 mod peers;
 mod processes;
+mod quarantine;
 mod readers;
 mod reopen;
 mod repair;

@@ -5,6 +5,7 @@
 //! segments come first, then one atomic replacement of the history makes them count, and only then is anything removed.
 //! Called by `Log::open`; bytes are judged by `segment::scan` alone.
 
+mod aside;
 mod examine;
 pub(crate) mod repair;
 mod rewrite;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use aside::Aside;
 use examine::{Examined, examine};
 pub(super) use stray::{remove, remove_segment, strays, unrecorded};
 use table::{Decision, Told, decide};

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::history::{Recorded, full_or_io, remove_if_there};
-use super::examine::{Examined, last_nonzero};
+use super::aside::Aside;
+use super::examine::Examined;
 use super::table::{Decision, Told};
 use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
-use crate::format::{BatchHeader, FileKind, QUARANTINE, reseal};
-use crate::io::{Access, File, read_full_at, write_all_at};
+use crate::format::{BatchHeader, FileKind, reseal};
+use crate::io::{Access, File, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::{Home, Scan, Sealed, SegmentId, Window};
 
@@ -44,7 +45,7 @@ pub(super) fn carry_out(
         // Nothing of it stays. The file is no part of the log any more, and is set aside as a stray.
         finding.cut_at = Some(one.recorded.id.base);
         finding.cut_bytes = one.file_bytes as u64;
-        finding.set_aside = Some(home.shown(&quarantined(home, &path, None)));
+        finding.set_aside = Some(Aside::open(&home.seam)?.place_for(&path)?);
         return Ok((Vec::new(), Some(finding)));
     };
     if matches!(step.decision, Decision::Cut | Decision::CutLater) {
@@ -67,36 +68,15 @@ fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
     file.set_len(sealed.bytes).at("cut the unused end of", &shown)
 }
 
-/// Where discarded bytes of a file go. The name tells where they come from, so doing it twice makes no second copy.
-pub(super) fn quarantined(home: &Home, path: &Path, position: Option<u64>) -> PathBuf {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let topic = home.dir.parent().map(name).unwrap_or_default();
-    let at = position.map(|position| format!("-from-{position}")).unwrap_or_default();
-    Path::new(QUARANTINE).join(format!("{topic}-{}-{}{at}", home.partition, name(path)))
-}
-
 /// Copies what is cut, unless it is all zeros; says how much that was and where it went.
 fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u64, Option<PathBuf>)> {
-    let Some(file) = &one.file else { return Ok((0, None)) };
-    let Some(end) = last_nonzero(&**file, from).at("read", &home.shown(path))? else { return Ok((0, None)) };
-    let aside = quarantined(home, path, Some(from));
-    let shown = home.shown(&aside);
-    remove_if_there(home, &aside)?;
-    let copy = home.seam.dir.create(&aside).at("create", &shown)?;
-    let mut buffer = vec![0; COPY_BYTES];
-    let (mut at, stop) = (from, end.min(from + ASIDE_BYTES_MAX));
-    while at < stop {
-        let want = usize::try_from(stop - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
-        let got = read_full_at(&**file, &mut buffer[..want], at).at("read", &home.shown(path))?;
-        if got == 0 {
-            break;
-        }
-        write_all_at(&*copy, &buffer[..got], at - from).map_err(|error| full_or_io(error, "write", &shown, got))?;
-        at += got as u64;
+    if one.file.is_none() {
+        return Ok((0, None));
     }
-    copy.sync().at("sync", &shown)?;
-    home.seam.dir.sync(Path::new(QUARANTINE)).at("sync", &home.shown(Path::new(QUARANTINE)))?;
-    Ok((end - from, Some(shown)))
+    let mut aside = Aside::open(&home.seam)?;
+    let bytes = aside.copy_at_most(path, from, ASIDE_BYTES_MAX)?;
+    aside.sync()?;
+    Ok((bytes, aside.kept.pop().map(|(_, name)| name)))
 }
 
 /// Seals what was durable in place, and copies the rest.
@@ -154,6 +134,10 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
     }
     out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
     out.file.sync().at("sync", &shown)?;
+    if id != one.recorded.id {
+        // A recovery that was cut off may have left a copy here, made of bytes that the power has taken since.
+        Aside::make_way(home, &path, &*out.file)?;
+    }
     home.seam.dir.rename(&new, &path).at("rename", &shown)?;
     Ok(sealed(&copied).expect("there is at least one batch"))
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::history::{Recorded, remove_if_there};
 use super::super::{Evidence, History, segment_files};
+use super::aside::Aside;
 use super::examine::{header, last_nonzero};
-use super::rewrite::quarantined;
 use super::table::{Decision, Extent, Facts, Header, Told, decide};
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, parse_index};
@@ -154,10 +154,7 @@ pub(crate) fn remove(home: &Home, strays: Vec<Stray>) {
     for stray in strays {
         let _found_again = match stray {
             Stray::Remove(path) => remove_if_there(home, &path),
-            Stray::SetAside(path) => {
-                let aside = quarantined(home, &path, None);
-                home.seam.dir.rename(&path, &aside).at("rename", &home.shown(&path))
-            }
+            Stray::SetAside(path) => Aside::open(&home.seam).and_then(|mut aside| aside.take(&path)),
         };
     }
 }

@@ -17,7 +17,6 @@
 //! | the history | told anew: by its frames that validate, and by the segments that are there |
 
 mod apply;
-mod aside;
 mod salvage;
 mod step;
 
@@ -25,9 +24,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(crate) use aside::Aside;
 pub use step::{OnDamage, Remedy, RepairStep};
 
+use super::aside::Aside;
 use super::examine::{Examined, examine, last_nonzero};
 use super::stray::foreign_strays;
 use super::table::{Decision, Header, Told, decide};
@@ -297,9 +296,6 @@ impl PartitionRepair {
         let whole = id.base..seal.end.min(self.evidence.lineage.cut_of(id.epoch));
         let whole_error = |error: Error| Ok(vec![(error.with_offsets(whole.clone()), whole.clone())]);
         match (one.header, &one.file) {
-            (Header::Valid, Some(_)) if (one.file_bytes as u64) < seal.bytes => {
-                return whole_error(one.short(&shown, seal.bytes));
-            }
             (Header::Valid, Some(file)) => {
                 let len = usize::try_from(seal.bytes).unwrap_or(usize::MAX);
                 let seed = self.home.identity(FileKind::Segment, id).seed();
@@ -311,6 +307,11 @@ impl PartitionRepair {
                     let lost = bad.base..bad.next.unwrap_or(whole.end);
                     let position = crate::offset::Position::new(bad.position as u64);
                     damage.push((bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost));
+                }
+                if (one.file_bytes as u64) < seal.bytes
+                    && let Some((error, lost)) = damage.last_mut()
+                {
+                    *error = one.short(&shown, seal.bytes).with_offsets(lost.clone());
                 }
                 // What lies below the start was given up, whole or not.
                 damage.retain(|(_, lost)| lost.end > self.start);

@@ -1,17 +1,19 @@
 //! Where originals go: the quarantine.
 //!
 //! Invariant: nothing in the quarantine is ever written over. A name tells where a file stood; one that is taken by other
-//! bytes gets a number. A copy takes its name when it is whole and synced, so that an interrupted repair leaves none
-//! that isn't. Used by every floor that repairs.
+//! bytes gets a number. A copy takes its name when it is whole and synced, so that an interrupted repair or recovery
+//! leaves none that isn't, and the next one finds what it would write itself. Used by recovery, and by every floor that
+//! repairs.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::examine::last_nonzero;
+use super::examine::last_nonzero;
 use crate::error::{Error, IoContext, Result, is_full};
-use crate::format::{QUARANTINE, TOPICS};
+use crate::format::{HEADER_BYTES, QUARANTINE, TOPICS};
 use crate::io::{Access, File, Seam, read_full_at, remove_if_there, write_all_at};
+use crate::segment::Home;
 
 const COPY_BYTES: usize = 1 << 20;
 
@@ -44,15 +46,43 @@ impl Aside {
     /// Copies a file from a position on; nothing if it isn't there or holds only zeros. Durable after
     /// [`sync`](Aside::sync).
     pub(crate) fn copy(&mut self, path: &Path, from: u64) -> Result<()> {
+        self.copy_at_most(path, from, u64::MAX).map(drop)
+    }
+
+    /// The same for no more than so many bytes; says how many there were.
+    pub(super) fn copy_at_most(&mut self, path: &Path, from: u64, most: u64) -> Result<u64> {
         let shown = self.shown(path);
-        let Some(file) = self.open_if_there(path)? else { return Ok(()) };
-        let Some(end) = last_nonzero(&*file, from).at("read", &shown)? else { return Ok(()) };
-        let (name, taken) = self.name_for(path, from, |there| same_bytes(&*file, from..end, there))?;
+        let Some(file) = self.open_if_there(path)? else { return Ok(0) };
+        let Some(end) = last_nonzero(&*file, from).at("read", &shown)? else { return Ok(0) };
+        let range = from..end.min(from.saturating_add(most));
+        let (name, taken) = self.name_for(path, from, |there| is_copy(there, &*file, range.clone()))?;
         if !taken {
-            self.write(&*file, from..end, &name)?;
+            self.write(&*file, range, &name)?;
         }
         self.kept.push((shown, self.shown(&name)));
-        Ok(())
+        Ok(end - from)
+    }
+
+    /// Where [`take`](Aside::take) would move a file.
+    pub(super) fn place_for(&self, path: &Path) -> Result<PathBuf> {
+        self.name_for(path, 0, |_| Ok(false)).map(|(name, _)| self.shown(&name))
+    }
+
+    /// Moves a segment that stands where another is to be, unless the other holds all that it does.
+    pub(super) fn make_way(home: &Home, path: &Path, other: &dyn File) -> Result<()> {
+        let shown = home.shown(path);
+        let there = match home.seam.dir.open(path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            there => there.at("open", &shown)?,
+        };
+        let from = HEADER_BYTES as u64;
+        let Some(end) = last_nonzero(&*there, from).at("read", &shown)? else { return Ok(()) };
+        if same_bytes(&*there, from..end, other, from).at("read", &shown)? {
+            return Ok(());
+        }
+        let mut aside = Aside::open(&home.seam)?;
+        aside.take(path)?;
+        aside.sync()
     }
 
     /// Moves a file; nothing if it isn't there. The caller syncs the directory that it leaves.
@@ -139,14 +169,17 @@ fn pieces(
     Ok(())
 }
 
-fn same_bytes(file: &dyn File, range: std::ops::Range<u64>, there: &dyn File) -> io::Result<bool> {
-    if there.len()? != range.end - range.start {
-        return Ok(false);
-    }
-    let (mut same, mut other) = (true, vec![0; COPY_BYTES]);
+/// Whether a file holds just this range of another.
+fn is_copy(there: &dyn File, file: &dyn File, range: std::ops::Range<u64>) -> io::Result<bool> {
+    Ok(there.len()? == range.end - range.start && same_bytes(file, range, there, 0)?)
+}
+
+/// Whether a range of a file stands in another from a position on.
+fn same_bytes(file: &dyn File, range: std::ops::Range<u64>, other: &dyn File, position: u64) -> io::Result<bool> {
+    let (mut same, mut buffer) = (true, vec![0; COPY_BYTES]);
     pieces(file, range, |bytes, at| {
-        let got = read_full_at(there, &mut other[..bytes.len()], at)?;
-        same &= got == bytes.len() && other[..got] == *bytes;
+        let got = read_full_at(other, &mut buffer[..bytes.len()], position + at)?;
+        same &= got == bytes.len() && buffer[..got] == *bytes;
         Ok(())
     })?;
     Ok(same)

@@ -1,0 +1,50 @@
+//! What recovery cuts or replaces is kept aside: P9.
+
+use std::sync::{Arc, Mutex};
+
+use epochlog::testing::{Image, Loss, Pending};
+use epochlog::{Mapping, TopicOptions};
+
+use crate::support::*;
+
+/// A disk whose process was killed, and whose recovery was about to make the name of its copy durable.
+fn copied_and_not_named(mapping: Mapping) -> (Image, String) {
+    let mut world = world(mapping);
+    world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+    fill(&world.partition(), "durable ", 1);
+    scribble(&world.partition(), &"written ".repeat(40), 12);
+    let last = format!("{}12", "written ".repeat(40));
+    world.go_down(Image::after_kill);
+    let seen: Arc<Mutex<Option<Image>>> = Arc::default();
+    let camera = seen.clone();
+    world.disk.on_operation(Box::new(move |operation| {
+        if operation.name == "sync_dir" && operation.path.ends_with("orders@1/0") {
+            camera.lock().expect("lives").get_or_insert_with(|| operation.image());
+        }
+    }));
+    world.open();
+    let image = seen.lock().expect("lives").take().expect("recovery syncs the directory");
+    (image, last)
+}
+
+/// The last page of the segment that is being recovered, which was never synced.
+fn last_page(image: &Image) -> usize {
+    let is_page =
+        |unit: &Pending| matches!(unit, Pending::Page { path, .. } if path.extension().is_some_and(|end| end == "log"));
+    image.pending().iter().rposition(is_page).expect("the tail is only written")
+}
+
+#[test]
+fn a_copy_that_holds_more_than_the_power_left_of_the_original_is_set_aside_and_not_written_over() {
+    both_ways(|mapping| {
+        let (image, last) = copied_and_not_named(mapping);
+        let mut world = world(mapping);
+        world.become_image(|_| image.after(Loss::Only(last_page(&image))));
+        assert!(world.partition().end().get() < 13, "the power took the last record");
+        let holds =
+            |path: &std::path::PathBuf| world.disk.read(path).windows(last.len()).any(|bytes| bytes == last.as_bytes());
+        let kept: Vec<_> = world.disk.files().into_iter().filter(holds).collect();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert!(kept[0].starts_with("quarantine"), "{kept:?}");
+    });
+}

@@ -317,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_of_zero_is_checked_like_any_other() {
+        let mut bytes = batch(&varied(), 101, AT);
+        bytes[..4].fill(0);
+        assert!(matches!(read(&bytes, SEGMENT.seed(), AT), Err(DecodeError::Checksum { found: 0, .. })));
+        let mut bytes = batch(&varied(), 101, AT);
+        bytes[4..8].fill(0);
+        let header = SEGMENT.seed().checksum(AT, &bytes[4..BATCH_HEADER_BYTES]);
+        bytes[..4].copy_from_slice(&header.to_le_bytes());
+        assert!(matches!(read(&bytes, SEGMENT.seed(), AT), Err(DecodeError::Checksum { found: 0, .. })));
+    }
+
+    #[test]
     fn a_batch_cut_anywhere_is_short() {
         let good = batch(&varied(), 101, AT);
         for length in 0..good.len() {

@@ -19,6 +19,7 @@ mod epoch_numbers;
 mod epochs;
 mod errors;
 mod groups;
+mod losses;
 mod model;
 mod peers;
 mod processes;

@@ -35,6 +35,17 @@ fn what_is_acknowledged_in_a_topic_just_created_survives_a_power_cut() {
 }
 
 #[test]
+fn a_topic_just_created_is_whole_after_a_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        world.topic("orders");
+        world.power_cut();
+        assert_eq!(shown(world.store()), (0, vec![]));
+        assert_eq!(world.topic("orders").groups().expect("are there").len(), 0);
+    });
+}
+
+#[test]
 fn a_loss_in_a_tail_or_between_two_segments_leaves_a_prefix() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -357,11 +357,14 @@ mod tests {
     #[test]
     fn what_must_be_understood_is_refused_and_what_may_be_ignored_is() {
         let supported = "version 1 with codec 0 and none";
-        let found = "version 1 with batch codec 2 and batch flags 0x80".to_string();
-        assert_eq!(
-            refusal(|bytes| bytes[43..45].copy_from_slice(&[2, 0x80])),
-            DecodeError::Unsupported { found, supported }
-        );
+        for (codec, flags, found) in [
+            (2, 0x80, "version 1 with batch codec 2 and batch flags 0x80"),
+            (2, 0, "version 1 with batch codec 2 and batch flags 0x00"),
+            (0, 1, "version 1 with batch codec 0 and batch flags 0x01"),
+        ] {
+            let refused = refusal(|bytes| bytes[43..45].copy_from_slice(&[codec, flags]));
+            assert_eq!(refused, DecodeError::Unsupported { found: found.into(), supported });
+        }
         let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
         assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
     }

@@ -96,6 +96,7 @@ fn a_trim_over_unsynced_records_leaves_no_gap_behind_its_start() {
         let partition = orders(&world, small());
         pile(&partition, 5, Written);
         partition.trim(Offset::new(4)).expect("trims");
+        assert!(partition.durable_end() >= partition.start(), "a start is durable only where what it presumes is");
         world.power_cut();
         let partition = the_partition(world.store()).expect("opens");
         assert_eq!((partition.start(), partition.end() >= Offset::new(4)), (Offset::new(4), true));
@@ -128,6 +129,19 @@ fn a_truncate_is_durable_when_it_returns() {
         world.partition().truncate(Offset::new(2)).expect("truncates");
         world.power_cut();
         assert_eq!(all(&world.partition()), numbered("v", 0..2));
+    });
+}
+
+#[test]
+fn a_place_of_a_session_of_which_no_record_was_synced_is_told_the_fork() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.reopen();
+        let place = world.partition().append_with("lost", written()).expect("appends").next();
+        world.power_cut();
+        let error = refused(world.partition().read_from(place));
+        assert!(matches!(error, Error::Diverged { fork, .. } if fork == Offset::new(3)), "{error}");
     });
 }
 

@@ -63,25 +63,44 @@ fn who_waits_for_a_sync_is_told_that_its_records_were_cut_meanwhile() {
     });
 }
 
+/// Does something in another thread while a delete renames the topic; gives what that came to.
+fn during_a_delete<T: Send + 'static>(world: &World, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    at_next(&world.disk, "rename", "@1", move || {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let answer = act();
+            let _nobody_listens = tell.send(());
+            sender.send(answer).expect("is waited for");
+        });
+        // What waits for the delete lets this pass in vain; what slips through ends it early.
+        let _in_vain = told.recv_timeout(Duration::from_millis(100));
+    });
+    world.store().delete_topic("orders").expect("deletes");
+    receiver.recv().expect("answers")
+}
+
 #[test]
-fn an_append_that_a_delete_overtakes_is_refused_and_never_acknowledged() {
+fn an_append_that_comes_during_a_delete_is_refused_and_never_acknowledged() {
     both_ways(|mapping| {
         let world = world(mapping);
         let partition = world.partition();
         scribble(&partition, "v", 1);
-        let (sender, receiver) = mpsc::channel();
-        at_next(&world.disk, "rename", "@1", move || {
-            let (tell, told) = mpsc::channel();
-            std::thread::spawn(move || {
-                let answer = partition.append_with("lost", written());
-                let _nobody_listens = tell.send(());
-                sender.send(answer).expect("is waited for");
-            });
-            // The appender waits for the delete, so this passes in vain; with an append that slips through it ends early.
-            let _in_vain = told.recv_timeout(Duration::from_millis(100));
-        });
-        world.store().delete_topic("orders").expect("deletes");
-        let answer = receiver.recv().expect("answers");
+        let answer = during_a_delete(&world, move || partition.append_with("lost", written()));
+        assert!(matches!(answer, Err(Error::TopicDeleted { .. })), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_commit_that_comes_during_a_delete_is_refused_and_never_acknowledged() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let lazy = TopicOptions::new().durability(epochlog::Durability::Written);
+        let topic = world.store().create_topic("orders", lazy).expect("creates");
+        scribble(&world.partition(), "v", 1);
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        let answer = during_a_delete(&world, move || consumer.commit());
         assert!(matches!(answer, Err(Error::TopicDeleted { .. })), "{answer:?}");
     });
 }

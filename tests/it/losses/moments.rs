@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use epochlog::{Durability::Durable, Durability::Written, Offset, TopicOptions};
+use epochlog::{Consumer, Durability::Durable, Durability::Written, Offset, Topic, TopicOptions};
 
 use super::*;
 
@@ -165,6 +165,49 @@ fn a_commit_that_is_torn_costs_none_in_front_of_it() {
                 assert!(!matches!(group, Err(Error::Corrupt(_))), "{at}: {group:?}");
             });
         }
+    });
+}
+
+fn committed(topic: &Topic) -> Vec<u64> {
+    let group = topic.group("billing").expect("is there");
+    group.commits.iter().map(|commit| commit.place.next().get()).collect()
+}
+
+#[test]
+fn a_commit_over_two_partitions_is_there_for_both_or_for_none_at_any_loss() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let append = || (0..2).for_each(|number| fill(&topic.partition(number).expect("is there"), "v", 1));
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        let consume = |consumer: &mut Consumer| {
+            consumer.poll(AT_ONCE).expect("polls");
+            consumer.commit().expect("commits");
+        };
+        append();
+        consume(&mut consumer);
+        append();
+        for moment in moments(&world.disk, None, || consume(&mut consumer)) {
+            moment.each_loss(|at, disk| {
+                let found = committed(&open(&disk, mapping).topic("orders").expect("opens"));
+                assert!(found == [1, 1] || found == [2, 2], "{at}: {found:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn where_a_start_policy_led_survives_a_power_cut_also_where_appends_do_not() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().durability(Written));
+        pile(&partition, 3, Written);
+        let mut consumer = partition.topic().consumer("billing").start(Start::Latest).open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        drop((consumer, partition));
+        world.power_cut();
+        assert_eq!(committed(&world.topic("orders")), [3]);
+        assert_eq!(all(&world.partition()), heavies(0..3));
     });
 }
 

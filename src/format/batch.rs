@@ -370,6 +370,41 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_of_a_header_are_judged_without_its_payload() {
+        let judged = |count: u32, span: u32| {
+            let bytes = resealed(&batch(&plain(), 100, AT), AT, |bytes| {
+                bytes[20..24].copy_from_slice(&count.to_le_bytes());
+                bytes[24..28].copy_from_slice(&span.to_le_bytes());
+            });
+            BatchHeader::decode(&bytes, SEGMENT.seed(), AT).map(|header| (header.count, header.span))
+        };
+        let most = u32::try_from(batch(&plain(), 100, AT).len() - BATCH_HEADER_BYTES).expect("is small") / 2;
+        let number = Err(DecodeError::Malformed("batch with an impossible number of records"));
+        let range = Err(DecodeError::Malformed("batch with an impossible range of offsets"));
+        assert_eq!(judged(most, most), Ok((most, most)));
+        assert_eq!(judged(1, 9), Ok((1, 9)));
+        assert_eq!((judged(0, 1), judged(most + 1, most + 1)), (number.clone(), number));
+        assert_eq!(judged(2, 1), range);
+    }
+
+    #[test]
+    fn a_header_may_begin_and_is_evident_by_itself_also_one_of_a_later_version() {
+        let good = batch(&plain(), 100, AT);
+        let header = &good[..BATCH_HEADER_BYTES];
+        assert!(BatchHeader::may_begin(header) && BatchHeader::trusted(header).is_some());
+        assert!(!BatchHeader::may_begin(&header[..45]) && !BatchHeader::may_begin(&[45; 46]));
+        assert!(BatchHeader::evident(header, SEGMENT.seed(), AT).is_some());
+        assert!(BatchHeader::evident(header, SEGMENT.seed(), AT + 1).is_none());
+        let later = resealed(&good, AT, |bytes| bytes[44] = 1);
+        assert!(BatchHeader::evident(&later, SEGMENT.seed(), AT).is_some());
+    }
+
+    #[test]
+    fn an_append_time_has_six_bytes() {
+        assert_eq!(storable(Timestamp::MAX), Timestamp::from_millis(281_474_976_710_655));
+    }
+
+    #[test]
     fn an_extension_of_the_header_is_skipped_and_covered_by_its_checksum() {
         let good = batch(&plain(), 100, AT);
         let mut longer = resealed(&good, AT, |bytes| {

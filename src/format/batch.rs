@@ -317,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_of_zero_is_checked_like_any_other() {
+        let mut bytes = batch(&varied(), 101, AT);
+        bytes[..4].fill(0);
+        assert!(matches!(read(&bytes, SEGMENT.seed(), AT), Err(DecodeError::Checksum { found: 0, .. })));
+        let mut bytes = batch(&varied(), 101, AT);
+        bytes[4..8].fill(0);
+        let header = SEGMENT.seed().checksum(AT, &bytes[4..BATCH_HEADER_BYTES]);
+        bytes[..4].copy_from_slice(&header.to_le_bytes());
+        assert!(matches!(read(&bytes, SEGMENT.seed(), AT), Err(DecodeError::Checksum { found: 0, .. })));
+    }
+
+    #[test]
     fn a_batch_cut_anywhere_is_short() {
         let good = batch(&varied(), 101, AT);
         for length in 0..good.len() {
@@ -345,13 +357,51 @@ mod tests {
     #[test]
     fn what_must_be_understood_is_refused_and_what_may_be_ignored_is() {
         let supported = "version 1 with codec 0 and none";
-        let found = "version 1 with batch codec 2 and batch flags 0x80".to_string();
-        assert_eq!(
-            refusal(|bytes| bytes[43..45].copy_from_slice(&[2, 0x80])),
-            DecodeError::Unsupported { found, supported }
-        );
+        for (codec, flags, found) in [
+            (2, 0x80, "version 1 with batch codec 2 and batch flags 0x80"),
+            (2, 0, "version 1 with batch codec 2 and batch flags 0x00"),
+            (0, 1, "version 1 with batch codec 0 and batch flags 0x01"),
+        ] {
+            let refused = refusal(|bytes| bytes[43..45].copy_from_slice(&[codec, flags]));
+            assert_eq!(refused, DecodeError::Unsupported { found: found.into(), supported });
+        }
         let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
         assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
+    }
+
+    #[test]
+    fn the_numbers_of_a_header_are_judged_without_its_payload() {
+        let judged = |count: u32, span: u32| {
+            let bytes = resealed(&batch(&plain(), 100, AT), AT, |bytes| {
+                bytes[20..24].copy_from_slice(&count.to_le_bytes());
+                bytes[24..28].copy_from_slice(&span.to_le_bytes());
+            });
+            BatchHeader::decode(&bytes, SEGMENT.seed(), AT).map(|header| (header.count, header.span))
+        };
+        let most = u32::try_from(batch(&plain(), 100, AT).len() - BATCH_HEADER_BYTES).expect("is small") / 2;
+        let number = Err(DecodeError::Malformed("batch with an impossible number of records"));
+        let range = Err(DecodeError::Malformed("batch with an impossible range of offsets"));
+        assert_eq!(judged(most, most), Ok((most, most)));
+        assert_eq!(judged(1, 9), Ok((1, 9)));
+        assert_eq!((judged(0, 1), judged(most + 1, most + 1)), (number.clone(), number));
+        assert_eq!(judged(2, 1), range);
+    }
+
+    #[test]
+    fn a_header_may_begin_and_is_evident_by_itself_also_one_of_a_later_version() {
+        let good = batch(&plain(), 100, AT);
+        let header = &good[..BATCH_HEADER_BYTES];
+        assert!(BatchHeader::may_begin(header) && BatchHeader::trusted(header).is_some());
+        assert!(!BatchHeader::may_begin(&header[..45]) && !BatchHeader::may_begin(&[45; 46]));
+        assert!(BatchHeader::evident(header, SEGMENT.seed(), AT).is_some());
+        assert!(BatchHeader::evident(header, SEGMENT.seed(), AT + 1).is_none());
+        let later = resealed(&good, AT, |bytes| bytes[44] = 1);
+        assert!(BatchHeader::evident(&later, SEGMENT.seed(), AT).is_some());
+    }
+
+    #[test]
+    fn an_append_time_has_six_bytes() {
+        assert_eq!(storable(Timestamp::MAX), Timestamp::from_millis(281_474_976_710_655));
     }
 
     #[test]

@@ -102,3 +102,14 @@ fn damage_gets_its_file_and_a_later_version_is_not_damage() {
         "`topics/orders@7/commits` has format version 2; this epochlog reads version 1, open it with a later one"
     );
 }
+
+#[test]
+fn a_checksum_begins_with_the_seed_and_both_halves_of_the_position() {
+    let begun = |state| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(state);
+        hasher.update(b"up");
+        hasher.finalize()
+    };
+    assert_eq!(Seed(0xffff_ffff).checksum(96, b"up"), begun(0xffff_ff9f));
+    assert_eq!(Seed(0xffff_ffff).checksum((3 << 32) | 96, b"up"), begun(0xfffc_ff9f));
+}

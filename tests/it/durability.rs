@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use epochlog::testing::{Fault, Image, Pages, SimDisk};
+use epochlog::testing::{Fault, Image, Loss, Pages, SimDisk};
 use epochlog::{
     Ack, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Topic, TopicOptions,
     Visibility,
@@ -372,6 +372,37 @@ fn on_a_disk_without_a_free_byte_commits_trims_and_deletes_still_work() {
     });
 }
 
+#[test]
+fn a_nearly_full_disk_takes_every_append_for_which_there_is_room() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        // The first reservation is 16 KiB, and the next would be as much again.
+        scribble(&partition, "v", 1);
+        leave(&world.disk, 8 << 10);
+        append_until_full(&partition);
+        assert!(partition.bytes() > 20_000, "{} bytes", partition.bytes());
+    });
+}
+
+#[test]
+fn an_append_whose_write_fails_leaves_nothing_in_the_way_of_the_next() {
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new());
+            fill(&partition, "v", 1);
+            world.disk.fail(Fault::of("write").on(".log").kind(kind));
+            refused(partition.append_with("lost", written()));
+            assert_eq!(all(&partition), numbered("v", 0..1));
+            fill(&partition, "v", 1);
+            assert_eq!(all(&partition), numbered("v", 0..2));
+            world.power_cut();
+            assert_eq!(all(&reopened(&world)), numbered("v", 0..2));
+        });
+    }
+}
+
 fn append_100(partition: &Partition, count: usize) {
     for _ in 0..count {
         partition.append_with(&[b'v'; 100], written()).expect("appends");
@@ -535,11 +566,13 @@ fn short_and_interrupted_reads_and_writes_are_resumed() {
             world.disk.interrupt_every(every);
             let mut told = Told::default();
             workload(&topic, world.store(), &mut told);
+            assert_eq!(told.values.len(), 60);
             assert!(told.values.values().all(Option::is_some), "nothing fails because of a short write");
             drop(topic);
-            world.power_cut();
+            world.go_down(|image| image.after(Loss::All));
             world.disk.set_io_bytes_max(bytes);
             world.disk.interrupt_every(every);
+            world.open();
             let partition = reopened(&world);
             check(&told, &found(&partition), Durability::Durable, 5, "short I/O");
             fill(&partition, "after", 3);

@@ -45,3 +45,19 @@ fn append_times_never_go_back_though_the_clock_does_between_sessions() {
         assert!(times.is_sorted(), "{times:?}");
     });
 }
+
+#[test]
+fn no_number_is_issued_twice_though_nothing_is_left_of_whom_it_was_given_to() {
+    for go_down_and_open in [World::reopen, World::kill, World::power_cut] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            for _ in 0..2 {
+                let before = world.topic("orders").epoch().number;
+                world.store().delete_topic("orders").expect("deletes");
+                go_down_and_open(&mut world);
+                let after = world.topic("orders").epoch().number;
+                assert!(after > before, "{after} after {before}");
+            }
+        });
+    }
+}

@@ -24,6 +24,7 @@ mod errors;
 mod faults;
 mod gaps;
 mod groups;
+mod losses;
 mod peers;
 mod processes;
 mod quarantine;

@@ -97,6 +97,22 @@ fn a_reader_goes_on_exactly_behind_the_record_whose_place_was_kept() {
 }
 
 #[test]
+fn a_readers_place_is_that_of_the_record_it_gave_last_also_where_sessions_meet() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.reopen();
+        fill(&world.partition(), "v", 3);
+        let mut reader = world.partition().read_from(Start::Earliest).expect("begins").bytes_max(1);
+        for _ in 0..6 {
+            let last = reader.read().expect("reads").iter().last().expect("is there").next();
+            assert_eq!(reader.place(), last);
+            world.partition().read_from(reader.place()).expect("is there");
+        }
+    });
+}
+
+#[test]
 fn get_gives_the_one_record() {
     both_ways(|mapping| {
         let mut world = world(mapping);

@@ -65,6 +65,21 @@ fn what_is_older_than_the_age_goes_by_whole_segments_and_the_newest_stays() {
 }
 
 #[test]
+fn the_newest_segment_stays_though_nothing_was_appended_since_the_open() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&with(&world, small().retention_age(HOUR)), "v", 200);
+        world.reopen();
+        world.disk.clock().advance(2 * HOUR);
+        maintain(&world);
+        let orders = world.partition();
+        assert_eq!((orders.segments().len(), orders.end().get()), (1, 200));
+        assert!(orders.start().get() < 200, "the newest is never removed");
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
 fn the_active_segment_rolls_by_age_and_can_then_go() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -23,7 +23,7 @@ mod topics;
 
 use std::time::Duration;
 
-use ops::{draw, parse};
+use ops::{bytes_of, chosen_by, draw, parse, print};
 use run::{play, run};
 
 /// So many seeds are run with every test run.
@@ -38,6 +38,19 @@ fn whatever_is_done_to_a_store_it_does_what_plain_vectors_do() {
     let (seeds, totals) = run(0, SHORT, 1, Duration::MAX).unwrap_or_else(|story| panic!("{story}"));
     println!("{seeds} seeds: {totals:?}");
     assert_eq!(seeds, SHORT);
+}
+
+/// Plays what bytes choose: the fuzz target `operations`.
+pub fn must_hold(bytes: &[u8]) {
+    let (seed, ops) = chosen_by(bytes);
+    if let Err(said) = play(seed, &ops) {
+        panic!("EPOCHLOG_SIM_SEED={seed} EPOCHLOG_SIM_OPS='{}' fails {said}", print(&ops));
+    }
+}
+
+#[test]
+fn what_bytes_choose_is_played_as_what_dice_choose() {
+    (0..5).for_each(|seed| must_hold(&bytes_of(seed, &draw(u64::from(seed)))));
 }
 
 #[test]

@@ -195,3 +195,50 @@ fn what_is_printed_can_be_pasted_back() {
         assert_eq!(parse(&print(&ops)), ops);
     }
 }
+
+/// So many operations are played of what bytes choose: a fuzzer makes long inputs, and each takes its time.
+const CHOSEN_MAX: usize = 64;
+
+/// How many bytes choose a number below a limit.
+fn width(limit: u32) -> usize {
+    if limit <= 256 { 1 } else { 3 }
+}
+
+/// The seed of the randomness, and the operations, that bytes choose: any bytes choose some.
+pub fn chosen_by(bytes: &[u8]) -> (u64, Vec<Op>) {
+    let mut bytes = bytes.iter().copied();
+    let mut next = |width| (0..width).fold(0, |number, _| number << 8 | u32::from(bytes.next().unwrap_or(0)));
+    let (seed, mut ops) = (next(1), Vec::new());
+    loop {
+        let word = next(1) as usize;
+        let Some(row) = word.checked_sub(1).map(|word| &TABLE[word % TABLE.len()]) else { break };
+        let mut with = [0; NUMBERS];
+        with.iter_mut().zip(row.limits).for_each(|(number, limit)| *number = next(width(*limit)) % limit);
+        ops.push(Op { what: row.what, with });
+        if ops.len() == CHOSEN_MAX {
+            break;
+        }
+    }
+    (u64::from(seed), ops)
+}
+
+/// The bytes that choose these operations.
+pub fn bytes_of(seed: u8, ops: &[Op]) -> Vec<u8> {
+    let mut bytes = vec![seed];
+    for op in ops {
+        let word = TABLE.iter().position(|row| row.what == op.what).expect("every word has a row");
+        bytes.push(u8::try_from(word + 1).expect("there are fewer words"));
+        for (number, limit) in op.with.iter().zip(op.row().limits) {
+            bytes.extend_from_slice(&number.to_be_bytes()[4 - width(*limit)..]);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn operations_are_chosen_by_the_bytes_that_were_made_of_them() {
+    for seed in 0..50 {
+        let ops: Vec<Op> = draw(seed).into_iter().take(CHOSEN_MAX).collect();
+        assert_eq!(chosen_by(&bytes_of(7, &ops)), (7, ops));
+    }
+}

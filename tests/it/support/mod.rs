@@ -66,6 +66,11 @@ impl World {
         }
     }
 
+    /// The store itself, for who closes it in a way of their own.
+    pub fn take(&mut self) -> Store {
+        self.store.take().expect("is open")
+    }
+
     pub fn reopen(&mut self) {
         self.close();
         self.open();

@@ -1,0 +1,101 @@
+//! Files that a crash, a later version or another process left: what is read of them, and that nothing is changed.
+
+use epochlog::Durability::Durable;
+
+use super::*;
+
+#[test]
+fn a_read_only_open_changes_nothing_not_even_what_a_crash_left() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let topic = world.topic("orders");
+        pile(&world.partition(), 3, Durable);
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        drop((consumer, topic));
+        world.go_down(Image::after_kill);
+        world.disk.write("topics/.new-more@9/topic", b"begun");
+        let before = tree(&world.disk);
+        let store = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        assert_eq!(shown(&store), (0, heavies(0..3)));
+        store.topic("orders").and_then(|topic| topic.group("billing")).expect("is there");
+        store.close().expect("closes");
+        assert!(tree(&world.disk) == before, "{:?}", world.disk.files());
+    });
+}
+
+/// The checksum of some bytes at a position of a file, seeded by the file's header.
+fn checksum(file: &[u8], position: usize, covered: &[u8]) -> [u8; 4] {
+    let seed = crc32fast::hash(&[&file[8..9], &file[16..68], &file[72..80]].concat());
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed ^ u32::try_from(position).expect("is small"));
+    hasher.update(covered);
+    hasher.finalize().to_le_bytes()
+}
+
+/// Changes the header of the batch at a position, and makes its checksum agree.
+fn reseal_batch(disk: &SimDisk, path: &Path, position: usize, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = disk.read(path);
+    change(&mut bytes[position..position + 46]);
+    let agreed = checksum(&bytes, position, &bytes[position + 4..position + 46]);
+    bytes[position..position + 4].copy_from_slice(&agreed);
+    disk.write(path, bytes);
+}
+
+/// Changes the first entry of an index, and makes its checksum agree.
+fn reseal_entry(disk: &SimDisk, path: &Path, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = disk.read(path);
+    change(&mut bytes[96..112]);
+    let agreed = checksum(&bytes, 96, &bytes[96..112]);
+    bytes[112..116].copy_from_slice(&agreed);
+    disk.write(path, bytes);
+}
+
+/// Where the second of the heavy records stands.
+const SECOND: usize = 96 + 46 + HEAVY_BYTES + 3;
+
+#[test]
+fn a_batch_of_a_later_version_in_a_tail_is_never_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 2, Durable);
+        world.go_down(Image::after_kill);
+        let log = file(&world.disk, ".log");
+        reseal_batch(&world.disk, &log, SECOND, |header| header[44] = 1);
+        world.open();
+        let refusal = the_partition(world.store()).map(|partition| partition.end());
+        assert!(matches!(refusal, Err(Error::UnsupportedVersion { .. })), "{refusal:?}");
+        assert_eq!(quarantine(&world.disk), Vec::<PathBuf>::new());
+    });
+}
+
+#[test]
+fn a_valid_batch_that_skips_an_offset_is_no_part_of_the_log() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 1, Durable);
+        pile(&world.partition(), 1, epochlog::Durability::Written);
+        world.go_down(Image::after_kill);
+        let log = file(&world.disk, ".log");
+        reseal_batch(&world.disk, &log, SECOND, |header| header[12] += 1);
+        world.open();
+        assert_eq!(all(&world.partition()), heavies(0..1));
+    });
+}
+
+#[test]
+fn an_index_that_lies_under_a_valid_checksum_changes_no_answer() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let topic = world.store().create_topic("orders", epochlog::TopicOptions::new()).expect("creates");
+        fill(&topic.partition(0).expect("is there"), "v", 200);
+        drop(topic);
+        world.close();
+        reseal_entry(&world.disk, &file(&world.disk, ".index"), |entry| entry[0] += 1);
+        world.open();
+        for offset in 0..200 {
+            let found = world.partition().get(epochlog::Offset::new(offset)).expect("reads");
+            assert_eq!(values(&found), numbered("v", offset..offset + 1));
+        }
+    });
+}

@@ -1,0 +1,188 @@
+//! What an open keeps, copies, cuts and sets aside, and what of it a second crash can take.
+
+use epochlog::Durability::{Durable, Written};
+use epochlog::testing::{Fault, Pending};
+use epochlog::{Offset, TopicOptions};
+
+use super::*;
+
+#[test]
+fn what_an_open_has_shown_survives_a_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 5, Written);
+        world.kill();
+        assert_eq!(all(&world.partition()), heavies(0..5));
+        world.power_cut();
+        assert_eq!(all(&world.partition()), heavies(0..5));
+    });
+}
+
+#[test]
+fn a_crash_within_a_recovery_leaves_what_the_recovery_found() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 2, Durable);
+        pile(&world.partition(), 3, Written);
+        world.go_down(Image::after_kill);
+        let disk = world.disk.clone();
+        for moment in moments(&disk, None, || world.open()) {
+            moment.each_loss(|at, disk| {
+                let store = open(&disk, mapping);
+                let partition = the_partition(&store).unwrap_or_else(|error| panic!("{at}: {error}"));
+                let end = partition.end().get();
+                assert!(end >= 2, "{at}: {end}");
+                assert_eq!(all(&partition), heavies(0..end), "{at}");
+            });
+        }
+    });
+}
+
+/// A disk on which the last sector of the newest segment was lost.
+fn torn(image: &Image) -> SimDisk {
+    let image = image.clone().by_sector();
+    let is_log =
+        |pending: &Pending| matches!(pending, Pending::Page { path, .. } if path.to_string_lossy().ends_with(".log"));
+    let last = image.pending().iter().rposition(is_log).expect("some are pending");
+    image.after(Loss::Only(last))
+}
+
+fn is_history(pending: &Pending) -> bool {
+    matches!(pending, Pending::Page { path, .. } if path.ends_with("history"))
+}
+
+#[test]
+fn what_recovery_cuts_is_kept_aside_also_for_a_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 1, Durable);
+        pile(&world.partition(), 2, Written);
+        world.become_image(torn);
+        let recovery = world.store().recovery().clone();
+        let cut = recovery.partitions[0].findings.iter().find(|finding| finding.cut_at.is_some()).expect("was cut");
+        assert_eq!(cut.cut_at, Some(Offset::new(2)));
+        world.power_cut();
+        let [aside] = &quarantine(&world.disk)[..] else { panic!("{recovery}") };
+        assert_eq!(world.disk.read(aside).len() as u64, cut.cut_bytes);
+        assert!(cut.cut_bytes > 512 && cut.set_aside.as_ref().is_some_and(|path| path.ends_with(aside)), "{recovery}");
+    });
+}
+
+#[test]
+fn a_segment_that_the_history_lost_is_set_aside_with_its_records() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 1, Durable);
+        pile(&world.partition(), 5, Written);
+        let image = world.disk.image();
+        let line = image.pending().iter().position(is_history).expect("the roll is pending");
+        world.become_image(|image| image.after(Loss::Only(line)));
+        let kept = world.partition().end().get();
+        assert!((1..6).contains(&kept), "{kept}");
+        let aside = quarantine(&world.disk);
+        assert!(aside.iter().any(|path| world.disk.read(path).len() > HEAVY_BYTES), "{aside:?}");
+    });
+}
+
+#[test]
+fn bytes_that_changed_below_a_mark_are_damage_and_stay_where_they_are() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 3, Durable);
+        world.go_down(Image::after_kill);
+        let log = file(&world.disk, ".log");
+        world.disk.flip(&log, 8 * 300);
+        let before = world.disk.read(&log);
+        world.open();
+        assert_eq!(world.store().recovery().failed.len(), 1, "{}", world.store().recovery());
+        assert!(matches!(the_partition(world.store()), Err(Error::Corrupt(_))));
+        assert_eq!((world.disk.read(&log) == before, quarantine(&world.disk)), (true, vec![]));
+    });
+}
+
+#[test]
+fn the_mark_of_a_later_segment_covers_the_end_of_an_earlier_one() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 4, Written);
+        pile(&world.partition(), 1, Durable);
+        pile(&world.partition(), 1, Written);
+        let image = world.disk.image();
+        let seal = image.pending().iter().position(is_history).expect("the seal is pending");
+        world.go_down(|image| image.after(Loss::Only(seal)));
+        // The first of two segments, whose seal is lost: its last record is gone, though it was synced.
+        let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
+        world.disk.truncate(first.expect("is there"), 96 + 2 * (HEAVY_BYTES + 49));
+        world.open();
+        assert!(matches!(the_partition(world.store()), Err(Error::Corrupt(_))), "{}", world.store().recovery());
+    });
+}
+
+#[test]
+fn a_recovery_that_is_refused_has_written_nothing_into_the_topic() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 5, Written);
+        world.go_down(Image::after_kill);
+        let newest = file(&world.disk, ".log");
+        claim_version(&world.disk, newest.to_str().expect("is text"), 2);
+        let of_topic = |disk: &SimDisk| {
+            let files = disk.files().into_iter().filter(|path| is_in(path, "topics") || is_in(path, "quarantine"));
+            files.map(|path| (disk.read(&path), path)).collect::<Vec<_>>()
+        };
+        let before = of_topic(&world.disk);
+        // A copy would say when it was made.
+        world.disk.clock().advance(std::time::Duration::from_secs(1));
+        world.open();
+        let refusal = the_partition(world.store()).map(|partition| partition.end());
+        assert!(matches!(refusal, Err(Error::UnsupportedVersion { .. })), "{refusal:?}");
+        assert!(of_topic(&world.disk) == before, "{:?}", world.disk.files());
+    });
+}
+
+#[test]
+fn a_store_that_could_not_close_a_topic_is_recovered_by_the_next_open() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&world.partition(), "v", 3);
+        world.disk.fail(Fault::of("sync").on(".log"));
+        refused(world.take().close());
+        world.open();
+        assert!(world.store().recovery().needed);
+        world.power_cut();
+        assert_eq!(all(&world.partition()), numbered("v", 0..3));
+    });
+}
+
+#[test]
+fn a_topic_that_could_not_be_recovered_is_tried_again_by_the_next_open() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 3, Durable);
+        world.go_down(Image::after_kill);
+        world.disk.flip(file(&world.disk, ".log"), 8 * 300);
+        for _ in 0..2 {
+            world.open();
+            assert_eq!(world.store().recovery().failed.len(), 1);
+            world.close();
+        }
+    });
+}
+
+#[test]
+fn every_partitions_commit_is_there_after_the_commits_were_rewritten() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let topic = world.store().create_topic("orders", TopicOptions::new().partitions(3)).expect("creates");
+        (0..3).for_each(|number| fill(&topic.partition(number).expect("is there"), "v", 2));
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit().expect("commits");
+        drop((consumer, topic));
+        // The first open rewrites them, and the second reads what that wrote.
+        world.kill();
+        world.kill();
+        let group = world.store().topic("orders").and_then(|topic| topic.group("billing")).expect("is there");
+        assert_eq!(group.commits.iter().map(|commit| commit.place.next().get()).collect::<Vec<_>>(), [2, 2, 2]);
+    });
+}

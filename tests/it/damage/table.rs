@@ -63,8 +63,8 @@ pub const TABLE: &[Row] = &[
     row(KILLED, (Kind::Segment, Part::Header), READING, &["a read: segment header here, its segment's offsets; costs its segment; verify: the same"]),
     row(KILLED, (Kind::Segment, Part::Header), WRITING, &["a read: segment header here, its segment's offsets; costs its segment; verify: the same; recovery: sealed-bad"]),
     row(ANY, (Kind::Segment, Part::Batch), BOTH, &["a read: batch here, its offsets; costs its batch; verify: the same"]),
-    // Nobody can ask for it.
-    row(ANY, (Kind::Segment, Part::TrimmedBatch), BOTH, &["verify: batch here, its offsets"]),
+    // Nobody can ask for them.
+    row(ANY, (Kind::Segment, Part::TrimmedBatch), BOTH, &["exact"]),
     row(ANY, (Kind::Segment, Part::CutBatch), BOTH, &["exact"]),
     // Whoever reads goes around it. Who writes would have to give up what is behind, or to keep what is broken: the
     // partition stays closed until a person decides.

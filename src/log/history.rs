@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::lineage::{Begun, Lineage};
 use super::recover::unrecorded;
-use crate::error::{Error, IoContext, Result, is_full};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, NO_EPOCH, Reason, Rest, Seed, encode_frame, read_frames,
 };
@@ -278,8 +278,7 @@ impl History {
         let frame = encode_frame(entries, self.seed, self.position, mark);
         let file = self.file()?;
         self.headroom.keep(&*self.home.seam.dir, &*file, self.position + frame.len() as u64);
-        write_all_at(&*file, &frame, self.position)
-            .map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
+        write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown)?;
         self.position += frame.len() as u64;
         Ok(())
     }
@@ -351,20 +350,8 @@ fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Res
         let at = bytes.len() as u64;
         bytes.extend_from_slice(&encode_frame(chunk, identity.seed(), at, 0));
     }
-    let file = home.seam.dir.create(path).map_err(|source| full_or_io(source, "create", &shown, bytes.len()))?;
-    write_all_at(&*file, &bytes, 0).map_err(|source| full_or_io(source, "write", &shown, bytes.len()))?;
+    let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
+    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     Ok((file, bytes.len() as u64))
-}
-
-pub(crate) fn full_or_io(
-    source: std::io::Error,
-    operation: &'static str,
-    path: &std::path::Path,
-    bytes: usize,
-) -> Error {
-    if is_full(&source) {
-        return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
-    }
-    Error::Io { operation, path: path.to_path_buf(), source }
 }

@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::history::{Recorded, full_or_io, remove_if_there};
+use super::super::history::{Recorded, remove_if_there};
 use super::examine::{Examined, last_nonzero};
 use super::table::{Decision, Told};
 use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
-use crate::format::{BatchHeader, FileKind, QUARANTINE, reseal};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, QUARANTINE, reseal};
 use crate::io::{Access, File, read_full_at, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::{Home, Scan, Sealed, SegmentId, Window};
@@ -82,7 +82,7 @@ fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u6
     let aside = quarantined(home, path, Some(from));
     let shown = home.shown(&aside);
     remove_if_there(home, &aside)?;
-    let copy = home.seam.dir.create(&aside).at("create", &shown)?;
+    let copy = home.seam.dir.create(&aside).taking(COPY_BYTES, "create", &shown)?;
     let mut buffer = vec![0; COPY_BYTES];
     let (mut at, stop) = (from, end.min(from + ASIDE_BYTES_MAX));
     while at < stop {
@@ -91,7 +91,7 @@ fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u6
         if got == 0 {
             break;
         }
-        write_all_at(&*copy, &buffer[..got], at - from).map_err(|error| full_or_io(error, "write", &shown, got))?;
+        write_all_at(&*copy, &buffer[..got], at - from).taking(got, "write", &shown)?;
         at += got as u64;
     }
     copy.sync().at("sync", &shown)?;
@@ -136,7 +136,7 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
     let new = path.with_extension("log.new");
     let shown = home.shown(&new);
     remove_if_there(home, &new)?;
-    let file = home.seam.dir.create(&new).map_err(|error| full_or_io(error, "create", &shown, 0))?;
+    let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
     let identity = home.identity(FileKind::Segment, id);
     let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
     let mut window = Window::new(one.file.clone().expect("was scanned"), one.file_bytes);
@@ -149,10 +149,10 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
         reseal(&mut out.bytes[start..], identity.seed(), at as u64, header.mark);
         copied.push((at, *header));
         if out.bytes.len() >= COPY_BYTES {
-            out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+            out.flush().taking(COPY_BYTES, "write", &shown)?;
         }
     }
-    out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+    out.flush().taking(COPY_BYTES, "write", &shown)?;
     out.file.sync().at("sync", &shown)?;
     home.seam.dir.rename(&new, &path).at("rename", &shown)?;
     Ok(sealed(&copied).expect("there is at least one batch"))

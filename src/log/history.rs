@@ -283,6 +283,12 @@ impl History {
         Ok(())
     }
 
+    /// The same for lines that must be told also on a full disk.
+    pub(crate) fn append_surely(&mut self, entries: &[Entry]) -> Result<()> {
+        let home = self.home.clone();
+        home.reserve.with_room(|| self.append(entries))
+    }
+
     /// Whether lines were added since the last sync.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.synced < self.position
@@ -311,6 +317,11 @@ impl History {
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing
     /// changed; a failed sync of the directory latches.
     pub(crate) fn rewrite(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
+        let home = self.home.clone();
+        home.reserve.with_room(|| self.replace(evidence, latch))
+    }
+
+    fn replace(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
         let new = self.home.dir.join("history.new");
         remove_if_there(&self.home, &new)?;
         let (file, position) = write_new(&self.home, &new, &evidence.entries())?;

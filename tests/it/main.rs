@@ -21,6 +21,8 @@ mod epoch_numbers;
 mod epochs;
 mod errors;
 mod faults;
+mod full_disk;
+mod full_disk_crashes;
 mod groups;
 mod model;
 mod peers;

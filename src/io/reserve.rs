@@ -97,12 +97,8 @@ impl Reserve {
         if had == self.bytes {
             return Ok(());
         }
-        let made = file.reserve(self.bytes).and_then(|()| file.sync());
-        if made.is_err() && had == 0 {
-            // An empty file is no reserve. It does no harm, should it stay.
-            let _stays = self.dir.remove_file(path);
-        }
-        made
+        file.reserve(self.bytes)?;
+        file.sync()
     }
 }
 

@@ -319,6 +319,24 @@ fn scribble_until_full(partition: &Partition, round: u64) {
 }
 
 #[test]
+fn a_tail_larger_than_the_reserve_waits_for_room_and_takes_none_from_others() {
+    both_ways(|mapping| {
+        let mut disk = Disk::new(mapping, RESERVE_BYTES);
+        let other = |disk: &Disk| disk.store().topic("other").expect("is there").partition(0);
+        scribble(&disk.partition(), "v", 9000);
+        scribble(&other(&disk).expect("is there"), "w", 100);
+        disk.go_down();
+        disk.fill_up();
+        disk.open().expect("opens");
+        assert_eq!(disk.store().recovery().failed.len(), 1);
+        assert_eq!(all(&other(&disk).expect("was recovered")), numbered("w", 0..100));
+        assert!(matches!(refused(disk.store().topic("orders")), Error::StorageFull { .. }));
+        disk.make_room();
+        assert_eq!(all(&disk.partition()), numbered("v", 0..RECORDS + 9000));
+    });
+}
+
+#[test]
 fn what_a_failed_sync_says_is_never_taken_for_a_full_disk() {
     both_ways(|mapping| {
         let mut disk = Disk::new(mapping, RESERVE_BYTES);

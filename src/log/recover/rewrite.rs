@@ -129,14 +129,30 @@ fn sealed(batches: &[(usize, BatchHeader)]) -> Option<Sealed> {
     Some(Sealed { bytes: (position + last.bytes()) as u64, end: last.end(), greatest, append_time: last.append_time })
 }
 
-/// Writes the batches into a new segment, seeded anew, and syncs it. It takes its name last.
+/// Writes the batches into a new segment, and syncs it. It takes its name last.
 fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: SegmentId) -> Result<Sealed> {
-    let source = home.shown(&home.segment_path(one.recorded.id));
     let path = home.segment_path(id);
     let new = path.with_extension("log.new");
-    let shown = home.shown(&new);
     remove_if_there(home, &new)?;
-    let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
+    let sealed = write_copy(home, one, batches, id, &new).inspect_err(|_| {
+        // On a full disk, what fitted of it is room that other partitions need to recover.
+        let _removed_next_time = remove_if_there(home, &new);
+    })?;
+    home.seam.dir.rename(&new, &path).at("rename", &home.shown(&new))?;
+    Ok(sealed)
+}
+
+/// Writes the batches into this file, seeded anew.
+fn write_copy(
+    home: &Arc<Home>,
+    one: &Examined,
+    batches: &[(usize, BatchHeader)],
+    id: SegmentId,
+    new: &Path,
+) -> Result<Sealed> {
+    let source = home.shown(&home.segment_path(one.recorded.id));
+    let shown = home.shown(new);
+    let file = home.seam.dir.create(new).taking(HEADER_BYTES, "create", &shown)?;
     let identity = home.identity(FileKind::Segment, id);
     let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
     let mut window = Window::new(one.file.clone().expect("was scanned"), one.file_bytes);
@@ -154,7 +170,6 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
     }
     out.flush().taking(COPY_BYTES, "write", &shown)?;
     out.file.sync().at("sync", &shown)?;
-    home.seam.dir.rename(&new, &path).at("rename", &shown)?;
     Ok(sealed(&copied).expect("there is at least one batch"))
 }
 

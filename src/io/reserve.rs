@@ -140,12 +140,11 @@ mod tests {
         assert!(matches!(result, Err(Error::StorageFull { .. })));
         assert_eq!(seen, [true, false]);
         let mut times = 0;
-        reserve.with_room(|| Ok(times += 1)).expect("needs no room");
         let _full: Result<()> = reserve.with_room(|| {
             times += 1;
             full()
         });
-        assert_eq!(times, 2, "there is nothing left to give");
+        assert_eq!(times, 1, "there is nothing left to give");
     }
 
     #[test]

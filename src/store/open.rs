@@ -136,7 +136,6 @@ impl StoreOptions {
         catalog.update(list(&shared)?);
         if shared.unclean && !read_only {
             recover_all(&shared, &mut catalog, &mut recovery);
-            shared.reserve.keep();
         }
         let opened_at = (seam.clock.now(), seam.clock.monotonic_ms());
         let inner = Arc::new(Inner {

@@ -246,6 +246,16 @@ fn an_append_and_a_new_topic_never_take_the_reserve() {
         disk.fill_up();
         let other = disk.store().topic("other").expect("is there");
         assert!(matches!(refused(other.append("first")), Error::StorageFull { .. }));
+        disk.make_room();
+        let line = || Fault::of("write").on("history").kind(std::io::ErrorKind::StorageFull);
+        disk.disk.fail(line());
+        assert!(matches!(refused(other.append("first")), Error::StorageFull { .. }), "its epoch finds no room");
+        let rolling = disk.store().create_topic("rolling", small()).expect("creates");
+        rolling.append("first").expect("appends");
+        disk.disk.fail(line());
+        let rolled = (0..100).find_map(|_| rolling.append_with(&[b'v'; 900], written()).err());
+        assert!(matches!(rolled, Some(Error::StorageFull { .. })), "its roll finds no room: {rolled:?}");
+        disk.fill_up();
         let appended = (0..100_000).find_map(|_| disk.partition().append(&[b'v'; 100]).err());
         assert!(matches!(appended, Some(Error::StorageFull { .. })), "{appended:?}");
         assert!(matches!(refused(disk.store().create_topic("new", small())), Error::StorageFull { .. }));
@@ -255,13 +265,17 @@ fn an_append_and_a_new_topic_never_take_the_reserve() {
 }
 
 #[test]
-fn the_reserve_comes_back_with_the_next_maintain_or_open_that_finds_room() {
+fn the_reserve_comes_back_with_an_open_and_with_whatever_gives_room_back_once_there_is_room() {
     both_ways(|mapping| {
         let mut disk = Disk::new(mapping, RESERVE_BYTES);
-        for again in [
-            |disk: &mut Disk| disk.store().maintain().map(drop),
-            |disk: &mut Disk| disk.close().and_then(|()| disk.open()),
-        ] {
+        let again: [Call; 5] = [
+            |disk| disk.store().maintain().map(drop),
+            |disk| disk.close().and_then(|()| disk.open()),
+            |disk| disk.partition().trim(Offset::new(1)),
+            |disk| disk.partition().truncate(Offset::new(RECORDS - 1)),
+            |disk| disk.store().delete_topic("other"),
+        ];
+        for again in again {
             open(&mut disk).expect("opens");
             disk.fill_up();
             disk.store().maintain().expect("needs no room");
@@ -316,6 +330,18 @@ fn scribble_until_full(partition: &Partition, round: u64) {
         }
     }
     panic!("the disk is never full");
+}
+
+#[test]
+fn a_trim_that_finds_no_room_for_the_seals_that_it_needs_takes_the_reserve() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        scribble(&partition, "v", 200);
+        world.disk.fail(Fault::of("write").on("history").kind(std::io::ErrorKind::StorageFull));
+        partition.trim(Offset::new(150)).expect("trims");
+        assert_eq!(all(&partition), numbered("v", 0..200)[150..]);
+    });
 }
 
 #[test]

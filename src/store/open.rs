@@ -112,7 +112,7 @@ impl StoreOptions {
     /// Puts the parts together; with a lock the store is open for writing.
     fn assemble(self, path: &Path, seam: &Seam, file: &StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
         let read_only = lock.is_none();
-        let reserve = Reserve::new(&seam.dir, RESERVE, if read_only { 0 } else { self.reserve_bytes });
+        let reserve = Reserve::new(&seam.dir, RESERVE, self.reserve_bytes);
         let numbers = Arc::new(Numbers::new(seam.clone(), reserve.clone(), file.id, next_number(seam, file)?));
         let shared = Arc::new(Shared {
             mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),

@@ -35,8 +35,10 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The disk, or a quota, is full, or the process may make no larger files. The call was undone: reads, retention, delete and commits still work, and appends
-    /// work again as soon as there is room.
+    /// The disk, or a quota, is full, or the process may make no larger files. The call was undone. Reads go on, and by
+    /// the reserve ([`StoreOptions::reserve_bytes`](crate::StoreOptions::reserve_bytes)) so do opening for writing,
+    /// closing, commits, trim, truncate, retention, delete and reopening; if one of those gives this error, not even the
+    /// reserve had room for it, or there is none. Appends work again as soon as there is room.
     #[error("no space left for {bytes} bytes in `{}`; the call was undone, make room and try again", path.display())]
     StorageFull {
         /// The file that could not grow.

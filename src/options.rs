@@ -69,11 +69,21 @@ pub struct Retention {
 }
 
 /// How a store is opened. Every option holds while the store is open and isn't written down.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub(crate) mapping: Mapping,
     pub(crate) background: bool,
+    pub(crate) reserve_bytes: u64,
     pub(crate) seam: Option<crate::io::Seam>,
+}
+
+/// The least and the most bytes of a reserve, unless there is none.
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 30;
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions { mapping: Mapping::default(), background: false, reserve_bytes: 256 << 10, seam: None }
+    }
 }
 
 impl StoreOptions {
@@ -96,6 +106,30 @@ impl StoreOptions {
     pub fn background(mut self, background: bool) -> StoreOptions {
         self.background = background;
         self
+    }
+
+    /// How much room is set aside for a full disk, 16 KiB to 1 GiB, or 0 for none. Default: 256 KiB.
+    ///
+    /// It is a file `RESERVE` in the store's directory, on file systems that reserve blocks (ext4, xfs, tmpfs). On a full
+    /// disk it is given back to whatever keeps a promise or gives room back: opening for writing, recovery, closing,
+    /// commits, `trim`, `truncate`, retention, `delete_topic`, `maintain` and reopening after a failed sync. Appends and
+    /// what adds topics or partitions never use it: they fail with [`Error::StorageFull`]. It is made again as soon as
+    /// one of those, or an open, finds room for it.
+    ///
+    /// What even then needs more room: recovery of a partition whose unsynced bytes, which it copies, are more than the
+    /// reserve, as after a kill with many of them; and more commits than fit, until `maintain` compacts them. Until the
+    /// reserve is made again others may use the room that it gave, appends among them.
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> StoreOptions {
+        self.reserve_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.reserve_bytes {
+            0 => Ok(()),
+            bytes => within("reserve_bytes", bytes, *RESERVE_BYTES.start(), *RESERVE_BYTES.end()),
+        }
     }
 
     /// Runs the store over another outside world, such as the simulated disk.

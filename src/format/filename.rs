@@ -10,6 +10,8 @@ use crate::offset::Offset;
 pub(crate) const LOCK: &str = "LOCK";
 /// The store's own file; it makes a directory a store.
 pub(crate) const STORE: &str = "STORE";
+/// Room for a full disk; its content means nothing.
+pub(crate) const RESERVE: &str = "RESERVE";
 /// The directory of the topics.
 pub(crate) const TOPICS: &str = "topics";
 /// The directory of what was deleted.

@@ -18,9 +18,11 @@
 //! | `topics/NAME@N/P/history` | evidence of partition P | kind 4 | frames |
 //! | `topics/NAME@N/P/BASE@E.log` | records: a segment | kind 5 | batches |
 //! | `topics/NAME@N/P/BASE@E.index` | where its batches begin | kind 6 | index entries |
+//! | `RESERVE` | nothing | no header | bytes of no meaning |
 //!
 //! `N` is the number of the topic's creation epoch, `E` that of the segment's; `BASE` is its base offset in twenty
-//! digits. Other numbers have no leading zeros. `LOCK` holds nothing that is part of the format.
+//! digits. Other numbers have no leading zeros. `LOCK` holds nothing that is part of the format, and neither does
+//! `RESERVE`: it takes room on the disk, is removed when that is needed, and its content means nothing.
 //!
 //! # File header: 96 bytes
 //!
@@ -193,7 +195,7 @@ pub(crate) mod record;
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
 pub(crate) use entry::{Entry, Reason};
 pub(crate) use filename::{
-    COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
+    COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
     parse_segment, parse_topic_dir, segment_file, topic_dir,
 };
 pub(crate) use frame::{FRAME_BYTES_MAX, Rest, Salvage, encode_frame, read_frames, salvage_frames};

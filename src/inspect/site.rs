@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, IoContext, Result};
-use crate::format::{FileKind, HEADER_BYTES, Identity, STORE, TOPICS, parse_topic_dir};
-use crate::io::{Access, File, Kind, Seam, read_full_at};
+use crate::format::{FileKind, HEADER_BYTES, Identity, RESERVE, STORE, TOPICS, parse_topic_dir};
+use crate::io::{Access, File, Kind, Reserve, Seam, read_full_at};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Position};
 use crate::segment::{Cache, Home, header_of, missing};
@@ -104,6 +104,7 @@ impl Site {
             read_only: true,
             unclean: false,
             cache: Arc::new(Cache::new(1)),
+            reserve: Reserve::new(&self.seam.dir, RESERVE, 0),
             dir: topic.path.join(partition.to_string()),
             store: self.store,
             creation,

@@ -19,6 +19,7 @@ mod map;
 mod mark;
 mod os;
 mod region;
+mod reserve;
 #[cfg(feature = "testing")]
 pub mod sim;
 
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use map::{Memory, RegionReader, RegionWriter};
 pub use os::{OsClock, OsDir, OsEntropy};
 pub(crate) use region::{Source, Tail, View};
+pub(crate) use reserve::Reserve;
 
 use crate::offset::Timestamp;
 

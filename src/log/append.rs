@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::history::{remove_if_there, seal_entry};
-use super::{Begun, LogView, Part, clean_entry};
+use super::{Begun, History, LogView, Part, clean_entry};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BATCH_HEADER_BYTES, Draft, Entry, HEADER_BYTES, Reason, payload_bytes};
 use crate::io::File;
@@ -217,9 +217,18 @@ impl Log {
     }
 
     /// Appends to the history durably; a failed sync latches.
-    pub(super) fn record(&self, appender: &mut Appender, entries: &[Entry]) -> Result<()> {
+    fn record(&self, appender: &mut Appender, entries: &[Entry]) -> Result<()> {
+        self.record_by(appender, |history| history.append(entries))
+    }
+
+    /// The same for lines that must be told also on a full disk: no append, but what gives room back.
+    pub(super) fn record_surely(&self, appender: &mut Appender, entries: &[Entry]) -> Result<()> {
+        self.record_by(appender, |history| history.append_surely(entries))
+    }
+
+    fn record_by(&self, appender: &mut Appender, append: impl FnOnce(&mut History) -> Result<()>) -> Result<()> {
         let mut history = self.history.lock();
-        history.append(entries)?;
+        append(&mut history)?;
         appender.unclean = true;
         history.sync().inspect_err(|_| self.latch_down(&history.shown()))
     }
@@ -297,7 +306,7 @@ impl Log {
         self.retire_writer(&mut appender);
         self.sync_under(&mut appender)?;
         let mut history = self.history.lock();
-        history.append(&[clean_entry(appender.end)])?;
+        history.append_surely(&[clean_entry(appender.end)])?;
         history.sync().inspect_err(|_| self.latch_down(&history.shown()))?;
         appender.unclean = false;
         Ok(())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::lineage::{Begun, Lineage};
 use super::recover::unrecorded;
-use crate::error::{Error, IoContext, Result, is_full};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage, Seed, encode_frame,
     read_frames, salvage_frames,
@@ -308,10 +308,15 @@ impl History {
         let frame = encode_frame(entries, self.seed, self.position, mark);
         let file = self.file()?;
         self.headroom.keep(&*self.home.seam.dir, &*file, self.position + frame.len() as u64);
-        write_all_at(&*file, &frame, self.position)
-            .map_err(|source| full_or_io(source, "write", &shown, frame.len()))?;
+        write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown)?;
         self.position += frame.len() as u64;
         Ok(())
+    }
+
+    /// The same for lines that must be told also on a full disk.
+    pub(crate) fn append_surely(&mut self, entries: &[Entry]) -> Result<()> {
+        let home = self.home.clone();
+        home.reserve.with_room(|| self.append(entries))
     }
 
     /// Whether lines were added since the last sync.
@@ -342,6 +347,11 @@ impl History {
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing
     /// changed; a failed sync of the directory latches.
     pub(crate) fn rewrite(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
+        let home = self.home.clone();
+        home.reserve.with_room(|| self.replace(evidence, latch))
+    }
+
+    fn replace(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
         let new = self.home.dir.join("history.new");
         remove_if_there(&self.home, &new)?;
         let (file, position) = write_new(&self.home, &new, &evidence.entries())?;
@@ -381,20 +391,8 @@ fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Res
         let at = bytes.len() as u64;
         bytes.extend_from_slice(&encode_frame(chunk, identity.seed(), at, 0));
     }
-    let file = home.seam.dir.create(path).map_err(|source| full_or_io(source, "create", &shown, bytes.len()))?;
-    write_all_at(&*file, &bytes, 0).map_err(|source| full_or_io(source, "write", &shown, bytes.len()))?;
+    let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
+    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     Ok((file, bytes.len() as u64))
-}
-
-pub(crate) fn full_or_io(
-    source: std::io::Error,
-    operation: &'static str,
-    path: &std::path::Path,
-    bytes: usize,
-) -> Error {
-    if is_full(&source) {
-        return Error::StorageFull { path: path.to_path_buf(), bytes: bytes as u64 };
-    }
-    Error::Io { operation, path: path.to_path_buf(), source }
 }

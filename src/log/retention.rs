@@ -43,10 +43,12 @@ impl Log {
     }
 
     fn raise_start(&self, mut appender: MutexGuard<'_, Appender>, to: Offset) -> Result<()> {
-        self.record(&mut appender, &[Entry::Start { start: to }])?;
+        self.record_surely(&mut appender, &[Entry::Start { start: to }])?;
         let removed = self.raise_view(to);
         drop(appender);
         self.unlink(&removed);
+        // First of all that use the room, or a disk that fills up again and again would have no reserve for long.
+        self.home.reserve.keep();
         self.owner.signal.notify();
         Ok(())
     }

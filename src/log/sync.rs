@@ -115,7 +115,7 @@ impl Log {
         let job = self.job(appender);
         self.carry_out(&job)?;
         self.publish(appender, &job);
-        self.seal_rolled(appender, &job)
+        self.home.reserve.with_room(|| self.seal_rolled(appender, &job))
     }
 
     fn job(&self, appender: &mut Appender) -> Job {

@@ -32,7 +32,7 @@ impl Log {
         appender.session = None;
         self.sync_under(&mut appender)?;
         let begun = self.new_epoch(to, Reason::Truncated)?;
-        self.record(&mut appender, &[begun.entry()])?;
+        self.record_surely(&mut appender, &[begun.entry()])?;
         appender.session = Some(begun.epoch);
         appender.end = to;
         // Before the view: a reader that saw a greater end than there are segments would look again and again.
@@ -47,6 +47,7 @@ impl Log {
             // The history says that they are gone; whatever fails here is done by the next open.
             let _left_over = remove_segment(&self.home, id);
         }
+        self.home.reserve.keep();
         Ok(())
     }
 

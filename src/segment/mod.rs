@@ -30,7 +30,7 @@ pub(crate) use writer::SegmentWriter;
 
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
-use crate::io::{Access, File, Seam, Source, read_full_at};
+use crate::io::{Access, File, Reserve, Seam, Source, read_full_at};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 
 /// Where a partition's files live and whose they are.
@@ -44,6 +44,8 @@ pub(crate) struct Home {
     /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.
     pub(crate) unclean: bool,
     pub(crate) cache: Arc<Cache>,
+    /// Room for what has to work on a full disk.
+    pub(crate) reserve: Arc<Reserve>,
     /// The partition's directory, relative to the store.
     pub(crate) dir: PathBuf,
     pub(crate) store: [u8; 16],

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, IoContext, Result, is_full};
+use crate::error::{IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, STORE, encode_frame, read_frames,
 };
@@ -69,12 +69,8 @@ pub(super) fn write(seam: &Seam, store: &StoreFile) -> Result<()> {
     let entry = Entry::Store { next_number: store.next_number, clean: store.clean };
     let at = bytes.len() as u64;
     bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
-    let full_or_io = |source: std::io::Error, operation| match is_full(&source) {
-        true => Error::StorageFull { path: shown.clone(), bytes: bytes.len() as u64 },
-        false => Error::Io { operation, path: shown.clone(), source },
-    };
-    let file = dir.create(new).map_err(|source| full_or_io(source, "create"))?;
-    write_all_at(&*file, &bytes, 0).map_err(|source| full_or_io(source, "write"))?;
+    let file = dir.create(new).taking(bytes.len(), "create", &shown)?;
+    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     dir.rename(new, Path::new(STORE)).at("rename", &shown)?;
     dir.sync(Path::new("")).at("sync", dir.root())

@@ -329,9 +329,10 @@ impl Inner {
             return Err(Error::TopicNotFound { topic: name.clone() });
         }
         for &number in &numbers {
+            let to_trash = || self.shared.reserve.with_room(|| self.to_trash(name, number));
             match catalog.loaded_one(name) {
-                Some(topic) => topic.delete(|| self.to_trash(name, number))?,
-                None => self.to_trash(name, number)?,
+                Some(topic) => topic.delete(to_trash)?,
+                None => to_trash()?,
             }
         }
         catalog.remove(name);
@@ -342,6 +343,7 @@ impl Inner {
             // Nothing of it is visible any more; what can't be unlinked now is unlinked by `maintain`.
             let _later = remove_tree(&*self.shared.seam.dir, &trash);
         }
+        self.shared.reserve.keep();
         Ok(())
     }
 
@@ -376,6 +378,7 @@ impl Inner {
         }
         // After a failed sync a power cut may bring a deleted topic back; it has to come back whole.
         let emptied = if self.latch.is_down() { Ok(()) } else { remove_contents(&self.shared, Path::new(TRASH)) };
+        self.shared.reserve.keep();
         match first_error {
             Some(error) => Err(error),
             None => emptied.map(|()| done),

@@ -3,12 +3,14 @@
 //! Invariant: a number is issued once. `STORE` says durably that a block is taken before its first number is given out;
 //! what is left of a block when the store closes is never used.
 
+use std::sync::Arc;
+
 use crate::threads::Mutex;
 
 use super::identity::{self, StoreFile};
 use crate::error::{Error, Result};
-use crate::io::Seam;
 use crate::io::latch::Latch;
+use crate::io::{Reserve, Seam};
 use crate::log::Epochs;
 use crate::offset::Epoch;
 
@@ -19,6 +21,7 @@ const BLOCK: u64 = 1000;
 #[derive(Debug)]
 pub(super) struct Numbers {
     seam: Seam,
+    reserve: Arc<Reserve>,
     id: [u8; 16],
     /// The next number, and the end of the reserved block.
     state: Mutex<(u64, u64)>,
@@ -27,8 +30,8 @@ pub(super) struct Numbers {
 
 impl Numbers {
     /// Begins at a number that was never issued; nothing is reserved yet.
-    pub(super) fn new(seam: Seam, id: [u8; 16], next: u64) -> Numbers {
-        Numbers { seam, id, state: Mutex::new((next, next)), latch: Latch::default() }
+    pub(super) fn new(seam: Seam, reserve: Arc<Reserve>, id: [u8; 16], next: u64) -> Numbers {
+        Numbers { seam, reserve, id, state: Mutex::new((next, next)), latch: Latch::default() }
     }
 
     /// Reserves the first block and marks the store as open for writing, in one write.
@@ -47,7 +50,7 @@ impl Numbers {
     fn write(&self, store: StoreFile) -> Result<()> {
         let root = self.seam.dir.root();
         self.latch.check(|| format!("store `{}`", root.display()))?;
-        identity::write(&self.seam, &store).inspect_err(|error| {
+        self.reserve.with_room(|| identity::write(&self.seam, &store)).inspect_err(|error| {
             if matches!(error, Error::Io { operation: "sync", .. }) {
                 self.latch.fall("sync", root);
             }

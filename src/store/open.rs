@@ -16,9 +16,9 @@ use super::numbers::Numbers;
 use super::report::RecoveryReport;
 use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, STORE, TOPICS, TRASH};
+use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
 use crate::io::latch::Latch;
-use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Seam, read_all, remove_tree, write_all_at};
+use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
 use crate::options::{Mapping, StoreOptions};
 use crate::segment::{Cache, missing};
 use crate::topic::{Catalog, Shared, Topic, list};
@@ -40,7 +40,7 @@ impl StoreOptions {
     ///
     /// # Errors
     ///
-    /// As [`Store::create`].
+    /// As [`Store::create`]; [`Error::InvalidOption`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Store> {
         self.writable(path.as_ref(), Wanted::New)
     }
@@ -49,7 +49,7 @@ impl StoreOptions {
     ///
     /// # Errors
     ///
-    /// As [`Store::open`].
+    /// As [`Store::open`]; [`Error::InvalidOption`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         self.writable(path.as_ref(), Wanted::Existing)
     }
@@ -58,7 +58,7 @@ impl StoreOptions {
     ///
     /// # Errors
     ///
-    /// As [`Store::open_or_create`].
+    /// As [`Store::open_or_create`]; [`Error::InvalidOption`].
     pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Store> {
         self.writable(path.as_ref(), Wanted::Either)
     }
@@ -84,6 +84,7 @@ impl StoreOptions {
     }
 
     fn writable(self, path: &Path, wanted: Wanted) -> Result<Store> {
+        self.check()?;
         let seam = self.seam_at(path);
         let names = names_at(&seam, path)?;
         let has_store = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "STORE"));
@@ -111,12 +112,14 @@ impl StoreOptions {
     /// Puts the parts together; with a lock the store is open for writing.
     fn assemble(self, path: &Path, seam: &Seam, file: &StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
         let read_only = lock.is_none();
-        let numbers = Arc::new(Numbers::new(seam.clone(), file.id, next_number(seam, file)?));
+        let reserve = Reserve::new(&seam.dir, RESERVE, self.reserve_bytes);
+        let numbers = Arc::new(Numbers::new(seam.clone(), reserve.clone(), file.id, next_number(seam, file)?));
         let shared = Arc::new(Shared {
             mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),
             read_only,
             unclean: !file.clean,
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
+            reserve,
             store: file.id,
             epochs: numbers.clone(),
             seam: seam.clone(),
@@ -124,6 +127,8 @@ impl StoreOptions {
         let mut catalog = Catalog::default();
         let mut recovery = RecoveryReport::default();
         if !read_only {
+            // First: the sync of the directory that comes with the number block makes its name durable.
+            shared.reserve.keep();
             numbers.begin()?;
             sweep(&shared);
             harden_names(&shared)?;
@@ -165,7 +170,7 @@ pub(super) fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> 
     }
 }
 
-const OURS: [&str; 5] = [LOCK, TOPICS, TRASH, QUARANTINE, "STORE.new"];
+const OURS: [&str; 6] = [LOCK, TOPICS, TRASH, QUARANTINE, RESERVE, "STORE.new"];
 
 /// Whether a store may be created here: nothing is there, or what an interrupted creation left.
 fn is_free(names: Option<&[String]>) -> bool {

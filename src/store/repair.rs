@@ -17,8 +17,8 @@ use super::identity::{self, StoreFile};
 use super::numbers::Numbers;
 use super::open::{leave_pid, names_at, next_number, no_store, take_lock};
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
-use crate::format::{COMMITS, FileKind, HISTORY, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
-use crate::io::{Kind, Lock, Seam};
+use crate::format::{COMMITS, FileKind, HISTORY, RESERVE, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
+use crate::io::{Kind, Lock, Reserve, Seam};
 use crate::log::{Aside, Epochs, OnDamage, Remedy, RepairStep};
 use crate::name::TopicName;
 use crate::offset::Epoch;
@@ -178,7 +178,8 @@ impl Repair {
             aside.sync()?;
             identity::write(&self.seam, &self.file)?;
         }
-        let numbers = Numbers::new(self.seam.clone(), self.file.id, next_number(&self.seam, &self.file)?);
+        let reserve = no_reserve(&self.seam);
+        let numbers = Numbers::new(self.seam.clone(), reserve, self.file.id, next_number(&self.seam, &self.file)?);
         for topic in &self.topics {
             numbers.seen(topic.greatest_number());
         }
@@ -194,6 +195,11 @@ impl Repair {
     }
 }
 
+/// A repair takes its time: whoever orders it can make room.
+fn no_reserve(seam: &Seam) -> Arc<Reserve> {
+    Reserve::new(&seam.dir, RESERVE, 0)
+}
+
 fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
     Arc::new(Shared {
         mapped: false,
@@ -201,7 +207,8 @@ fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
         unclean: !file.clean,
         cache: Arc::new(Cache::new(1)),
         store: file.id,
-        epochs: Arc::new(Numbers::new(seam.clone(), file.id, file.next_number)),
+        epochs: Arc::new(Numbers::new(seam.clone(), no_reserve(seam), file.id, file.next_number)),
+        reserve: no_reserve(seam),
         seam: seam.clone(),
     })
 }

@@ -220,7 +220,8 @@ impl Commits {
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
         let file = self.file()?;
         self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
-        write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown)?;
+        let reserve = &self.shared.reserve;
+        reserve.with_room(|| write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown))?;
         self.position += frame.len() as u64;
         self.open_ended = *entry != Entry::End;
         Ok(())
@@ -287,6 +288,11 @@ impl Commits {
 
     /// Replaces the file by one with just the live commits, atomically and durably.
     pub(super) fn rewrite(&mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        shared.reserve.with_room(|| self.replace())
+    }
+
+    fn replace(&mut self) -> Result<()> {
         let (new, path) = (self.dir.join("commits.new"), self.dir.join(COMMITS));
         let dir = &self.shared.seam.dir;
         remove_if_there(&**dir, &new).at("remove", &self.shared.shown(&new))?;

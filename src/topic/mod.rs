@@ -31,7 +31,7 @@ pub(crate) use repair::{TopicRepair, identity_in, refused};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{Seam, remove_tree};
+use crate::io::{Reserve, Seam, remove_tree};
 use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Timestamp};
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     /// Whether the store wasn't closed cleanly before, so that nothing may be taken for synced.
     pub(crate) unclean: bool,
     pub(crate) cache: Arc<Cache>,
+    /// Room for what has to work on a full disk.
+    pub(crate) reserve: Arc<Reserve>,
     pub(crate) store: [u8; 16],
     pub(crate) epochs: Arc<dyn Epochs>,
 }
@@ -69,6 +71,7 @@ impl Shared {
             read_only: self.read_only,
             unclean: self.unclean,
             cache: self.cache.clone(),
+            reserve: self.reserve.clone(),
             dir: dir.join(partition.to_string()),
             store: self.store,
             creation,
@@ -354,7 +357,7 @@ impl Topic {
         }
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
         let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
-        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        shared.reserve.with_room(|| header::replace(shared, dir, self.name(), self.epoch(), &options))?;
         self.sync_dir()?;
         self.show_partitions(options.partitions);
         self.inner.latch.lift();

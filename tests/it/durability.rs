@@ -608,7 +608,7 @@ fn a_truncate_that_fails_behind_an_undone_append_leaves_appends_working() {
     let partition = world.partition();
     world.disk.fail(Fault::of("write").on(".log").nth(2).kind(ErrorKind::StorageFull));
     assert!(matches!(refused(partition.append("undone")), Error::StorageFull { .. }));
-    world.disk.fail(Fault::of("write").on("history").kind(ErrorKind::StorageFull));
+    world.disk.fail(Fault::of("write").on("history").kind(ErrorKind::StorageFull).forever());
     assert!(matches!(refused(partition.truncate(Offset::new(1))), Error::StorageFull { .. }));
     world.disk.heal();
     fill(&partition, "v", 1);

@@ -22,6 +22,8 @@ mod epoch_numbers;
 mod epochs;
 mod errors;
 mod faults;
+mod full_disk;
+mod full_disk_crashes;
 mod gaps;
 mod groups;
 mod losses;

@@ -105,7 +105,8 @@ pub(super) fn recover(
     let mut findings: Vec<Finding> = torn_history(evidence, history).into_iter().collect();
     let mut segments = Vec::new();
     for step in &plan.steps {
-        let (kept, finding) = rewrite::carry_out(home, step, plan.durable_end, known)?;
+        let carry_out = || rewrite::carry_out(home, step, plan.durable_end, known);
+        let (kept, finding) = home.reserve.with_room(carry_out)?;
         segments.extend(kept);
         findings.extend(finding);
     }

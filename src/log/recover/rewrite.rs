@@ -7,13 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::history::{Recorded, full_or_io, remove_if_there};
+use super::super::history::{Recorded, remove_if_there};
 use super::aside::Aside;
 use super::examine::Examined;
 use super::table::{Decision, Told};
 use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
-use crate::format::{BatchHeader, FileKind, reseal};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, reseal};
 use crate::io::{Access, File, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::{Home, Scan, Sealed, SegmentId, Window};
@@ -109,14 +109,30 @@ fn sealed(batches: &[(usize, BatchHeader)]) -> Option<Sealed> {
     Some(Sealed { bytes: (position + last.bytes()) as u64, end: last.end(), greatest, append_time: last.append_time })
 }
 
-/// Writes the batches into a new segment, seeded anew, and syncs it. It takes its name last.
+/// Writes the batches into a new segment, and syncs it. It takes its name last.
 fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: SegmentId) -> Result<Sealed> {
-    let source = home.shown(&home.segment_path(one.recorded.id));
     let path = home.segment_path(id);
     let new = path.with_extension("log.new");
-    let shown = home.shown(&new);
     remove_if_there(home, &new)?;
-    let file = home.seam.dir.create(&new).map_err(|error| full_or_io(error, "create", &shown, 0))?;
+    let sealed = write_copy(home, one, batches, id, &new).inspect_err(|_| {
+        // On a full disk, what fitted of it is room that other partitions need to recover.
+        let _removed_next_time = remove_if_there(home, &new);
+    })?;
+    home.seam.dir.rename(&new, &path).at("rename", &home.shown(&new))?;
+    Ok(sealed)
+}
+
+/// Writes the batches into this file, seeded anew.
+fn write_copy(
+    home: &Arc<Home>,
+    one: &Examined,
+    batches: &[(usize, BatchHeader)],
+    id: SegmentId,
+    new: &Path,
+) -> Result<Sealed> {
+    let source = home.shown(&home.segment_path(one.recorded.id));
+    let shown = home.shown(new);
+    let file = home.seam.dir.create(new).taking(HEADER_BYTES, "create", &shown)?;
     let identity = home.identity(FileKind::Segment, id);
     let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
     let mut window = Window::new(one.file.clone().expect("was scanned"), one.file_bytes);
@@ -129,16 +145,15 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
         reseal(&mut out.bytes[start..], identity.seed(), at as u64, header.mark);
         copied.push((at, *header));
         if out.bytes.len() >= COPY_BYTES {
-            out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+            out.flush().taking(COPY_BYTES, "write", &shown)?;
         }
     }
-    out.flush().map_err(|error| full_or_io(error, "write", &shown, COPY_BYTES))?;
+    out.flush().taking(COPY_BYTES, "write", &shown)?;
     out.file.sync().at("sync", &shown)?;
     if id != one.recorded.id {
-        // A recovery that was cut off may have left a copy here, made of bytes that the power has taken since.
-        Aside::make_way(home, &path, &*out.file)?;
+        // A recovery that was cut off may have left a copy there, made of bytes that the power has taken since.
+        Aside::make_way(home, &home.segment_path(id), &*out.file)?;
     }
-    home.seam.dir.rename(&new, &path).at("rename", &shown)?;
     Ok(sealed(&copied).expect("there is at least one batch"))
 }
 

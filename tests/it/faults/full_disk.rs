@@ -95,9 +95,7 @@ fn fill_up(mapping: Mapping, pages: u64, names_need_room: bool) -> Verdict {
         must!(may_be_refused(*call), "{call:?} answers {error:?}");
         must!(matches!(error, Error::StorageFull { .. }), "{call:?} answers {error:?}");
     }
-    if !names_need_room {
-        player.store().delete_topic(super::player::OTHER).map_err(|error| format!("P12: delete answers {error}"))?;
-    }
+    player.store().delete_topic(super::player::OTHER).map_err(|error| format!("P12: delete answers {error}"))?;
     player.disk.set_capacity(None);
     let refused = player.failed.len();
     player.play(&[Append(Durable), Roll(Written), Commit, Batch(2, Written)]);

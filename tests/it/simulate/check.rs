@@ -32,12 +32,16 @@ impl Player {
         for (name, said) in NAMES.iter().enumerate() {
             let mut may_be = std::mem::take(&mut site.model.maybe[name]);
             may_be.push(site.model.topics[name].take());
+            let unnamed = site.model.unnamed[name].take();
             let found = site.store().topic(said);
             let found = match found {
                 Err(epochlog::Error::TopicNotFound { .. }) => None,
                 other => Some(other.unwrap_or_else(|error| panic!("P11: `{said}`: {error}"))),
             };
             let epoch = found.as_ref().map(epochlog::Topic::epoch);
+            if let (Some(epoch), Some((kind, partitions))) = (epoch, unnamed) {
+                may_be.insert(0, Some(TopicModel::new(epoch, kind, partitions)));
+            }
             let fits = |model: &Option<TopicModel>| model.as_ref().map(|model| model.epoch) == epoch;
             let at = may_be.iter().rposition(fits);
             let at = at.unwrap_or_else(|| panic!("P1, P2: `{said}` is {epoch:?} after {down:?}"));

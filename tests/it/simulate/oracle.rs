@@ -184,6 +184,8 @@ pub struct Model {
     pub topics: [Option<TopicModel>; 3],
     /// What else the next open may find: calls that failed.
     pub maybe: [Vec<Option<TopicModel>>; 3],
+    /// A topic whose name couldn't be synced, its kind and partitions: nobody was shown it, and the next open may find it.
+    pub unnamed: [Option<(u32, usize)>; 3],
     /// Whether a failed sync took back what was written: then a kill is no kinder than a power cut.
     pub reverted: bool,
     /// Whether the disk ever said that it had synced what it hadn't.

@@ -37,21 +37,23 @@ impl Player {
             assert!(refused, "P4: there is one already: {created:?}");
             return;
         }
+        let unnamed =
+            matches!(created, Err(Error::Io { operation: "sync", .. })).then_some((kind, partitions as usize));
         let created = self.settle(s, "create", created);
         let model_there = match created {
             Some(topic) => {
                 self.sites[s].model.maybe[name].clear();
                 model(topic.epoch())
             }
-            // The name is there, and nobody knows for how long.
-            None => match self.sites[s].store().topic(NAMES[name]) {
-                Ok(topic) => {
-                    self.sites[s].model.maybe[name].push(None);
-                    model(topic.epoch())
-                }
-                Err(Error::TopicNotFound { .. }) => None,
-                Err(error) => panic!("P11: {error}"),
-            },
+            None => {
+                let there = self.sites[s].store().topic(NAMES[name]);
+                assert!(
+                    matches!(there, Err(Error::TopicNotFound { .. })),
+                    "P1: it may be lost with its name: {there:?}"
+                );
+                self.sites[s].model.unnamed[name] = unnamed;
+                None
+            }
         };
         self.sites[s].model.topics[name] = model_there;
     }

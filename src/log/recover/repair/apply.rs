@@ -15,7 +15,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, HISTORY, Reason};
 use crate::io::latch::Latch;
 use crate::io::{File, read_full_at, write_all_at};
-use crate::log::history::{Recorded, full_or_io, remove_if_there};
+use crate::log::history::{Recorded, remove_if_there};
 use crate::log::{Begun, Epochs, Evidence, Lineage};
 use crate::offset::Epoch;
 use crate::segment::Home;
@@ -123,10 +123,10 @@ fn write_header(home: &Arc<Home>, found: &Found) -> Result<()> {
     let shown = home.shown(&new);
     remove_if_there(home, &new)?;
     let source = found.one.file.as_ref().expect("was scanned");
-    let file = home.seam.dir.create(&new).map_err(|error| full_or_io(error, "create", &shown, 0))?;
+    let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
     let header = home.identity(FileKind::Segment, id).encode(home.now());
     let written = write_all_at(&*file, &header, 0).and_then(|()| copy_batches(&**source, &*file));
-    written.map_err(|error| full_or_io(error, "write", &shown, found.one.file_bytes))?;
+    written.taking(found.one.file_bytes, "write", &shown)?;
     file.sync().at("sync", &shown)?;
     home.seam.dir.rename(&new, &path).at("rename", &shown)
 }

@@ -5,7 +5,7 @@
 #![no_main]
 
 #[path = "../../tests/it/simulate/mod.rs"]
-#[allow(dead_code, reason = "only the playing is used here")]
+#[allow(dead_code, unused_imports, reason = "only the playing is used here")]
 mod simulate;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use epochlog::testing::{Fault, Pages};
+use epochlog::testing::{Fault, Image, Pages};
 use epochlog::{Error, Offset, Partition, Start, Visibility};
 
 use crate::support::*;
@@ -26,6 +26,9 @@ fn latch(world: &World) -> Partition {
     refused(partition.sync());
     partition
 }
+
+/// What brings something down.
+type DoesTo = fn(&World);
 
 #[test]
 fn nothing_more_is_written_to_a_partition_whose_sync_failed() {
@@ -159,7 +162,7 @@ fn a_history_compacted_under_a_name_that_is_not_durable_is_not_closed_cleanly() 
         assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
         assert!(is_latched(&refused(reopened(&world).append("w"))));
         assert!(is_latched(&refused(world.store().clone().close())));
-        world.become_image(|image| image.after_kill());
+        world.become_image(Image::after_kill);
         assert!(world.store().recovery().needed);
         assert_eq!(reopened(&world).end(), Offset::new(5001));
     });
@@ -209,7 +212,7 @@ fn a_failed_add_of_partitions_latches_the_topic_and_a_reopen_shows_all_of_them_o
 
 #[test]
 fn a_store_with_anything_latched_is_not_closed_cleanly() {
-    let latches: [(&str, &str, fn(&World)); 4] = [
+    let latches: [(&str, &str, DoesTo); 4] = [
         ("sync", ".log", |world| drop(world.partition().append("w"))),
         ("sync", "history", |world| drop(world.partition().trim(Offset::new(1)))),
         ("sync", "commits", |world| drop(world.topic("orders").consumer("g").open().expect("opens").poll(AT_ONCE))),
@@ -224,7 +227,7 @@ fn a_store_with_anything_latched_is_not_closed_cleanly() {
             doing(&world);
             let error = refused(world.store().clone().close());
             assert!(is_latched(&error), "{on}: {error}");
-            world.become_image(|image| image.after_kill());
+            world.become_image(Image::after_kill);
             assert!(world.store().recovery().needed, "{on}");
             assert!(all(&reopened(&world)).len() >= 9);
         });
@@ -245,7 +248,7 @@ fn commits_compacted_under_a_name_that_is_not_durable_are_not_closed_cleanly() {
         assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));
         assert!(is_latched(&refused(world.store().clone().close())));
         drop(consumer);
-        world.become_image(|image| image.after_kill());
+        world.become_image(Image::after_kill);
         assert!(world.store().recovery().needed);
     });
 }
@@ -255,7 +258,7 @@ fn a_topic_that_one_io_error_kept_from_recovering_is_there_when_it_is_asked_for_
     both_ways(|mapping| {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 10);
-        world.go_down(|image| image.after_kill());
+        world.go_down(Image::after_kill);
         world.disk.fail(Fault::of("read").on("history"));
         world.open();
         assert_eq!(world.store().recovery().failed.len(), 1);

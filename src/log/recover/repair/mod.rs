@@ -36,7 +36,7 @@ use crate::io::{Access, File};
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::Offset;
-use crate::segment::{Home, Step as Walked, Walk, Window, missing};
+use crate::segment::{Home, Sealed, Step as Walked, Walk, Window, missing};
 
 /// What becomes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,35 +295,45 @@ impl PartitionRepair {
         let shown = self.home.shown(&self.home.segment_path(id));
         let whole = id.base..seal.end.min(self.evidence.lineage.cut_of(id.epoch));
         let whole_error = |error: Error| Ok(vec![(error.with_offsets(whole.clone()), whole.clone())]);
-        match (one.header, &one.file) {
-            (Header::Valid, Some(file)) => {
-                let len = usize::try_from(seal.bytes).unwrap_or(usize::MAX);
-                let seed = self.home.identity(FileKind::Segment, id).seed();
-                let window = Window::new(file.clone(), len.min(one.file_bytes));
-                let mut walk = Walk::new(window, seed, id.base, Some(seal.end), whole.end);
-                let mut damage = Vec::new();
-                while let Some(step) = walk.next().at("read", &shown)? {
-                    let Walked::Bad(bad) = step else { continue };
-                    let lost = bad.base..bad.next.unwrap_or(whole.end);
-                    let position = crate::offset::Position::new(bad.position as u64);
-                    damage.push((bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost));
-                }
-                if (one.file_bytes as u64) < seal.bytes
-                    && let Some((error, lost)) = damage.last_mut()
-                {
-                    *error = one.short(&shown, seal.bytes).with_offsets(lost.clone());
-                }
-                // What lies below the start was given up, whole or not.
-                damage.retain(|(_, lost)| lost.end > self.start);
-                return Ok(damage);
-            }
-            _ => {}
+        if let (Header::Valid, Some(file)) = (one.header, &one.file) {
+            return self.walk_batches(one, file, seal, &whole);
         }
         if whole.end <= self.start {
             return Ok(Vec::new());
         }
         let absent = one.header == Header::Absent;
         whole_error(if absent { missing("segment", &shown, None) } else { one.problem(&shown) })
+    }
+
+    /// The batches of a sealed segment that can't be read, and its end if it was cut.
+    fn walk_batches(
+        &self,
+        one: &Examined,
+        file: &Arc<dyn File>,
+        seal: Sealed,
+        whole: &Range<Offset>,
+    ) -> Result<Vec<(Error, Range<Offset>)>> {
+        let id = one.recorded.id;
+        let shown = self.home.shown(&self.home.segment_path(id));
+        let len = usize::try_from(seal.bytes).unwrap_or(usize::MAX);
+        let seed = self.home.identity(FileKind::Segment, id).seed();
+        let window = Window::new(file.clone(), len.min(one.file_bytes));
+        let mut walk = Walk::new(window, seed, id.base, Some(seal.end), whole.end);
+        let mut damage = Vec::new();
+        while let Some(step) = walk.next().at("read", &shown)? {
+            let Walked::Bad(bad) = step else { continue };
+            let lost = bad.base..bad.next.unwrap_or(whole.end);
+            let position = crate::offset::Position::new(bad.position as u64);
+            damage.push((bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost));
+        }
+        if (one.file_bytes as u64) < seal.bytes
+            && let Some((error, lost)) = damage.last_mut()
+        {
+            *error = one.short(&shown, seal.bytes).with_offsets(lost.clone());
+        }
+        // What lies below the start was given up, whole or not.
+        damage.retain(|(_, lost)| lost.end > self.start);
+        Ok(damage)
     }
 
     /// The partition ends here: segment `k` has this fate, and all behind it leave the log.

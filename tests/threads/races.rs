@@ -251,3 +251,26 @@ fn a_close_ends_whatever_goes_on_and_keeps_what_was_acknowledged() {
         assert_eq!(kept.len(), acknowledged, "a clean close keeps what was written");
     });
 }
+
+#[test]
+fn a_reopen_beside_appenders_loses_nothing_that_was_acknowledged() {
+    race(|world| {
+        let partition = world.partition();
+        partition.append("a").expect("appends");
+        world.disk.fail(Fault::of("sync").on(".log"));
+        let threads = ["b", "c"].map(|value| {
+            let partition = partition.clone();
+            spawn(move || partition.append(value).map(|ack| ack.offset()))
+        });
+        partition.reopen().expect("reopens, or has nothing to do");
+        let told = threads.map(|thread| thread.join().expect("returns"));
+        partition.reopen().expect("reopens");
+        let last = partition.append("d").expect("appends again").offset();
+        let store = world.after_power_cut();
+        let kept = values(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+        let acknowledged = ["b", "c"].into_iter().zip(told).filter_map(|(value, told)| Some((told.ok()?, value)));
+        for (offset, value) in acknowledged.chain([(Offset::ZERO, "a"), (last, "d")]) {
+            assert_eq!(kept.get(offset.get() as usize).map(String::as_str), Some(value), "P1: {kept:?}");
+        }
+    });
+}

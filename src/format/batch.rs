@@ -368,13 +368,20 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused_though_the_checksum_matches() {
-        let cases: [(usize, u64, usize); 5] =
-            [(20, 0, 4), (20, u64::from(u32::MAX), 4), (24, 2, 4), (12, u64::MAX - 2, 8), (42, 45, 1)];
-        for (at, value, bytes) in cases {
+        let count = "batch with an impossible number of records";
+        let range = "batch with an impossible range of offsets";
+        let cases: [(usize, u64, usize, &str); 5] = [
+            (20, 0, 4, count),
+            (20, u64::from(u32::MAX), 4, count),
+            (24, 2, 4, range),
+            (12, u64::MAX - 2, 8, range),
+            (42, 45, 1, "batch header shorter than 46 bytes"),
+        ];
+        for (at, value, bytes, reason) in cases {
             let refused = refusal(|batch| {
                 batch[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
             });
-            assert!(matches!(refused, DecodeError::Malformed(_)), "field at {at}: {refused:?}");
+            assert_eq!(refused, DecodeError::Malformed(reason), "field at {at}");
         }
     }
 

@@ -329,6 +329,16 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_no_frame_has_is_refused_before_its_bytes_are_looked_for() {
+        for length in [0, (16 << 20) + 1, u32::MAX] {
+            let mut bytes = encode_frame(&entries(), HISTORY.seed(), 0, 0);
+            bytes[4..8].copy_from_slice(&length.to_le_bytes());
+            let refused = Frame::parse(&bytes, 0).map(|frame| frame.payload.len());
+            assert_eq!(refused, Err(DecodeError::Malformed("frame of an impossible length")), "{length}");
+        }
+    }
+
+    #[test]
     fn hostile_bytes_end_the_search_in_bounded_time_and_on_the_safe_side() {
         let (mut bytes, ends) = synced();
         // At every fourth byte a frame of 131,328 bytes that claims to cover and is entries all through.

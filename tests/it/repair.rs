@@ -344,6 +344,22 @@ fn a_lost_history_is_told_anew_from_the_segments() {
 }
 
 #[test]
+fn with_the_history_gone_too_a_segment_that_ends_before_the_next_begins_is_cut_there() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let (path, base) = segments(&world).remove(0);
+        let position = position_of(&world, &path, base, 3);
+        world.disk.truncate(&path, position);
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (cut(3), Some((3, RECORDS)))]);
+        let message = format!("corrupt batch in `/sim/{path}` at position {position}, offsets 3..3");
+        assert_eq!(report.plan.steps[1].problem.to_string(), format!("{message}: the batches end too early"));
+        goes_on_at(&world, &world.partition(), 3, "restored");
+    });
+}
+
+#[test]
 fn without_the_line_that_cut_them_places_of_what_was_cut_are_refused_all_the_same() {
     both_ways(|mapping| {
         let mut world = world(mapping);
@@ -437,7 +453,8 @@ fn a_topic_of_which_nothing_is_left_can_only_be_deleted() {
     world.disk.write("topics/stray@900/readme", "not ours");
     let planned = plan(&world, OnDamage::Keep);
     let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
-    assert!(matches!(&step.remedy, Remedy::Refuse(way_out) if way_out.contains("delete the topic")));
+    let way_out = "no file tells which creation epoch it had; delete the topic, or restore its directory";
+    assert_eq!(step.remedy, Remedy::Refuse(way_out.into()));
     drop(planned);
     world.open();
     others_are_whole(&world);
@@ -455,7 +472,8 @@ fn a_partition_whose_directory_is_gone_is_not_repaired() {
     world.disk.remove_dir(Path::new("topics/orders@1/0")).expect("removes");
     let planned = plan(&world, OnDamage::Keep);
     assert!(planned.plan().is_empty() && planned.plan().leaves_damage(), "{}", planned.plan());
-    assert!(matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+    let way_out = "its records are gone; restore the directory from a backup, or delete the topic";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
     drop(planned);
     world.open();
     others_are_whole(&world);
@@ -468,7 +486,8 @@ fn two_directories_of_one_name_are_left_to_a_person() {
         world.disk.copy(format!("topics/orders@1/{file}"), format!("topics/orders@9/{file}"));
     }
     let planned = plan(&world, OnDamage::Keep);
-    assert!(matches!(&planned.plan().steps[0].remedy, Remedy::Refuse(way_out) if way_out.contains("move all but one")));
+    let way_out = "move all but one of its directories out of `topics/`, or delete the topic";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
     assert!(matches!(&planned.plan().steps[0].problem, Error::Corrupt(c) if c.damage == Damage::Duplicate));
     drop(planned);
     world.open();
@@ -508,7 +527,28 @@ fn a_store_file_that_its_topics_disagree_about_is_not_told_anew() {
     world.disk.write("topics/orders@1/commits", elsewhere);
     world.disk.remove("STORE");
     let planned = plan(&world, OnDamage::Keep);
-    assert!(planned.plan().is_empty() && matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+    let way_out = "the files of its topics don't tell of one store; restore `STORE` from a backup";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
+    assert!(planned.plan().is_empty());
+}
+
+#[test]
+fn what_a_later_version_wrote_is_left_to_that_version() {
+    let (newest, _) = segments(&at_rest(Mapping::Auto)).pop().expect("has segments");
+    for file in ["topics/orders@1/topic", "topics/orders@1/commits", HISTORY, &newest] {
+        let mut world = at_rest(Mapping::Auto);
+        claim_version(&world.disk, file, 2);
+        let before = tree(&world.disk);
+        let planned = plan(&world, OnDamage::Keep);
+        let [step] = &planned.plan().steps[..] else { panic!("{file}: {}", planned.plan()) };
+        assert_eq!(step.remedy, Remedy::Refuse("a later version wrote it; repair it with that one".into()));
+        assert!(matches!(&step.problem, Error::UnsupportedVersion { path, .. } if path.ends_with(file)), "{file}");
+        assert!(planned.plan().is_empty() && planned.plan().leaves_damage());
+        planned.apply().expect("does nothing");
+        assert!(before == tree(&world.disk), "{file}: the disk was changed");
+        world.open();
+        others_are_whole(&world);
+    }
 }
 
 #[test]

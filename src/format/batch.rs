@@ -350,6 +350,9 @@ mod tests {
             refusal(|bytes| bytes[43..45].copy_from_slice(&[2, 0x80])),
             DecodeError::Unsupported { found, supported }
         );
+        let later = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[43] = 2);
+        let evident = BatchHeader::evident(&later, SEGMENT.seed(), AT).expect("is evidence all the same");
+        assert_eq!((evident.end(), evident.codec), (Offset::new(104), 2));
         let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
         assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
     }
@@ -362,6 +365,8 @@ mod tests {
             bytes.splice(46..46, [1, 2, 3, 4]);
         });
         assert_eq!(read(&longer, SEGMENT.seed(), AT).expect("is valid").bytes(), good.len() + 4);
+        let cut = BatchHeader::decode(&longer[..49], SEGMENT.seed(), AT);
+        assert_eq!(cut, Err(DecodeError::Short { found: 49, expected: 50 }));
         longer[47] ^= 1;
         assert!(matches!(read(&longer, SEGMENT.seed(), AT), Err(DecodeError::Checksum { .. })));
     }

@@ -325,7 +325,10 @@ mod tests {
         frame[..4].copy_from_slice(&checksum.to_le_bytes());
         let refused = read_frames(&[HISTORY.encode(TIME).as_slice(), &frame].concat(), HISTORY.seed());
         let found = "version 1 with frame flags 0x01".to_string();
-        assert_eq!(refused, Err(DecodeError::Unsupported { found, supported: "version 1 with none" }));
+        let unsupported = DecodeError::Unsupported { found, supported: "version 1 with none" };
+        assert_eq!(refused, Err(unsupported.clone()));
+        let salvaged = salvage_frames(&[HISTORY.encode(TIME).as_slice(), &frame].concat(), HISTORY.seed());
+        assert_eq!(salvaged, Err(unsupported));
     }
 
     #[test]

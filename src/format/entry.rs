@@ -420,7 +420,7 @@ mod tests {
             decode(&bytes)
         };
         let refused = |rule| Err(DecodeError::Malformed(rule));
-        let (reason, time) = (Reason::ALL.len() as u8, [0; 8]);
+        let (reason, time) = (Reason::Restored as u8 + 1, [0; 8]);
         assert_eq!(typed(1, &[&[0; 24][..], &[reason], &time].concat()), refused("unknown reason of an epoch"));
         assert_eq!(typed(2, &[0; 9]), refused("entry longer than its content"));
         assert_eq!(typed(7, &[&[1, 0xff][..], &time].concat()), refused("name that is not UTF-8"));

@@ -137,6 +137,8 @@ mod tests {
 
     const BASE: Offset = SEGMENT.base;
 
+    type Change = fn(&mut Vec<u8>);
+
     /// The golden segment's header and three batches of one record, the second of them changed as its checksum knows.
     fn bytes(change: impl Fn(&mut Vec<u8>)) -> (Vec<u8>, usize) {
         let mut bytes = SEGMENT.encode(TIME).to_vec();
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_whole_batch_in_the_wrong_place_is_told_by_what_it_says_of_itself() {
-        let wrong: [(fn(&mut Vec<u8>), &str); 2] = [
+        let wrong: [(Change, &str); 2] = [
             (|batch| batch[12] += 7, "the batch doesn't continue the offsets"),
             (|batch| batch[10] = 1, "the batch reaches beyond the file"),
         ];

@@ -3,6 +3,7 @@
 
 use epochlog::testing::{Dir, Fault, Image};
 use epochlog::{Damage, Error, Mapping, Offset, OnDamage, Partition, Remedy, Repair, RepairReport, Start, inspect};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::support::*;
@@ -720,15 +721,12 @@ fn a_copy_that_fails_is_told_and_nothing_was_changed_for_it() {
     let mut world = killed(Mapping::Auto);
     let path = damage(&world, RECORDS - 10);
     let before = world.disk.read(&path);
-    let planned = plan(&world, OnDamage::Keep);
-    world.disk.fail(Fault::of("write").on("quarantine"));
-    let error = planned.apply().expect_err("fails");
-    assert!(error.to_string().starts_with("cannot write `/sim/quarantine/"), "{error}");
-    let planned = plan(&world, OnDamage::Keep);
-    world.disk.set_capacity(Some(0));
-    let error = planned.apply().expect_err("fails");
-    assert!(error.to_string().starts_with("no space left for "), "{error}");
-    world.disk.set_capacity(None);
+    for (kind, says) in [(ErrorKind::Other, "cannot write `"), (ErrorKind::StorageFull, "no space left for ")] {
+        let planned = plan(&world, OnDamage::Keep);
+        world.disk.fail(Fault::of("write").on("quarantine").kind(kind));
+        let error = planned.apply().expect_err("fails").to_string();
+        assert!(error.starts_with(says) && error.contains("`/sim/quarantine/"), "{error}");
+    }
     assert_eq!(world.disk.read(&path), before);
     repair(&mut world, OnDamage::Keep);
 }

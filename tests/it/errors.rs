@@ -242,7 +242,8 @@ fn bytes_that_break_the_format_say_which_rule() {
 
 #[test]
 fn a_topic_file_that_lost_its_entry_says_so() {
-    let harms: [(fn(&World), &str); 2] = [
+    type Harm = fn(&World);
+    let harms: [(Harm, &str); 2] = [
         (|world| world.disk.truncate("topics/orders@1/topic", 96), "no topic entry"),
         (|world| world.disk.flip("topics/orders@1/topic", 110 * 8), "the topic entry is damaged"),
     ];

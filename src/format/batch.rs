@@ -365,6 +365,9 @@ mod tests {
             let refused = refusal(|bytes| bytes[43..45].copy_from_slice(&[codec, flags]));
             assert_eq!(refused, DecodeError::Unsupported { found: found.into(), supported });
         }
+        let later = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[43] = 2);
+        let evident = BatchHeader::evident(&later, SEGMENT.seed(), AT).expect("is evidence all the same");
+        assert_eq!((evident.end(), evident.codec), (Offset::new(104), 2));
         let flagged = resealed(&batch(&varied(), 101, AT), AT, |bytes| bytes[45] = 0xff);
         assert!(read(&flagged, SEGMENT.seed(), AT).is_ok());
     }
@@ -412,19 +415,28 @@ mod tests {
             bytes.splice(46..46, [1, 2, 3, 4]);
         });
         assert_eq!(read(&longer, SEGMENT.seed(), AT).expect("is valid").bytes(), good.len() + 4);
+        let cut = BatchHeader::decode(&longer[..49], SEGMENT.seed(), AT);
+        assert_eq!(cut, Err(DecodeError::Short { found: 49, expected: 50 }));
         longer[47] ^= 1;
         assert!(matches!(read(&longer, SEGMENT.seed(), AT), Err(DecodeError::Checksum { .. })));
     }
 
     #[test]
     fn impossible_numbers_are_refused_though_the_checksum_matches() {
-        let cases: [(usize, u64, usize); 5] =
-            [(20, 0, 4), (20, u64::from(u32::MAX), 4), (24, 2, 4), (12, u64::MAX - 2, 8), (42, 45, 1)];
-        for (at, value, bytes) in cases {
+        let count = "batch with an impossible number of records";
+        let range = "batch with an impossible range of offsets";
+        let cases: [(usize, u64, usize, &str); 5] = [
+            (20, 0, 4, count),
+            (20, u64::from(u32::MAX), 4, count),
+            (24, 2, 4, range),
+            (12, u64::MAX - 2, 8, range),
+            (42, 45, 1, "batch header shorter than 46 bytes"),
+        ];
+        for (at, value, bytes, reason) in cases {
             let refused = refusal(|batch| {
                 batch[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
             });
-            assert!(matches!(refused, DecodeError::Malformed(_)), "field at {at}: {refused:?}");
+            assert_eq!(refused, DecodeError::Malformed(reason), "field at {at}");
         }
     }
 

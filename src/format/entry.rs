@@ -413,6 +413,25 @@ mod tests {
     }
 
     #[test]
+    fn content_that_breaks_a_rule_is_refused_with_the_rule() {
+        let typed = |kind: u8, body: &[u8]| {
+            let mut bytes = vec![kind];
+            put_prefixed(&mut bytes, body);
+            decode(&bytes)
+        };
+        let refused = |rule| Err(DecodeError::Malformed(rule));
+        let (reason, time) = (Reason::Restored as u8 + 1, [0; 8]);
+        assert_eq!(typed(1, &[&[0; 24][..], &[reason], &time].concat()), refused("unknown reason of an epoch"));
+        assert_eq!(typed(2, &[0; 9]), refused("entry longer than its content"));
+        assert_eq!(typed(7, &[&[1, 0xff][..], &time].concat()), refused("name that is not UTF-8"));
+        assert_eq!(typed(7, &[&[1, b'/'][..], &time].concat()), refused("not the name of a group"));
+        assert_eq!(typed(8, &[0, 0, 0, 0, 0, 0, 0, 0, 2]), refused("neither yes nor no"));
+        assert_eq!(typed(9, &[1, b'/', 0]), refused("not the name of a topic"));
+        let a_whole_second_of_nanos = [1, b't', 11, 1, 0, 0x80, 8, 1, 0, 0x80, 0x94, 0xeb, 0xdc, 3];
+        assert_eq!(typed(9, &a_whole_second_of_nanos), refused("a second has fewer nanoseconds"));
+    }
+
+    #[test]
     fn a_hostile_count_of_places_takes_no_memory() {
         let mut body = vec![1, b'g', 0, 0, 0, 0, 0, 0, 0, 0];
         put_varint(&mut body, u64::MAX / 28);

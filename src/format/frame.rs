@@ -325,7 +325,20 @@ mod tests {
         frame[..4].copy_from_slice(&checksum.to_le_bytes());
         let refused = read_frames(&[HISTORY.encode(TIME).as_slice(), &frame].concat(), HISTORY.seed());
         let found = "version 1 with frame flags 0x01".to_string();
-        assert_eq!(refused, Err(DecodeError::Unsupported { found, supported: "version 1 with none" }));
+        let unsupported = DecodeError::Unsupported { found, supported: "version 1 with none" };
+        assert_eq!(refused, Err(unsupported.clone()));
+        let salvaged = salvage_frames(&[HISTORY.encode(TIME).as_slice(), &frame].concat(), HISTORY.seed());
+        assert_eq!(salvaged, Err(unsupported));
+    }
+
+    #[test]
+    fn a_length_that_no_frame_has_is_refused_before_its_bytes_are_looked_for() {
+        for length in [0, (16 << 20) + 1, u32::MAX] {
+            let mut bytes = encode_frame(&entries(), HISTORY.seed(), 0, 0);
+            bytes[4..8].copy_from_slice(&length.to_le_bytes());
+            let refused = Frame::parse(&bytes, 0).map(|frame| frame.payload.len());
+            assert_eq!(refused, Err(DecodeError::Malformed("frame of an impossible length")), "{length}");
+        }
     }
 
     #[test]

@@ -233,7 +233,8 @@ mod tests {
             let short = DecodeError::Short { found: length as u64, expected: 96 };
             assert_eq!(Identity::decode(&bytes[..length]), Err(short));
         }
-        assert!(Identity::decode(&[0; HEADER_BYTES]).is_err());
+        let refused = Err(DecodeError::Malformed("it doesn't begin with `epochlog`"));
+        assert_eq!(Identity::decode(&[0; HEADER_BYTES]), refused);
     }
 
     #[test]
@@ -245,6 +246,15 @@ mod tests {
             ours.check(&SEGMENT.encode(TIME)),
             Err(DecodeError::Foreign { found: format!("{whose}100"), expected: format!("{whose}101") })
         );
+    }
+
+    #[test]
+    fn a_file_of_any_kind_is_named_for_what_it_is() {
+        let names = ["store file", "topic file", "commits file", "history", "segment", "index"];
+        for (kind, name) in FileKind::ALL.into_iter().zip(names) {
+            let words = Identity { kind, partition: None, creation: NO_EPOCH, epoch: NO_EPOCH, ..SEGMENT }.in_words();
+            assert_eq!(words, format!("{name} of store 000102030405060708090a0b0c0d0e0f"));
+        }
     }
 
     #[test]
@@ -277,9 +287,12 @@ mod tests {
             supported: "version 1 with none",
         };
         assert_eq!(Identity::decode(&resealed(|bytes| bytes[68] = 4)), Err(refusal));
-        for (at, value) in [(8, 0), (8, 7), (9, 1), (10, 0), (12, 95), (88, 1)] {
+        let (kind, layout) = ("unknown kind of file", "not the header of version 1");
+        for (at, value, reason) in
+            [(8, 0, kind), (8, 7, kind), (9, 1, layout), (10, 0, layout), (12, 95, layout), (88, 1, layout)]
+        {
             let refused = Identity::decode(&resealed(|bytes| bytes[at] = value));
-            assert!(matches!(refused, Err(DecodeError::Malformed(_))), "byte {at}");
+            assert_eq!(refused, Err(DecodeError::Malformed(reason)), "byte {at}");
         }
     }
 }

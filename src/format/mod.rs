@@ -274,6 +274,6 @@ impl DecodeError {
 }
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod golden;

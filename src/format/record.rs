@@ -361,24 +361,29 @@ mod tests {
         assert_eq!(check(2, 10, &[2, OFFSET_DELTA, 3, 2, OFFSET_DELTA, 3]), refused);
         assert_eq!(check(2, 10, &[2, OFFSET_DELTA, 3, 1, 0]), refused);
         assert_eq!(check(1, 3, &[2, OFFSET_DELTA, 3]), refused);
-        assert!(check(1, 3, &[6, OFFSET_DELTA, 0xff, 0xff, 0xff, 0xff, 0x1f]).is_err());
+        let outside = Err(DecodeError::Malformed("record offset outside of its batch"));
+        assert_eq!(check(1, 3, &[6, OFFSET_DELTA, 0xff, 0xff, 0xff, 0xff, 0x1f]), outside);
     }
 
     #[test]
     fn content_that_breaks_the_format_is_refused() {
-        let cases: [&[u8]; 9] = [
-            &[],                          // no record
-            &[0, 0],                      // a record without attributes
-            &[1, 0, 0],                   // bytes behind the last
-            &[3, 0],                      // longer than the payload
-            &[2, NULL, 1],                // a value that isn't there
-            &[2, KEY, 9],                 // a key longer than the record
-            &[3, HEADERS, 2, 0],          // headers that end early
-            &[5, HEADERS, 1, 1, 0xff, 0], // a name that is not UTF-8
-            &[0xff; 12],                  // a length of more than 64 bits
+        let short = |found, expected| DecodeError::Short { found, expected };
+        let cases: [(&[u8], DecodeError); 9] = [
+            (&[], short(0, 1)),
+            // A record without attributes.
+            (&[0, 0], short(0, 1)),
+            (&[1, 0, 0], DecodeError::Malformed("batch with bytes behind its last record")),
+            (&[3, 0], short(1, 3)),
+            (&[2, NULL, 1], DecodeError::Malformed("record with a value that says it has none")),
+            // A key longer than the record.
+            (&[2, KEY, 9], short(0, 9)),
+            // Headers that end early.
+            (&[3, HEADERS, 2, 0], short(0, 1)),
+            (&[5, HEADERS, 1, 1, 0xff, 0], DecodeError::Malformed("record header whose name is not UTF-8")),
+            (&[0xff; 12], DecodeError::Malformed("varint of more than 64 bits")),
         ];
-        for payload in cases {
-            assert!(check(1, 1, payload).is_err(), "{payload:?}");
+        for (payload, refused) in cases {
+            assert_eq!(check(1, 1, payload), Err(refused), "{payload:?}");
         }
     }
 

@@ -172,7 +172,10 @@ fn impossible(place: Place, start: Offset, origin: Origin<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lineage::Begun;
     use super::*;
+    use crate::format::Reason;
+    use crate::offset::{Epoch, Timestamp};
 
     /// Written by hand, row by row: known, beyond the cut, before its epoch, origin.
     const EXPECTED: [(u8, &str, Verdict); 16] = [
@@ -204,5 +207,23 @@ mod tests {
             seen += 1;
         }
         assert_eq!(seen, 16);
+    }
+
+    #[test]
+    fn an_impossible_place_is_a_callers_mistake_or_damage_to_the_commits() {
+        let begun = |number, start, reason| {
+            let epoch = Epoch { number, tag: 0xa0 + number };
+            Begun { epoch, start: Offset::new(start), reason, time: Timestamp::default() }
+        };
+        let lineage = Lineage::new(vec![begun(1, 0, Reason::Created), begun(2, 5, Reason::Session)]).expect("is one");
+        let topic = TopicName::new("orders").expect("is a name");
+        let refused = |origin| {
+            let place = Place::new(0, Offset::new(5), lineage.newest().epoch);
+            admit(place, &lineage, Offset::new(9), &topic, origin).map(drop).expect_err("is refused").to_string()
+        };
+        let (place, reason) = ("0:5@2.00000000000000a2", "its epoch begins at offset 5, so no place of it is at 5");
+        assert_eq!(refused(Origin::Caller), format!("place `{place}` is invalid: {reason}"));
+        let damage = format!("corrupt commit in `commits`: place `{place}`: {reason}");
+        assert_eq!(refused(Origin::Commits(Path::new("commits"))), damage);
     }
 }

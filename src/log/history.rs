@@ -396,3 +396,65 @@ fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Res
     file.sync().at("sync", &shown)?;
     Ok((file, bytes.len() as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offset::Timestamp;
+
+    const CREATION: Epoch = Epoch { number: 1, tag: 100 };
+    const STRANGE: Epoch = Epoch { number: 1, tag: 101 };
+
+    fn begins(number: u64, start: u64, reason: Reason) -> Entry {
+        let epoch = Epoch { number, tag: number * 100 };
+        Entry::Epoch { epoch, start: Offset::new(start), reason, time: Timestamp::default() }
+    }
+
+    fn roll(base: u64, epoch: Epoch) -> Entry {
+        Entry::Roll { base: Offset::new(base), epoch }
+    }
+
+    fn seal(base: u64, epoch: Epoch, end: u64) -> Entry {
+        let time = Timestamp::default();
+        let sealed = Sealed { bytes: 200, end: Offset::new(end), greatest: time, append_time: time };
+        seal_entry(SegmentId { base: Offset::new(base), epoch }, &sealed)
+    }
+
+    fn live(entries: &[Entry]) -> Vec<u64> {
+        let evidence = Evidence::of(entries).expect("is a history");
+        let live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i));
+        live.map(|i| evidence.segments[i].id.base.get()).collect()
+    }
+
+    #[test]
+    fn lines_that_contradict_each_other_are_refused_with_the_rule() {
+        let created = || begins(1, 0, Reason::Created);
+        let cases = [
+            (vec![created(), seal(0, CREATION, 5)], "a seal of a segment that was never begun"),
+            (vec![created(), roll(0, CREATION), seal(0, STRANGE, 5)], "a seal of a segment that was never begun"),
+            (vec![created(), roll(0, STRANGE)], "a segment of an epoch that was never begun"),
+            (
+                vec![created(), Entry::Store { next_number: 1, clean: true }],
+                "an entry that doesn't belong into a history",
+            ),
+            (vec![roll(0, CREATION)], "the history names no epoch"),
+            // Also where segments were to be given up by the cut of a lineage that is none.
+            (
+                vec![roll(5, CREATION), begins(1, 0, Reason::Session)],
+                "the history doesn't begin with the creation epoch",
+            ),
+        ];
+        for (entries, rule) in cases {
+            assert_eq!(Evidence::of(&entries).map(|_| ()), Err(DecodeError::Malformed(rule)), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn what_lay_below_the_start_does_not_come_back_when_a_cut_makes_it_the_newest() {
+        let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
+        entries.extend([roll(5, CREATION), Entry::Start { start: Offset::new(5) }]);
+        assert_eq!(live(&entries), [5]);
+        entries.push(begins(2, 5, Reason::Truncated));
+        assert_eq!(live(&entries), [0; 0]);
+    }
+}

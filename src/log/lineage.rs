@@ -83,3 +83,57 @@ impl Lineage {
         wrote.map_or(self.creation(), |begun| begun.epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(number: u64, start: u64, reason: Reason) -> Begun {
+        let epoch = Epoch { number, tag: number * 100 };
+        Begun { epoch, start: Offset::new(start), reason, time: Timestamp::default() }
+    }
+
+    /// Created, restarted at 10, truncated to 4, restarted at 7.
+    fn lineage() -> Lineage {
+        let told = [(1, 0, Reason::Created), (2, 10, Reason::Session), (5, 4, Reason::Truncated)];
+        let told = told.map(|(number, start, reason)| begun(number, start, reason));
+        Lineage::new(told.to_vec()).expect("is one").with(begun(6, 7, Reason::Session))
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_least_of_all_later_ones_starts() {
+        let cuts: Vec<Offset> = (0..4).map(|i| lineage().cut(i)).collect();
+        assert_eq!(cuts, [Offset::new(4), Offset::new(4), Offset::new(7), Offset::MAX]);
+    }
+
+    #[test]
+    fn an_epoch_is_found_by_number_and_tag_and_a_stranger_was_cut_at_0() {
+        assert_eq!(lineage().find(Epoch { number: 5, tag: 500 }), Some(2));
+        for stranger in [Epoch { number: 5, tag: 501 }, Epoch { number: 4, tag: 400 }, Epoch { number: 7, tag: 700 }] {
+            assert_eq!((lineage().find(stranger), lineage().cut_of(stranger)), (None, Offset::ZERO));
+        }
+    }
+
+    #[test]
+    fn a_place_is_stamped_with_the_epoch_that_wrote_the_record_before_it() {
+        let stamps: Vec<u64> = (0..9).map(|next| lineage().epoch_before(Offset::new(next)).number).collect();
+        assert_eq!(stamps, [1, 1, 1, 1, 1, 5, 5, 5, 6]);
+    }
+
+    #[test]
+    fn epochs_that_are_no_lineage_are_refused_with_the_rule() {
+        let (created, session) = (begun(1, 0, Reason::Created), begun(2, 5, Reason::Session));
+        let first = "the history doesn't begin with the creation epoch";
+        let cases = [
+            (vec![], "the history names no epoch"),
+            (vec![session], first),
+            (vec![begun(1, 5, Reason::Created)], first),
+            (vec![begun(1, 0, Reason::Session)], first),
+            (vec![created, session, session], "the epoch numbers of the history don't rise"),
+            (vec![begun(3, 0, Reason::Created), session], "the epoch numbers of the history don't rise"),
+        ];
+        for (epochs, rule) in cases {
+            assert_eq!(Lineage::new(epochs).map(|_| ()), Err(DecodeError::Malformed(rule)));
+        }
+    }
+}

@@ -98,15 +98,15 @@ impl Cursor {
             return Ok(Some((position, *offset)));
         }
         let Some(entry) = entry else { return Ok(None) };
-        let header = self.header_at(entry.position as usize).map_err(|_| Wrong)?;
+        let header = self.header_at(entry.position as usize)?;
         let promised = base.plus(u64::from(entry.relative));
         if header.base == promised { Ok(Some((entry.position as usize, promised))) } else { Err(Wrong) }
     }
 
-    fn header_at(&self, position: usize) -> Result<BatchHeader, DecodeError> {
-        let view =
-            self.source.view(position, usize::from(u8::MAX)).map_err(|_| DecodeError::Malformed("unreadable"))?;
-        BatchHeader::decode(&view, self.segment.seed, position as u64)
+    /// The batch that a hint points at; whatever keeps it from being one, the hint is wrong.
+    fn header_at(&self, position: usize) -> Result<BatchHeader, Wrong> {
+        let view = self.source.view(position, usize::from(u8::MAX)).map_err(|_| Wrong)?;
+        BatchHeader::decode(&view, self.segment.seed, position as u64).map_err(|_| Wrong)
     }
 
     fn rebuild(&self) -> Result<Arc<Index>> {

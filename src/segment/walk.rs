@@ -127,3 +127,65 @@ impl Walk {
         Bad { position, base, next, error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::fixtures::{SEGMENT, TIME, batch, plain, resealed};
+    use crate::io::{Dir, OsDir, write_all_at};
+    use crate::segment::{Ending, scan};
+
+    const BASE: Offset = SEGMENT.base;
+
+    type Change = fn(&mut Vec<u8>);
+
+    /// The golden segment's header and three batches of one record, the second of them changed as its checksum knows.
+    fn bytes(change: impl Fn(&mut Vec<u8>)) -> (Vec<u8>, usize) {
+        let mut bytes = SEGMENT.encode(TIME).to_vec();
+        for offset in BASE.get()..BASE.get() + 3 {
+            let at = bytes.len() as u64;
+            let whole = batch(&plain(), offset, at);
+            bytes.extend(if offset == BASE.get() + 1 { resealed(&whole, at, &change) } else { whole });
+        }
+        (bytes, HEADER_BYTES + batch(&plain(), 100, 96).len())
+    }
+
+    fn window(bytes: &[u8]) -> Window {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let file = OsDir::new(dir.path()).create("segment".as_ref()).expect("creates");
+        write_all_at(&*file, bytes, 0).expect("writes");
+        Window::new(file, bytes.len())
+    }
+
+    /// The bad things, by position, offset and rule.
+    fn walked(bytes: &[u8], sealed_end: u64) -> Vec<(usize, u64, DecodeError)> {
+        let end = Some(BASE.plus(sealed_end));
+        let mut walk = Walk::new(window(bytes), SEGMENT.seed(), BASE, end, Offset::MAX);
+        let steps = std::iter::from_fn(|| walk.next().expect("reads"));
+        let bad = steps.filter_map(|step| if let Step::Bad(bad) = step { Some(bad) } else { None });
+        bad.map(|bad| (bad.position, bad.base.get(), bad.error)).collect()
+    }
+
+    #[test]
+    fn a_whole_batch_in_the_wrong_place_is_told_by_what_it_says_of_itself() {
+        let wrong: [(Change, &str); 2] = [
+            (|batch| batch[12] += 7, "the batch doesn't continue the offsets"),
+            (|batch| batch[10] = 1, "the batch reaches beyond the file"),
+        ];
+        for (change, rule) in wrong {
+            let (bytes, second) = bytes(change);
+            let bad = DecodeError::Malformed(rule);
+            assert_eq!(walked(&bytes, 3)[0], (second, 101, bad.clone()));
+            let scanned = scan(&mut window(&bytes), SEGMENT.seed(), BASE, Offset::MAX).expect("reads");
+            assert_eq!((scanned.position, scanned.end.get(), scanned.ending), (second, 101, Ending::Hole(bad)));
+        }
+    }
+
+    #[test]
+    fn what_the_seal_promises_and_no_batch_holds_is_told() {
+        let (bytes, _) = bytes(|_| {});
+        assert_eq!(walked(&bytes, 3), []);
+        let rule = "the batches end before the offset that the seal promises";
+        assert_eq!(walked(&bytes, 5), [(bytes.len(), 103, DecodeError::Malformed(rule))]);
+    }
+}

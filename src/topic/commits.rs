@@ -356,3 +356,14 @@ fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File
     file.sync().at("sync", &shown)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_another_file_says_is_no_commit() {
+        let refused = Err(DecodeError::Malformed("an entry that doesn't belong into the commits"));
+        assert_eq!(groups_of(vec![Entry::Clean { end: Offset::ZERO }]), refused);
+    }
+}

@@ -37,4 +37,5 @@ mod repair_crash;
 mod retention;
 mod simulate;
 mod stress;
+mod variants;
 mod verifying;

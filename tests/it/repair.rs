@@ -1,8 +1,9 @@
 //! Repair: what stays closed is opened again by a person's order, with a plan first; nothing is lost in silence (P9), the
 //! rest costs nothing (P8), and doing it twice does nothing (P10).
 
-use epochlog::testing::{Dir, Image};
+use epochlog::testing::{Dir, Fault, Image};
 use epochlog::{Damage, Error, Mapping, Offset, OnDamage, Partition, Remedy, Repair, RepairReport, Start, inspect};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::support::*;
@@ -346,6 +347,22 @@ fn a_lost_history_is_told_anew_from_the_segments() {
 }
 
 #[test]
+fn with_the_history_gone_too_a_segment_that_ends_before_the_next_begins_is_cut_there() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let (path, base) = segments(&world).remove(0);
+        let position = position_of(&world, &path, base, 3);
+        world.disk.truncate(&path, position);
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (cut(3), Some((3, RECORDS)))]);
+        let message = format!("corrupt batch in `/sim/{path}` at position {position}, offsets 3..3");
+        assert_eq!(report.plan.steps[1].problem.to_string(), format!("{message}: the batches end too early"));
+        goes_on_at(&world, &world.partition(), 3, "restored");
+    });
+}
+
+#[test]
 fn without_the_line_that_cut_them_places_of_what_was_cut_are_refused_all_the_same() {
     both_ways(|mapping| {
         let mut world = world(mapping);
@@ -439,7 +456,8 @@ fn a_topic_of_which_nothing_is_left_can_only_be_deleted() {
     world.disk.write("topics/stray@900/readme", "not ours");
     let planned = plan(&world, OnDamage::Keep);
     let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
-    assert!(matches!(&step.remedy, Remedy::Refuse(way_out) if way_out.contains("delete the topic")));
+    let way_out = "no file tells which creation epoch it had; delete the topic, or restore its directory";
+    assert_eq!(step.remedy, Remedy::Refuse(way_out.into()));
     drop(planned);
     world.open();
     others_are_whole(&world);
@@ -457,7 +475,8 @@ fn a_partition_whose_directory_is_gone_is_not_repaired() {
     world.disk.remove_dir(Path::new("topics/orders@1/0")).expect("removes");
     let planned = plan(&world, OnDamage::Keep);
     assert!(planned.plan().is_empty() && planned.plan().leaves_damage(), "{}", planned.plan());
-    assert!(matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+    let way_out = "its records are gone; restore the directory from a backup, or delete the topic";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
     drop(planned);
     world.open();
     others_are_whole(&world);
@@ -470,7 +489,8 @@ fn two_directories_of_one_name_are_left_to_a_person() {
         world.disk.copy(format!("topics/orders@1/{file}"), format!("topics/orders@9/{file}"));
     }
     let planned = plan(&world, OnDamage::Keep);
-    assert!(matches!(&planned.plan().steps[0].remedy, Remedy::Refuse(way_out) if way_out.contains("move all but one")));
+    let way_out = "move all but one of its directories out of `topics/`, or delete the topic";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
     assert!(matches!(&planned.plan().steps[0].problem, Error::Corrupt(c) if c.damage == Damage::Duplicate));
     drop(planned);
     world.open();
@@ -510,7 +530,28 @@ fn a_store_file_that_its_topics_disagree_about_is_not_told_anew() {
     world.disk.write("topics/orders@1/commits", elsewhere);
     world.disk.remove("STORE");
     let planned = plan(&world, OnDamage::Keep);
-    assert!(planned.plan().is_empty() && matches!(planned.plan().steps[0].remedy, Remedy::Refuse(_)));
+    let way_out = "the files of its topics don't tell of one store; restore `STORE` from a backup";
+    assert_eq!(planned.plan().steps[0].remedy, Remedy::Refuse(way_out.into()));
+    assert!(planned.plan().is_empty());
+}
+
+#[test]
+fn what_a_later_version_wrote_is_left_to_that_version() {
+    let (newest, _) = segments(&at_rest(Mapping::Auto)).pop().expect("has segments");
+    for file in ["topics/orders@1/topic", "topics/orders@1/commits", HISTORY, &newest] {
+        let mut world = at_rest(Mapping::Auto);
+        claim_version(&world.disk, file, 2);
+        let before = tree(&world.disk);
+        let planned = plan(&world, OnDamage::Keep);
+        let [step] = &planned.plan().steps[..] else { panic!("{file}: {}", planned.plan()) };
+        assert_eq!(step.remedy, Remedy::Refuse("a later version wrote it; repair it with that one".into()));
+        assert!(matches!(&step.problem, Error::UnsupportedVersion { path, .. } if path.ends_with(file)), "{file}");
+        assert!(planned.plan().is_empty() && planned.plan().leaves_damage());
+        planned.apply().expect("does nothing");
+        assert!(before == tree(&world.disk), "{file}: the disk was changed");
+        world.open();
+        others_are_whole(&world);
+    }
 }
 
 #[test]
@@ -546,6 +587,158 @@ fn what_an_earlier_repair_kept_is_never_written_over() {
     for (path, harmed) in kept {
         assert!(world.disk.read(path.strip_prefix("/sim").expect("lies in the store")).starts_with(&harmed[..40]));
     }
+}
+
+#[test]
+fn with_the_history_gone_too_the_records_in_front_of_the_first_segment_are_told_as_lost() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let all_segments = segments(&world);
+        let first = all_segments[1].1;
+        world.disk.remove(&all_segments[0].0);
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        let trim = Remedy::Trim { to: Offset::new(first) };
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (trim, Some((0, first)))]);
+        assert_eq!(world.partition().start(), Offset::new(first));
+        goes_on_at(&world, &world.partition(), RECORDS, "restored");
+    });
+}
+
+/// The position of the first frame of the history whose first entry is of this type.
+fn frame_of(world: &World, kind: u8) -> usize {
+    let bytes = world.disk.read(HISTORY);
+    let length = |at: usize| u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("is there")) as usize;
+    let mut frames = std::iter::successors(Some(96), |&at| Some(at + 13 + length(at)));
+    frames.find(|&at| bytes[at + 13] == kind).expect("is there")
+}
+
+#[test]
+fn a_history_that_lost_the_line_of_a_trim_starts_at_the_first_segment_that_is_there() {
+    both_ways(|mapping| {
+        let mut world = busy(mapping);
+        world.partition().trim(Offset::new(100)).expect("trims");
+        world.close();
+        let first = segments(&world)[0].1;
+        assert!(first > 0, "something was removed");
+        world.disk.flip(HISTORY, (frame_of(&world, 2) as u64 + 14) * 8);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+        assert_eq!(world.partition().start(), Offset::new(first));
+        goes_on_at(&world, &world.partition(), RECORDS, "restored");
+    });
+}
+
+#[test]
+fn what_a_crash_tore_is_told_where_something_else_is_repaired() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        damage(&world, RECORDS - 1);
+        assert!(plan(&world, OnDamage::Keep).plan().is_empty(), "recovery does it alone");
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (cut(RECORDS - 1), None)]);
+        goes_on_at(&world, &world.partition(), RECORDS - 1, "healed");
+    });
+}
+
+#[test]
+fn a_segment_of_which_nothing_counts_any_more_is_missed_by_nobody() {
+    let mut world = busy(Mapping::Auto);
+    world.partition().trim(Offset::new(RECORDS)).expect("trims");
+    world.close();
+    let [(newest, _)] = &segments(&world)[..] else { panic!("the newest stays alone") };
+    world.disk.remove(newest);
+    assert!(plan(&world, OnDamage::Keep).plan().steps.is_empty());
+}
+
+#[test]
+fn a_segment_without_a_seal_that_is_gone_below_a_durable_mark_is_missing() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&world.partition(), "v", 150);
+        fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+        for _ in 0..2 {
+            // The seal waits, and the acknowledgement doesn't.
+            world.disk.fail(Fault::of("write").on("history"));
+            fill(&world.partition(), "v", 1);
+        }
+        world.go_down(Image::after_kill);
+        let (path, _) = segments(&world).remove(0);
+        world.disk.remove(&path);
+        world.open();
+        let error = refused(world.topic_or_error());
+        assert_eq!(error.to_string(), format!("missing segment in `/sim/{path}`"));
+        world.close();
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(cut(0), Some((0, 152)))]);
+    });
+}
+
+#[test]
+fn an_empty_file_that_nobody_names_is_left_to_recovery() {
+    let mut world = at_rest(Mapping::Auto);
+    let path = "topics/orders@1/0/00000000000000009999@2.log";
+    world.disk.write(path, vec![0; 200_000]);
+    assert!(plan(&world, OnDamage::Keep).plan().steps.is_empty());
+    world.open();
+    assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS));
+}
+
+#[test]
+fn without_a_history_what_a_later_version_wrote_is_left_to_that_version_too() {
+    let world = at_rest(Mapping::Auto);
+    world.disk.remove(HISTORY);
+    let (newest, _) = segments(&world).pop().expect("has segments");
+    claim_version(&world.disk, &newest, 2);
+    let planned = plan(&world, OnDamage::Keep);
+    let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
+    assert_eq!(step.remedy, Remedy::Refuse("a later version wrote it; repair it with that one".into()));
+}
+
+#[test]
+fn a_copy_that_an_interrupted_repair_left_is_used_and_other_bytes_of_its_name_are_not() {
+    let harmed = || {
+        let world = killed(Mapping::Auto);
+        damage(&world, RECORDS - 10);
+        world
+    };
+    let mut first = harmed();
+    let kept = repair(&mut first, OnDamage::Keep).quarantined[0].1.clone();
+    let name = kept.strip_prefix("/sim").expect("lies in the store");
+    let same = first.disk.read(name);
+    let mut other = same.clone();
+    other[0] ^= 1;
+    for (there, used) in [(same, true), (other, false)] {
+        let mut world = harmed();
+        world.disk.write(name, there.clone());
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(report.quarantined[0].1 == kept, used);
+        assert_eq!(world.disk.read(name), there);
+    }
+}
+
+#[test]
+fn a_copy_that_fails_is_told_and_nothing_was_changed_for_it() {
+    let mut world = killed(Mapping::Auto);
+    let path = damage(&world, RECORDS - 10);
+    let before = world.disk.read(&path);
+    for (kind, says) in [(ErrorKind::Other, "cannot write `"), (ErrorKind::StorageFull, "no space left for ")] {
+        let planned = plan(&world, OnDamage::Keep);
+        world.disk.fail(Fault::of("write").on("quarantine").kind(kind));
+        let error = planned.apply().expect_err("fails").to_string();
+        assert!(error.starts_with(says) && error.contains("`/sim/quarantine/"), "{error}");
+    }
+    assert_eq!(world.disk.read(&path), before);
+    repair(&mut world, OnDamage::Keep);
+}
+
+#[test]
+fn a_quarantine_that_somebody_removed_is_made_again() {
+    let mut world = killed(Mapping::Auto);
+    damage(&world, RECORDS - 10);
+    world.disk.remove_dir(Path::new("quarantine")).expect("is empty");
+    assert_eq!(repair(&mut world, OnDamage::Keep).quarantined.len(), 1);
 }
 
 #[test]

@@ -224,3 +224,18 @@ fn refusal(home: &Home, one: &Examined, decision: Decision) -> Option<Error> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_what_was_cut_copied_and_kept() {
+        let mut finding = Finding::new("tail-torn", "a.log".into());
+        assert_eq!(finding.to_string(), "tail-torn `a.log`");
+        (finding.cut_at, finding.cut_bytes) = (Some(Offset::new(7)), 40);
+        (finding.copied_bytes, finding.set_aside) = (9, Some("quarantine/a.log".into()));
+        let done = "cut at offset 7, 40 bytes discarded: 9 unsynced bytes made durable, kept in `quarantine/a.log`";
+        assert_eq!(finding.to_string(), format!("tail-torn `a.log`: {done}"));
+    }
+}

@@ -115,3 +115,44 @@ impl fmt::Display for RepairStep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_where_what_and_everything_that_it_costs() {
+        let mut step = RepairStep {
+            topic: None,
+            partition: None,
+            problem: Error::Closed,
+            remedy: Remedy::Rebuild,
+            lost: None,
+            bytes: 0,
+            files: Vec::new(),
+            note: None,
+        };
+        let problem = Error::Closed.to_string();
+        assert_eq!(step.to_string(), format!("{problem}\n  tell it anew"));
+        step.topic = Some(TopicName::new("orders").expect("is a name"));
+        assert_eq!(step.to_string(), format!("topic `orders`: {problem}\n  tell it anew"));
+        (step.partition, step.lost, step.bytes) = (Some(3), Some(Offset::new(5)..Offset::new(9)), 70);
+        (step.files, step.note) = (vec!["a.log".into()], Some("it is old".into()));
+        let costs = "tell it anew; lost: offsets 5..9; 70 bytes to the quarantine\n  original: `a.log`\n  it is old";
+        assert_eq!(step.to_string(), format!("topic `orders`, partition 3: {problem}\n  {costs}"));
+    }
+
+    #[test]
+    fn a_remedy_says_what_is_done() {
+        let said = [
+            (Remedy::Cut { at: Offset::new(5) }, "cut at offset 5"),
+            (Remedy::Trim { to: Offset::new(5) }, "start at offset 5"),
+            (Remedy::SetAside, "set it aside"),
+            (Remedy::Keep, "stays"),
+            (Remedy::Refuse("ask for help".into()), "can't be repaired: ask for help"),
+        ];
+        for (remedy, words) in said {
+            assert_eq!(remedy.to_string(), words);
+        }
+    }
+}

@@ -157,17 +157,33 @@ impl BatchHeader {
         DecodeError::Unsupported { found, supported: "version 1 with codec 0 and none" }
     }
 
+    /// The header behind its checksum, as little-endian numbers: 10 bytes, 16 and 16.
     #[inline]
-    fn write(&self, header: &mut [u8; BATCH_HEADER_BYTES]) {
-        header[4..8].copy_from_slice(&self.payload_checksum.to_le_bytes());
-        header[8..12].copy_from_slice(&narrow(self.payload_bytes).to_le_bytes());
-        header[12..20].copy_from_slice(&self.base.get().to_le_bytes());
-        header[20..24].copy_from_slice(&self.count.to_le_bytes());
-        header[24..28].copy_from_slice(&self.span.to_le_bytes());
-        header[28..34].copy_from_slice(&self.append_time.as_millis().to_le_bytes()[..6]);
-        header[34..38].copy_from_slice(&self.greatest_delta.to_le_bytes());
-        header[38..42].copy_from_slice(&self.mark.to_le_bytes());
-        header[42..].copy_from_slice(&[LENGTH, self.codec, self.flags, 0]);
+    fn words(&self) -> [u128; 3] {
+        let base = u128::from(self.base.get());
+        let time = u128::from(self.append_time.as_millis().cast_unsigned());
+        let low = |number: u128, bits: u32| number & ((1 << bits) - 1);
+        let first =
+            u128::from(self.payload_checksum) | u128::from(narrow(self.payload_bytes)) << 32 | low(base, 16) << 64;
+        let second = base >> 16 | u128::from(self.count) << 48 | u128::from(self.span) << 80 | low(time, 16) << 112;
+        let third = low(time >> 16, 32)
+            | u128::from(self.greatest_delta.cast_unsigned()) << 32
+            | u128::from(self.mark) << 64
+            | u128::from(LENGTH) << 96
+            | u128::from(self.codec) << 104
+            | u128::from(self.flags) << 112;
+        [first, second, third]
+    }
+
+    /// Writes the header and its checksum.
+    #[inline]
+    fn write(&mut self, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
+        let words = self.words();
+        self.header_checksum = seed.checksum_of_words(position, words);
+        let front = u128::from(self.header_checksum) | words[0] << 32;
+        header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
+        header[14..30].copy_from_slice(&words[1].to_le_bytes());
+        header[30..].copy_from_slice(&words[2].to_le_bytes());
     }
 }
 
@@ -221,9 +237,7 @@ pub(crate) fn encode(
         header_checksum: 0,
         payload_checksum: seed.checksum(position, payload),
     };
-    header.write(head);
-    header.header_checksum = seed.checksum(position, &head[4..]);
-    head[..4].copy_from_slice(&header.header_checksum.to_le_bytes());
+    header.write(seed, position, head);
     header
 }
 

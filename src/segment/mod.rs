@@ -30,7 +30,7 @@ pub(crate) use writer::SegmentWriter;
 
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
-use crate::io::{Access, File, Reserve, Seam, Source, read_full_at};
+use crate::io::{Access, File, Reserve, Runner, Seam, Source, read_full_at};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 
 /// Where a partition's files live and whose they are.
@@ -39,6 +39,8 @@ pub(crate) struct Home {
     pub(crate) seam: Seam,
     /// Whether files are mapped.
     pub(crate) mapped: bool,
+    /// Brings in pages ahead of writers.
+    pub(crate) runner: Arc<Runner>,
     /// Whether nothing may be written.
     pub(crate) read_only: bool,
     /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.

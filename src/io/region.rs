@@ -252,6 +252,20 @@ impl View {
         View::Owned(bytes)
     }
 
+    /// The first `n` bytes of it, or all if it has fewer.
+    pub(crate) fn cut(self, n: usize) -> View {
+        match self {
+            View::Mapped(reader, whole) => {
+                let end = whole.end.min(whole.start + n);
+                View::Mapped(reader, whole.start..end)
+            }
+            View::Owned(mut bytes) => {
+                bytes.truncate(n);
+                View::Owned(bytes)
+            }
+        }
+    }
+
     /// A part of it.
     pub(crate) fn slice(&self, range: Range<usize>) -> View {
         match self {

@@ -20,7 +20,7 @@ use crate::threads::Mutex;
 
 pub(crate) use cache::Cache;
 pub(crate) use index::{Index, build as build_index};
-pub(crate) use reader::Cursor;
+pub(crate) use reader::{Cursor, read_one};
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
@@ -223,6 +223,12 @@ impl Segment {
             Some(source) => source.look_again().at("read the length of", &self.home.shown(&self.path())),
             None => Ok(()),
         }
+    }
+
+    /// What its bytes and its index are read through, if both are open.
+    fn opened(&self) -> Option<(Source, Arc<Index>)> {
+        let slot = self.slot.lock();
+        Some((slot.source.clone()?, slot.index.clone()?))
     }
 
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.

@@ -100,8 +100,9 @@ impl StoreOptions {
         self
     }
 
-    /// Whether one thread does interval syncs, early syncs of rolled segments and `maintain()`. Default: no; the host
-    /// then calls `Store::maintain` itself.
+    /// Whether two threads run beside the host's: one does interval syncs, early syncs of rolled segments and
+    /// `maintain()`, the other brings fresh pages into memory ahead of whoever appends a lot. Default: no; the host then
+    /// calls `Store::maintain` itself, and an append that meets a fresh page waits for it.
     #[must_use]
     pub fn background(mut self, background: bool) -> StoreOptions {
         self.background = background;

@@ -4,7 +4,7 @@
 //! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
 
 use super::cursor::{Cursor, Slots};
-use super::record::{put_record, record_bytes};
+use super::record::{are_plain, check_records, put_record, record_bytes};
 use super::{DecodeError, Seed};
 use crate::offset::{Offset, Timestamp};
 use crate::record::Record;
@@ -78,6 +78,31 @@ impl BatchHeader {
         Ok(header)
     }
 
+    /// The whole batch at the front of the bytes, if it begins with this offset and is valid, header, payload and
+    /// records, as [`decode`](BatchHeader::decode), [`verify`](BatchHeader::verify) and [`check_records`] would find it.
+    /// Says nothing of what is wrong: that is theirs to tell, and they tell it of a batch with an extended header too,
+    /// which this leaves to them. Runs at every read.
+    #[inline]
+    pub(crate) fn whole(bytes: &[u8], seed: Seed, position: u64, base: Offset) -> Option<BatchHeader> {
+        let (head, rest) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
+        let header = BatchHeader::fields(head);
+        let number = |at: usize| u128::from_le_bytes(*head[at..].first_chunk().expect("lies within the header"));
+        let words = [number(4) & (u128::MAX >> 48), number(14), number(30)];
+        let is_valid = header.header_bytes == BATCH_HEADER_BYTES
+            && header.base == base
+            && seed.checksum_of_words(position, words) == header.header_checksum
+            && header.is_understood()
+            && header.has_possible_count()
+            && header.has_possible_span();
+        if !is_valid {
+            return None;
+        }
+        let payload = rest.get(..header.payload_bytes)?;
+        let is_valid = seed.checksum(position, payload) == header.payload_checksum
+            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
+        is_valid.then_some(header)
+    }
+
     /// Whether a header may begin here, by its length: sends zeros and text away at no cost. Headers of later versions
     /// pass, since they are evidence too.
     #[inline]
@@ -97,7 +122,8 @@ impl BatchHeader {
     /// Reads the header of a batch that was checked before.
     #[inline]
     pub(crate) fn trusted(bytes: &[u8]) -> Option<BatchHeader> {
-        BatchHeader::parse(bytes).ok()
+        let header = BatchHeader::fields(bytes.first_chunk()?);
+        (BATCH_HEADER_BYTES..=bytes.len()).contains(&header.header_bytes).then_some(header)
     }
 
     /// Checks the payload of the batch at the front of the bytes, and lends it.
@@ -111,44 +137,64 @@ impl BatchHeader {
 
     #[inline]
     fn parse(bytes: &[u8]) -> Result<BatchHeader, DecodeError> {
-        let header = Cursor::new(bytes).take_array::<BATCH_HEADER_BYTES>()?;
-        let header_bytes = usize::from(header[42]);
-        if header_bytes < BATCH_HEADER_BYTES {
+        let header = BatchHeader::fields(&Cursor::new(bytes).take_array::<BATCH_HEADER_BYTES>()?);
+        if header.header_bytes < BATCH_HEADER_BYTES {
             return Err(DecodeError::Malformed("batch header shorter than 46 bytes"));
         }
-        if bytes.len() < header_bytes {
-            return Err(DecodeError::Short { found: bytes.len() as u64, expected: header_bytes as u64 });
+        if bytes.len() < header.header_bytes {
+            return Err(DecodeError::Short { found: bytes.len() as u64, expected: header.header_bytes as u64 });
         }
-        let time = u64::from_le_bytes([header[28], header[29], header[30], header[31], header[32], header[33], 0, 0]);
-        Ok(BatchHeader {
-            header_bytes,
-            payload_bytes: word(&header, 8) as usize,
-            base: Offset::new(u64::from(word(&header, 16)) << 32 | u64::from(word(&header, 12))),
-            count: word(&header, 20),
-            span: word(&header, 24),
-            append_time: Timestamp::from_millis(time.cast_signed()),
-            greatest_delta: word(&header, 34).cast_signed(),
-            mark: word(&header, 38),
-            codec: header[43],
-            flags: header[44],
-            header_checksum: word(&header, 0),
-            payload_checksum: word(&header, 4),
-        })
+        Ok(header)
     }
 
-    /// What a header must keep beside its checksum. A record takes two bytes, so the count is bounded by the payload.
+    #[inline]
+    fn fields(header: &[u8; BATCH_HEADER_BYTES]) -> BatchHeader {
+        let time = u64::from_le_bytes([header[28], header[29], header[30], header[31], header[32], header[33], 0, 0]);
+        BatchHeader {
+            header_bytes: usize::from(header[42]),
+            payload_bytes: word(header, 8) as usize,
+            base: Offset::new(u64::from(word(header, 16)) << 32 | u64::from(word(header, 12))),
+            count: word(header, 20),
+            span: word(header, 24),
+            append_time: Timestamp::from_millis(time.cast_signed()),
+            greatest_delta: word(header, 34).cast_signed(),
+            mark: word(header, 38),
+            codec: header[43],
+            flags: header[44],
+            header_checksum: word(header, 0),
+            payload_checksum: word(header, 4),
+        }
+    }
+
+    /// What a header must keep beside its checksum.
     #[inline]
     fn check(&self) -> Result<(), DecodeError> {
-        if self.codec != 0 || self.flags != 0 {
+        if !self.is_understood() {
             return Err(self.unsupported());
         }
-        if self.count == 0 || u64::from(self.count) * 2 > self.payload_bytes as u64 {
+        if !self.has_possible_count() {
             return Err(DecodeError::Malformed("batch with an impossible number of records"));
         }
-        if self.span < self.count || self.base.get().checked_add(u64::from(self.span)).is_none() {
+        if !self.has_possible_span() {
             return Err(DecodeError::Malformed("batch with an impossible range of offsets"));
         }
         Ok(())
+    }
+
+    #[inline]
+    fn is_understood(&self) -> bool {
+        self.codec == 0 && self.flags == 0
+    }
+
+    /// A record takes two bytes, so the count is bounded by the payload.
+    #[inline]
+    fn has_possible_count(&self) -> bool {
+        self.count != 0 && u64::from(self.count) * 2 <= self.payload_bytes as u64
+    }
+
+    #[inline]
+    fn has_possible_span(&self) -> bool {
+        self.span >= self.count && self.base.get().checked_add(u64::from(self.span)).is_some()
     }
 
     #[cold]
@@ -157,17 +203,33 @@ impl BatchHeader {
         DecodeError::Unsupported { found, supported: "version 1 with codec 0 and none" }
     }
 
+    /// The header behind its checksum, as little-endian numbers: 10 bytes, 16 and 16.
     #[inline]
-    fn write(&self, header: &mut [u8; BATCH_HEADER_BYTES]) {
-        header[4..8].copy_from_slice(&self.payload_checksum.to_le_bytes());
-        header[8..12].copy_from_slice(&narrow(self.payload_bytes).to_le_bytes());
-        header[12..20].copy_from_slice(&self.base.get().to_le_bytes());
-        header[20..24].copy_from_slice(&self.count.to_le_bytes());
-        header[24..28].copy_from_slice(&self.span.to_le_bytes());
-        header[28..34].copy_from_slice(&self.append_time.as_millis().to_le_bytes()[..6]);
-        header[34..38].copy_from_slice(&self.greatest_delta.to_le_bytes());
-        header[38..42].copy_from_slice(&self.mark.to_le_bytes());
-        header[42..].copy_from_slice(&[LENGTH, self.codec, self.flags, 0]);
+    fn words(&self) -> [u128; 3] {
+        let base = u128::from(self.base.get());
+        let time = u128::from(self.append_time.as_millis().cast_unsigned());
+        let low = |number: u128, bits: u32| number & ((1 << bits) - 1);
+        let first =
+            u128::from(self.payload_checksum) | u128::from(narrow(self.payload_bytes)) << 32 | low(base, 16) << 64;
+        let second = base >> 16 | u128::from(self.count) << 48 | u128::from(self.span) << 80 | low(time, 16) << 112;
+        let third = low(time >> 16, 32)
+            | u128::from(self.greatest_delta.cast_unsigned()) << 32
+            | u128::from(self.mark) << 64
+            | u128::from(LENGTH) << 96
+            | u128::from(self.codec) << 104
+            | u128::from(self.flags) << 112;
+        [first, second, third]
+    }
+
+    /// Writes the header and its checksum.
+    #[inline]
+    fn write(&mut self, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
+        let words = self.words();
+        self.header_checksum = seed.checksum_of_words(position, words);
+        let front = u128::from(self.header_checksum) | words[0] << 32;
+        header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
+        header[14..30].copy_from_slice(&words[1].to_le_bytes());
+        header[30..].copy_from_slice(&words[2].to_le_bytes());
     }
 }
 
@@ -221,9 +283,7 @@ pub(crate) fn encode(
         header_checksum: 0,
         payload_checksum: seed.checksum(position, payload),
     };
-    header.write(head);
-    header.header_checksum = seed.checksum(position, &head[4..]);
-    head[..4].copy_from_slice(&header.header_checksum.to_le_bytes());
+    header.write(seed, position, head);
     header
 }
 
@@ -313,6 +373,27 @@ mod tests {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(read(&bad, SEGMENT.seed(), AT).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_whole_exactly_if_every_check_of_its_own_passes() {
+        let whole = |bytes: &[u8], base: u64| BatchHeader::whole(bytes, SEGMENT.seed(), AT, Offset::new(base));
+        for good in [batch(&varied(), 101, AT), batch(&plain(), 101, AT)] {
+            assert_eq!(whole(&good, 101), Some(read(&good, SEGMENT.seed(), AT).expect("is valid")));
+            assert_eq!((whole(&good, 100), whole(&good[..good.len() - 1], 101), whole(&[], 101)), (None, None, None));
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(whole(&bad, 101), None, "bit {bit}");
+                if bit / 8 == 42 {
+                    continue; // the length of the header: its own test
+                }
+                // With its checksums made to match it is refused, or read, for what it says.
+                let sealed = resealed(&good, AT, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+                let read = read(&sealed, SEGMENT.seed(), AT).ok().filter(|header| header.base == Offset::new(101));
+                assert_eq!(whole(&sealed, 101), read, "bit {bit}, resealed");
+            }
         }
     }
 
@@ -415,6 +496,7 @@ mod tests {
             bytes.splice(46..46, [1, 2, 3, 4]);
         });
         assert_eq!(read(&longer, SEGMENT.seed(), AT).expect("is valid").bytes(), good.len() + 4);
+        assert_eq!(BatchHeader::whole(&longer, SEGMENT.seed(), AT, Offset::new(101)), None, "is left to the long way");
         let cut = BatchHeader::decode(&longer[..49], SEGMENT.seed(), AT);
         assert_eq!(cut, Err(DecodeError::Short { found: 49, expected: 50 }));
         longer[47] ^= 1;

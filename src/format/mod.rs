@@ -182,6 +182,7 @@ use crate::error::{Corruption, Damage, Error};
 use crate::offset::{Offset, Position};
 
 pub(crate) mod batch;
+mod crc;
 pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod filename;
@@ -193,6 +194,7 @@ pub(crate) mod index;
 pub(crate) mod record;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
+use crc::{crc32, crc32_of_words};
 pub(crate) use entry::{Entry, Reason};
 pub(crate) use filename::{
     COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
@@ -213,20 +215,23 @@ pub(crate) use record::{RawRecord, check_records, next_record};
 pub(crate) struct Seed(u32);
 
 impl Seed {
-    /// Begins the checksum of what stands at this position of the file.
+    /// Where the checksum of what stands at this position of the file begins.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "both halves of the position go in")]
-    pub(crate) fn at(self, position: u64) -> crc32fast::Hasher {
-        let high = (position >> 32) as u32;
-        crc32fast::Hasher::new_with_initial(self.0 ^ (position as u32) ^ high.rotate_left(16))
+    fn at(self, position: u64) -> u32 {
+        self.0 ^ (position as u32) ^ ((position >> 32) as u32).rotate_left(16)
     }
 
     /// The checksum of these bytes at this position.
     #[inline]
     pub(crate) fn checksum(self, position: u64, bytes: &[u8]) -> u32 {
-        let mut hasher = self.at(position);
-        hasher.update(bytes);
-        hasher.finalize()
+        crc32(self.at(position), bytes)
+    }
+
+    /// The checksum of a batch header, given as [`crc32_of_words`] takes it.
+    #[inline]
+    pub(crate) fn checksum_of_words(self, position: u64, words: [u128; 3]) -> u32 {
+        crc32_of_words(self.at(position), words)
     }
 
     #[inline]

@@ -183,6 +183,13 @@ fn take_headers<'a>(body: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
     body.take_bytes((ahead.at() - body.at()) as u64)
 }
 
+/// Whether a payload is exactly so many records that have a value and nothing else.
+#[inline]
+pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
+    let mut at = 0;
+    (0..count).all(|_| skip_plain(payload, &mut at)) && at == payload.len()
+}
+
 /// Checks that a verified payload is exactly the records that its header promises: their number, their offsets, every
 /// length, every header's name. Allocates nothing. Runs at every read.
 pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), DecodeError> {

@@ -101,6 +101,7 @@ impl Site {
         Arc::new(Home {
             seam: self.seam.clone(),
             mapped: false,
+            runner: Arc::default(),
             read_only: true,
             unclean: false,
             cache: Arc::new(Cache::new(1)),

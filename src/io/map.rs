@@ -1,4 +1,5 @@
-//! Memory over a file, mapped or on the heap, split into one writer and its readers. The only unsafe code of the crate.
+//! Memory over a file, mapped or on the heap, split into one writer and its readers. Beside two calls in
+//! `format::crc` the only unsafe code of the crate.
 //!
 //! Invariant: bytes below `published` never change; bytes from `published` to `reserved` belong to the one
 //! [`RegionWriter`]; nothing from `reserved` on is touched. So no reference ever overlaps one that can be written
@@ -109,20 +110,6 @@ impl RegionWriter {
         }
     }
 
-    /// Brings the pages of a range into memory, ready to be written. Advice: the bytes stay as they are.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn populate(&self, range: std::ops::Range<usize>) -> std::io::Result<()> {
-        let Backing::Mapped { map } = &self.shared.memory.backing else { return Ok(()) };
-        let start = range.start & !(PAGE_BYTES - 1);
-        map.advise_range(memmap2::Advice::PopulateWrite, start, range.end.min(self.reserved) - start)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there is no such advice")]
-    pub(crate) fn populate(&self, _range: std::ops::Range<usize>) -> std::io::Result<()> {
-        Ok(())
-    }
-
     /// Makes the first `n` spare bytes readable, for ever unchanged.
     ///
     /// # Panics
@@ -186,6 +173,20 @@ impl RegionReader {
     #[must_use]
     pub fn published(&self) -> usize {
         self.shared.published.published()
+    }
+
+    /// Brings the pages of a range into memory, ready to be written by the writer. Advice: the bytes stay as they are.
+    #[cfg(target_os = "linux")]
+    pub(super) fn populate(&self, range: std::ops::Range<usize>) -> std::io::Result<()> {
+        let Backing::Mapped { map } = &self.shared.memory.backing else { return Ok(()) };
+        let start = range.start & !(PAGE_BYTES - 1);
+        map.advise_range(memmap2::Advice::PopulateWrite, start, range.end - start)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there is no such advice")]
+    pub(super) fn populate(&self, _range: std::ops::Range<usize>) -> std::io::Result<()> {
+        Ok(())
     }
 
     /// Whether no writer and no other reader is left. If so, `bytes` has everything that was ever published.

@@ -14,6 +14,7 @@
 //! - A rename is atomic, also over an existing file.
 //! - After a failed sync nothing is known of what was written since the last good one.
 
+mod ahead;
 pub(crate) mod latch;
 mod map;
 mod mark;
@@ -28,9 +29,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use ahead::Runner;
 pub use map::{Memory, RegionReader, RegionWriter};
 pub use os::{OsClock, OsDir, OsEntropy};
-pub(crate) use region::{Source, Tail, View};
+pub(crate) use region::{Source, Tail, View, Way};
 pub(crate) use reserve::Reserve;
 
 use crate::offset::Timestamp;

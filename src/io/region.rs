@@ -11,12 +11,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ahead::Ahead;
 use super::mark::Mark;
-use super::{File, RegionReader, RegionWriter, read_full_at, write_all_at};
+use super::{File, RegionReader, RegionWriter, Runner, read_full_at, write_all_at};
 
-/// How much of a mapped file is brought into memory at a time: a tenth of a millisecond's work.
-const WARM_BYTES: usize = 256 << 10;
-static ZEROS: [u8; WARM_BYTES] = [0; WARM_BYTES];
+/// How the next bytes are brought to the file where it is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a write: after a sync the kernel protects the page, and a fault costs more than the write.
+    Call,
+    /// Through the map.
+    Map,
+    /// Through the map, by a writer of so much that pages are brought in ahead of it. Not for who syncs after a few
+    /// bytes: the kernel keeps such a piece as one, and writes all of it out when a byte of it has changed.
+    Bulk,
+}
 
 /// The writing end.
 #[derive(Debug)]
@@ -29,8 +38,11 @@ pub(crate) struct Tail {
 enum Side {
     Mapped {
         writer: RegionWriter,
-        /// Pages below this position are in memory and may be written without a fault.
-        warm: usize,
+        ahead: Arc<Ahead>,
+        /// Who brings in pages when asked.
+        runner: Arc<Runner>,
+        /// Up to here the writer needn't look at `ahead`.
+        look_at: usize,
         /// What is published by a write instead of through the map; empty otherwise.
         buffer: Vec<u8>,
     },
@@ -46,16 +58,15 @@ impl Tail {
     /// `capacity`.
     pub(crate) fn begin(
         file: Arc<dyn File>,
-        mapped: bool,
+        mapped: Option<&Arc<Runner>>,
         capacity: usize,
         published: usize,
     ) -> io::Result<(Tail, Source)> {
-        if mapped {
+        if let Some(runner) = mapped {
             let (writer, reader) = file.map_write(capacity, published)?;
-            return Ok((
-                Tail { file, side: Side::Mapped { writer, warm: published, buffer: Vec::new() } },
-                Source::Mapped(reader),
-            ));
+            let ahead = Arc::new(Ahead::new(file.clone(), reader.clone(), capacity));
+            let side = Side::Mapped { writer, ahead, runner: runner.clone(), look_at: published, buffer: Vec::new() };
+            return Ok((Tail { file, side }, Source::Mapped(reader)));
         }
         let end = Arc::new(Mark::new(published));
         let source = Source::Positioned { file: file.clone(), end: end.clone() };
@@ -83,50 +94,49 @@ impl Tail {
         }
     }
 
-    /// Reserves the file's space up to `len`. On failure nothing has changed.
+    /// Reserves the file's space up to `len`, or more. On failure nothing has changed.
     pub(crate) fn reserve(&mut self, len: usize) -> io::Result<()> {
-        self.file.reserve(len as u64)?;
         match &mut self.side {
-            Side::Mapped { writer, .. } => writer.grow(len),
-            Side::Positioned { reserved, .. } => *reserved = len,
+            Side::Mapped { writer, ahead, .. } => writer.grow(ahead.reserve(len)?),
+            Side::Positioned { reserved, .. } => {
+                self.file.reserve(len as u64)?;
+                *reserved = len;
+            }
         }
         Ok(())
     }
 
-    /// `n` bytes to fill, behind the published ones. They hold anything. With `by_write` they are published by a write
-    /// also where the file is mapped: after a sync the kernel protects the page, and a fault costs more than the write.
+    /// `n` bytes to fill, behind the published ones, and published in this way. They hold anything.
     ///
     /// # Panics
     ///
     /// If they aren't reserved.
-    pub(crate) fn spare(&mut self, n: usize, by_write: bool) -> &mut [u8] {
+    #[inline]
+    pub(crate) fn spare(&mut self, n: usize, way: Way) -> &mut [u8] {
         assert!(n <= self.reserved() - self.published(), "fills only what is reserved");
         let buffer = match &mut self.side {
-            Side::Mapped { writer, buffer, .. } if !by_write => {
-                buffer.clear();
-                return &mut writer.spare()[..n];
+            Side::Mapped { writer, ahead, runner, look_at, buffer } => {
+                let end = writer.published() + n;
+                if end > *look_at {
+                    *look_at = make_way(ahead, runner, end, way);
+                }
+                if way != Way::Call {
+                    buffer.clear();
+                    return &mut writer.spare()[..n];
+                }
+                buffer
             }
-            Side::Mapped { buffer, .. } | Side::Positioned { buffer, .. } => buffer,
+            Side::Positioned { buffer, .. } => buffer,
         };
         buffer.resize(n, 0);
         buffer
     }
 
-    /// Brings the pages of the next `n` bytes into memory, and some more: zeros that are written in one piece and mapped
-    /// in one step cost a third of as many page faults. The bytes are reserved and published to nobody. If it fails they
-    /// are brought in one by one, when they are touched. Not for who syncs after a few bytes: the kernel keeps such a
-    /// piece as one, and writes all of it out when a byte of it has changed.
-    pub(crate) fn warm_up(&mut self, n: usize) {
-        let Side::Mapped { writer, warm, .. } = &mut self.side else { return };
-        let end = writer.published() + n;
-        if end <= *warm {
-            return;
+    /// Nothing more is added: whatever brings in pages ahead stops, and the file may be cut to its end.
+    pub(crate) fn stop(&self) {
+        if let Side::Mapped { ahead, .. } = &self.side {
+            ahead.stop();
         }
-        let from = writer.published().max(*warm);
-        let to = end.max(from + WARM_BYTES).min(writer.reserved());
-        let zeros = &ZEROS[..(to - from).min(WARM_BYTES)];
-        let _one_by_one = self.file.write_at(zeros, from as u64).and_then(|_| writer.populate(from..to));
-        *warm = to;
     }
 
     /// Publishes the bytes that were filled. On failure nothing is published, and the next ones go to the same place.
@@ -146,6 +156,25 @@ impl Tail {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes everything below `end` the writer's own; gives the position at which it has to do so again.
+#[cold]
+fn make_way(ahead: &Arc<Ahead>, runner: &Runner, end: usize, way: Way) -> usize {
+    if way != Way::Bulk {
+        ahead.claim(end);
+        return ahead.warm();
+    }
+    if end > ahead.warm() {
+        ahead.bring(end);
+    }
+    runner.ask(ahead).max(end)
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -221,6 +250,20 @@ impl View {
     /// Bytes on the heap.
     pub(crate) fn owned(bytes: Bytes) -> View {
         View::Owned(bytes)
+    }
+
+    /// The first `n` bytes of it, or all if it has fewer.
+    pub(crate) fn cut(self, n: usize) -> View {
+        match self {
+            View::Mapped(reader, whole) => {
+                let end = whole.end.min(whole.start + n);
+                View::Mapped(reader, whole.start..end)
+            }
+            View::Owned(mut bytes) => {
+                bytes.truncate(n);
+                View::Owned(bytes)
+            }
+        }
     }
 
     /// A part of it.

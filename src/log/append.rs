@@ -62,6 +62,14 @@ impl Ack {
     }
 }
 
+/// Where records went.
+#[derive(Clone, Copy)]
+struct Written {
+    base: Offset,
+    end: Offset,
+    epoch: Epoch,
+}
+
 /// What only the appender touches.
 #[derive(Debug)]
 pub(super) struct Appender {
@@ -109,23 +117,26 @@ impl Appender {
 impl Log {
     /// Appends the records as one batch.
     pub(crate) fn append(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
-        let ack = self.write(records, durability)?;
+        let Written { base, end, epoch } = self.write(records)?;
+        let place = Place::new(self.home.partition, end, epoch);
         if durability == Durability::Durable {
-            self.wait_durable(ack.place)?;
+            self.wait_durable(place)?;
         } else {
             self.sync_if_due()?;
         }
-        Ok(ack)
+        Ok(Ack { place, base, durability })
     }
 
-    fn write(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
+    #[inline]
+    fn write(&self, records: &[Record<'_>]) -> Result<Written> {
         let now = self.home.now();
         loop {
             let mut appender = self.appender.lock();
             self.owner.check()?;
             self.latched()?;
             if records.is_empty() {
-                return Ok(Ack { place: self.place_at(appender.end), base: appender.end, durability });
+                let end = appender.end;
+                return Ok(Written { base: end, end, epoch: self.place_at(end).epoch() });
             }
             let append_time = now.max(appender.append_time).max(Timestamp::from_millis(0));
             let payload = self.checked_size(records, append_time)?;
@@ -141,13 +152,13 @@ impl Log {
             let writer = appender.writer.as_mut().expect("make_room leaves a writer");
             appender.written_bytes += writer.append(&draft, payload, unsynced)? as u64;
             let end = base.plus(records.len() as u64);
-            let place = Place::new(self.home.partition, end, appender.session.expect("a writer has an epoch"));
+            let epoch = appender.session.expect("a writer has an epoch");
             appender.end = end;
             appender.append_time = append_time;
             self.end.store(end.get(), Ordering::Release);
             drop(appender);
             self.owner.signal.notify();
-            return Ok(Ack { place, base, durability });
+            return Ok(Written { base, end, epoch });
         }
     }
 

@@ -17,7 +17,7 @@ use crate::io::Access;
 use crate::offset::{Offset, Timestamp};
 use crate::options::{Start, Visibility};
 use crate::place::Place;
-use crate::segment::{Cursor, Records, Run, Segment, Window, only_zeros};
+use crate::segment::{Cursor, Records, Run, Segment, Window, only_zeros, read_one};
 
 /// How many bytes one read gives, about, unless the reader is told otherwise.
 pub(crate) const READ_BYTES_DEFAULT: usize = 1 << 20;
@@ -82,9 +82,8 @@ impl Log {
         let mut records = Records::default();
         if let Some(part) = view.part_of(offset) {
             let told = |error| self.explain(below(error, part.end));
-            let mut cursor = Cursor::seek(&part.segment, offset).map_err(told)?;
-            let run = cursor.read(offset, offset.next().min(part.end), 1);
-            run.map_err(told)?.into_iter().for_each(|run| records.push(run));
+            let run = read_one(&part.segment, offset, offset.next().min(part.end)).map_err(told)?;
+            run.into_iter().for_each(|run| records.push(run));
         }
         Ok(records)
     }

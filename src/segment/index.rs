@@ -72,19 +72,34 @@ impl Index {
         }
     }
 
-    /// The last entry at or before this offset, and where its batch stands if all batches up to the next entry are single
-    /// records of one size.
-    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<(Option<IndexEntry>, Option<usize>), Wrong> {
+    /// The last entry at or before this offset.
+    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
         let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
-        let Some((i, entry)) = self.last_where(self.guess(base, offset), holds)? else { return Ok((None, None)) };
-        let position = self.entry(i + 1).ok().and_then(|next| {
-            let records = next.relative.checked_sub(entry.relative).filter(|&records| records > 0)?;
-            let bytes = next.position.checked_sub(entry.position)?;
-            let further = offset.since(base).checked_sub(u64::from(entry.relative))?;
-            let position = u64::from(entry.position) + further * u64::from(bytes / records);
-            bytes.is_multiple_of(records).then(|| usize::try_from(position).ok())?
-        });
-        Ok((Some(entry), position))
+        Ok(self.last_where(self.guess(base, offset), holds)?.map(|(_, entry)| entry))
+    }
+
+    /// Where the batch of this offset stands, if the index has an entry at the offset's share of it, and if all batches
+    /// from there to the next entry are single records of one size. Nothing but a guess.
+    pub(crate) fn guess_position(&self, base: Offset, offset: Offset) -> Option<usize> {
+        let relative = offset.since(base);
+        let mut at = self.guess(base, offset);
+        let mut entry = self.entry(at).ok()?;
+        let mut next = self.entry(at + 1).ok()?;
+        // The share is rounded, and the first entries stand a little further apart.
+        for _ in 0..2 {
+            if u64::from(next.relative) <= relative {
+                at += 1;
+                (entry, next) = (next, self.entry(at + 1).ok()?);
+            } else if u64::from(entry.relative) > relative {
+                at = at.checked_sub(1)?;
+                (entry, next) = (self.entry(at).ok()?, entry);
+            }
+        }
+        let further = relative.checked_sub(entry.relative.into()).filter(|_| relative < next.relative.into())?;
+        let records = next.relative - entry.relative;
+        let bytes = next.position.checked_sub(entry.position)?;
+        let position = u64::from(entry.position) + further * u64::from(bytes / records);
+        if bytes.is_multiple_of(records) { usize::try_from(position).ok() } else { None }
     }
 
     /// The last entry before which every record is older than this time.
@@ -194,6 +209,22 @@ mod tests {
         (1..=count).map(entry).collect()
     }
 
+    /// Entries of single records of 100 bytes each, 41 of them between two entries.
+    #[test]
+    fn where_all_are_alike_the_position_is_guessed_and_elsewhere_none_is() {
+        let entry = |i: u32| IndexEntry { relative: 41 * i, position: 96 + 4100 * i, greatest: Timestamp::MIN };
+        let (mut entries, base) = ((1..=50).map(entry).collect::<Vec<_>>(), Offset::new(7));
+        let guessed =
+            |entries: &[IndexEntry], relative| Index::Built(entries.to_vec()).guess_position(base, base.plus(relative));
+        for relative in 41..50 * 41 {
+            assert_eq!(guessed(&entries, relative), usize::try_from(96 + relative * 100).ok(), "{relative}");
+        }
+        assert_eq!([0, 40, 50 * 41, u64::MAX >> 8].map(|relative| guessed(&entries, relative)), [None; 4]);
+        entries[20].position += 1;
+        assert_eq!((guessed(&entries, 20 * 41), guessed(&entries, 21 * 41)), (None, None));
+        assert_eq!((guessed(&[], 3), guessed(&entries[..1], 41)), (None, None));
+    }
+
     #[test]
     fn a_search_finds_what_a_walk_over_all_entries_finds() {
         for count in [0, 1, 2, 3, 10, 57] {
@@ -201,7 +232,7 @@ mod tests {
             let index = Index::Built(all.clone());
             for relative in 0..=u64::from(count * count + 20) {
                 let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
-                let (found, _) = index.floor(base, base.plus(relative)).expect("every entry validates");
+                let found = index.floor(base, base.plus(relative)).expect("every entry validates");
                 assert_eq!(found.as_ref(), walked, "{relative} of {count}");
             }
             for time in (0..=i64::from(count) + 1).map(Timestamp::from_millis) {

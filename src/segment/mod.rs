@@ -20,7 +20,7 @@ use crate::threads::Mutex;
 
 pub(crate) use cache::Cache;
 pub(crate) use index::{Index, build as build_index};
-pub(crate) use reader::Cursor;
+pub(crate) use reader::{Cursor, read_one};
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
@@ -30,7 +30,7 @@ pub(crate) use writer::SegmentWriter;
 
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
-use crate::io::{Access, File, Reserve, Seam, Source, read_full_at};
+use crate::io::{Access, File, Reserve, Runner, Seam, Source, read_full_at};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 
 /// Where a partition's files live and whose they are.
@@ -39,6 +39,8 @@ pub(crate) struct Home {
     pub(crate) seam: Seam,
     /// Whether files are mapped.
     pub(crate) mapped: bool,
+    /// Brings in pages ahead of writers.
+    pub(crate) runner: Arc<Runner>,
     /// Whether nothing may be written.
     pub(crate) read_only: bool,
     /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.
@@ -221,6 +223,12 @@ impl Segment {
             Some(source) => source.look_again().at("read the length of", &self.home.shown(&self.path())),
             None => Ok(()),
         }
+    }
+
+    /// What its bytes and its index are read through, if both are open.
+    fn opened(&self) -> Option<(Source, Arc<Index>)> {
+        let slot = self.slot.lock();
+        Some((slot.source.clone()?, slot.index.clone()?))
     }
 
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.

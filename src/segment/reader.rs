@@ -39,6 +39,32 @@ enum Step {
     End,
 }
 
+/// Reads the batch that holds an offset, if it is there. Records from `limit` on are left out.
+pub(crate) fn read_one(segment: &Arc<Segment>, offset: Offset, limit: Offset) -> Result<Option<Run>> {
+    match read_guessed(segment, offset, limit) {
+        Some(run) => Ok(Some(run)),
+        None => Cursor::seek(segment, offset)?.read(offset, limit, 1),
+    }
+}
+
+/// Reads it from where it stands if the batches around it are all alike, and if that is where it stands. Most are.
+fn read_guessed(segment: &Arc<Segment>, offset: Offset, limit: Offset) -> Option<Run> {
+    let (source, index) = segment.opened()?;
+    let position = index.guess_position(segment.id.base, offset)?;
+    let view = source.view(position, LOOKUP_BYTES).ok()?;
+    let header = BatchHeader::whole(&view, segment.seed, position as u64, offset)?;
+    Some(Run {
+        view: view.cut(header.bytes()),
+        partition: segment.home.partition,
+        epoch: segment.id.epoch,
+        first: offset,
+        limit,
+        base: offset,
+        behind: header.end(),
+        dense: header.count == header.span,
+    })
+}
+
 impl Cursor {
     /// Stands at the batch that holds `offset`, or at the end of the segment.
     pub(crate) fn seek(segment: &Arc<Segment>, offset: Offset) -> Result<Cursor> {
@@ -87,16 +113,10 @@ impl Cursor {
 
     fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<(usize, Offset)>, Wrong> {
         let base = self.segment.id.base;
-        let (entry, guess) = match lookup {
+        let entry = match lookup {
             Lookup::Offset(offset) => index.floor(base, *offset)?,
-            Lookup::Time(time) => (index.floor_time(*time)?, None),
+            Lookup::Time(time) => index.floor_time(*time)?,
         };
-        if let (Some(position), Lookup::Offset(offset)) = (guess, lookup)
-            && let Ok(header) = self.header_at(position)
-            && header.base == *offset
-        {
-            return Ok(Some((position, *offset)));
-        }
         let Some(entry) = entry else { return Ok(None) };
         let header = self.header_at(entry.position as usize)?;
         let promised = base.plus(u64::from(entry.relative));
@@ -250,7 +270,15 @@ impl Cursor {
         let mut view = self.view(want)?;
         let (mut taken, mut next, mut dense) = (0, self.next, true);
         while next < limit && taken < bytes_max.max(1) {
-            match self.judge(&view[taken..], self.position + taken, next) {
+            let position = self.position + taken;
+            let rest = &view[taken..];
+            if let Some(header) = BatchHeader::whole(rest, self.segment.seed, position as u64, next) {
+                taken += header.bytes();
+                next = header.end();
+                dense &= header.count == header.span;
+                continue;
+            }
+            match self.judge(rest, position, next) {
                 Ok(Step::Batch(header)) => {
                     taken += header.bytes();
                     next = header.end();
@@ -271,7 +299,7 @@ impl Cursor {
         self.position += taken;
         let base = std::mem::replace(&mut self.next, next);
         let (partition, epoch) = (self.segment.home.partition, self.segment.id.epoch);
-        Ok(Some(Run { view: view.slice(0..taken), partition, epoch, first, limit, base, behind: next, dense }))
+        Ok(Some(Run { view: view.cut(taken), partition, epoch, first, limit, base, behind: next, dense }))
     }
 
     fn view(&self, want: usize) -> Result<View> {

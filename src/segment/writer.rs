@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Index, Sealed, Segment, SegmentId};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode};
-use crate::io::{File, Source, Tail, write_all_at};
+use crate::io::{File, Source, Tail, Way, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::Home;
 
@@ -17,7 +17,7 @@ use crate::segment::Home;
 const RESERVE_BYTES_MIN: usize = 16 << 10;
 const RESERVE_BYTES_MAX: usize = 4 << 20;
 /// From so many unsynced bytes on, fresh pages are brought in ahead of their use.
-const WARM_FROM_BYTES: u64 = 64 << 10;
+const BULK_FROM_BYTES: u64 = 64 << 10;
 /// How much an index reserves at a time.
 const INDEX_RESERVE_BYTES: usize = 4 << 10;
 /// One index entry for about so many bytes of log.
@@ -97,16 +97,8 @@ impl SegmentWriter {
         if bytes > self.tail.reserved() - position {
             self.reserve(bytes)?;
         }
-        if unsynced_bytes >= WARM_FROM_BYTES {
-            self.tail.warm_up(bytes);
-        }
-        let header = encode(
-            draft,
-            payload_bytes,
-            self.segment.seed,
-            position as u64,
-            self.tail.spare(bytes, unsynced_bytes == 0),
-        );
+        let spare = self.tail.spare(bytes, way(unsynced_bytes));
+        let header = encode(draft, payload_bytes, self.segment.seed, position as u64, spare);
         if let Err(source) = self.tail.publish(bytes) {
             return Err(storage_error(source, "write", &self.segment.home, self.segment.id, bytes));
         }
@@ -145,10 +137,21 @@ impl SegmentWriter {
     /// Gives back the space that was reserved and never published, of log and index. The file may stay long if that
     /// fails: the seal's length counts.
     pub(crate) fn trim(&self) {
+        self.tail.stop();
         let _stays_long = self.tail.file().set_len(self.tail.published() as u64);
         if let Some(index) = &self.index {
+            index.tail.stop();
             let _stays_long = index.tail.file().set_len(index.tail.published() as u64);
         }
+    }
+}
+
+/// How the next batch is brought to the file, behind so many bytes that aren't synced.
+fn way(unsynced_bytes: u64) -> Way {
+    match unsynced_bytes {
+        0 => Way::Call,
+        1..BULK_FROM_BYTES => Way::Map,
+        _ => Way::Bulk,
     }
 }
 
@@ -170,7 +173,7 @@ fn begin(
     created: Timestamp,
 ) -> std::io::Result<(Tail, Source)> {
     write_all_at(&**file, &home.identity(kind, id).encode(created), 0)?;
-    let (mut tail, source) = Tail::begin(file.clone(), home.mapped, capacity, HEADER_BYTES)?;
+    let (mut tail, source) = Tail::begin(file.clone(), home.mapped.then_some(&home.runner), capacity, HEADER_BYTES)?;
     tail.reserve(reserve.min(capacity))?;
     Ok((tail, source))
 }
@@ -212,7 +215,7 @@ impl IndexWriter {
             return;
         }
         let entry = IndexEntry { relative, position, greatest }.encode(self.seed, at as u64);
-        self.tail.spare(INDEX_ENTRY_BYTES, false).copy_from_slice(&entry);
+        self.tail.spare(INDEX_ENTRY_BYTES, Way::Map).copy_from_slice(&entry);
         let _sparser = self.tail.publish(INDEX_ENTRY_BYTES);
     }
 

@@ -1,7 +1,8 @@
-//! The one optional thread: interval syncs, early syncs of rolled segments, `maintain()`.
+//! The two optional threads: one does interval syncs, early syncs of rolled segments and `maintain()`, the other brings
+//! in pages ahead of those who append a lot. Two, because a sync takes as long as many pages.
 //!
-//! Invariant: it holds no store open: it looks for one that still lives, works on it, and lets it go. It ends with the
-//! store.
+//! Invariant: neither holds a store open: the one looks for a store that still lives, works on it, and lets it go; the
+//! other knows files only. Both end with the store.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -11,35 +12,49 @@ use crate::threads::{Condvar, Mutex};
 
 use super::Inner;
 use crate::error::{IoContext, Result};
+use crate::io::Runner;
 
 /// How often it looks, unless a topic's sync interval is shorter.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// A running thread.
+/// The running threads.
 pub(super) struct Background {
     stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: JoinHandle<()>,
+    runner: Arc<Runner>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
     pub(super) fn start(inner: &Arc<Inner>) -> Result<Background> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let (weak, stopped) = (Arc::downgrade(inner), stop.clone());
-        let thread = std::thread::Builder::new()
-            .name("epochlog".into())
-            .spawn(move || run(&weak, &stopped))
-            .at("start the background thread of", &inner.path)?;
-        Ok(Background { stop, thread })
+        let (runner, running) = (inner.shared.runner.clone(), inner.shared.runner.clone());
+        let mut background = Background { stop, runner, threads: Vec::new() };
+        background.spawn("epochlog", inner, move || run(&weak, &stopped))?;
+        background.runner.start();
+        background.spawn("epochlog-pages", inner, move || running.run())?;
+        Ok(background)
     }
 
-    /// Ends the thread and waits for it, unless it is the one that asks.
-    pub(super) fn stop(self) {
+    fn spawn(&mut self, name: &str, inner: &Inner, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+        self.threads.push(spawned.at("start the background thread of", &inner.path)?);
+        Ok(())
+    }
+}
+
+impl Drop for Background {
+    /// Ends the threads and waits for them, but not for the one that asks.
+    fn drop(&mut self) {
         *self.stop.0.lock() = true;
         self.stop.1.notify_all();
-        if self.thread.thread().id() != std::thread::current().id() {
-            // A panic of the thread was already printed; the store is closed all the same.
-            let _printed = self.thread.join();
+        self.runner.stop();
+        for thread in self.threads.drain(..) {
+            if thread.thread().id() != std::thread::current().id() {
+                // A panic of the thread was already printed; the store is closed all the same.
+                let _printed = thread.join();
+            }
         }
     }
 }

@@ -389,9 +389,8 @@ impl Inner {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        if let Some(background) = self.background.lock().take() {
-            background.stop();
-        }
+        let background = self.background.lock().take();
+        drop(background);
         let catalog = self.catalog.lock();
         let results: Vec<Result<()>> = catalog.loaded().iter().map(Topic::close).collect();
         let mut result: Result<()> = results.into_iter().collect();

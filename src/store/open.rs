@@ -116,6 +116,7 @@ impl StoreOptions {
         let numbers = Arc::new(Numbers::new(seam.clone(), reserve.clone(), file.id, next_number(seam, file)?));
         let shared = Arc::new(Shared {
             mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),
+            runner: Arc::default(),
             read_only,
             unclean: !file.clean,
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),

@@ -203,6 +203,7 @@ fn no_reserve(seam: &Seam) -> Arc<Reserve> {
 fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
     Arc::new(Shared {
         mapped: false,
+        runner: Arc::default(),
         read_only: true,
         unclean: !file.clean,
         cache: Arc::new(Cache::new(1)),

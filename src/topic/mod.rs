@@ -31,7 +31,7 @@ pub(crate) use repair::{TopicRepair, identity_in, refused};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{Reserve, Seam, remove_tree};
+use crate::io::{Reserve, Runner, Seam, remove_tree};
 use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Timestamp};
@@ -44,6 +44,7 @@ use crate::segment::{Cache, Home};
 pub(crate) struct Shared {
     pub(crate) seam: Seam,
     pub(crate) mapped: bool,
+    pub(crate) runner: Arc<Runner>,
     pub(crate) read_only: bool,
     /// Whether the store wasn't closed cleanly before, so that nothing may be taken for synced.
     pub(crate) unclean: bool,
@@ -68,6 +69,7 @@ impl Shared {
         Arc::new(Home {
             seam: self.seam.clone(),
             mapped: self.mapped,
+            runner: self.runner.clone(),
             read_only: self.read_only,
             unclean: self.unclean,
             cache: self.cache.clone(),

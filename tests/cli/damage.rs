@@ -118,6 +118,25 @@ fn damaged_history_and_commits_are_named() {
     assert_eq!(found.code, 1);
 }
 
+/// What a writer removes between a listing and the look at what was listed. A name that leads nowhere is that moment.
+#[test]
+fn a_segment_that_is_gone_since_it_was_listed_is_no_damage() {
+    let (data, _) = nine_batches();
+    let gone = data.segments()[0].with_file_name("00000000000000000400@9.log");
+    std::os::unix::fs::symlink("nowhere", &gone).expect("makes a name");
+    assert!(data.run("verify").ok().out.ends_with("nothing is damaged\n"));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_told_with_the_cause() {
+    let (data, _) = nine_batches();
+    let segment = data.segments().remove(0);
+    std::fs::remove_file(&segment).expect("is there");
+    std::os::unix::fs::symlink(&segment, &segment).expect("makes a name");
+    let found = data.run("verify");
+    assert!(found.code == 1 && found.out.contains("`: Too many levels of symbolic links"), "{found:?}");
+}
+
 #[test]
 fn a_damaged_index_is_a_note_and_no_damage() {
     let data = store();

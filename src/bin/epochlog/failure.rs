@@ -70,9 +70,14 @@ impl Failure {
 /// An error of the library and everything that caused it.
 pub(crate) fn report_refusal(error: &epochlog::Error) {
     say(&format!("error: {error}"));
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        say(&format!("caused by: {source}"));
-        cause = source.source();
-    }
+    causes(error).for_each(|cause| say(&format!("caused by: {cause}")));
+}
+
+/// The same in one line.
+pub(crate) fn in_one_line(error: &epochlog::Error) -> String {
+    causes(error).fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+fn causes(error: &epochlog::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
 }

@@ -72,7 +72,11 @@ fn judge(home: &Home, evidence: &Evidence, path: PathBuf, base: Offset, number: 
     let retired = (0..evidence.segments.len()).any(|i| is_it(i) && evidence.is_retired(i));
     let told = if retired { Told::Retired } else { Told::Nothing };
     let shown = home.shown(&path);
-    let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
+    let file = match home.seam.dir.open(&path, Access::Read) {
+        // Beside a writer it may be gone since it was listed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", &shown)?,
+    };
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
     let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &*file).at("read", &shown)?;
     let facts = Facts { told, header, extent: Extent::Exact, covered: false, later: false };

@@ -1,0 +1,219 @@
+//! crc32 of few bytes. Most checksums here are over less than 128 bytes, for which `crc32fast` looks up tables; carry-less
+//! multiplication needs two thirds of that time. Everything longer, and every other processor, is left to `crc32fast`.
+//!
+//! Invariant: for any state and bytes the answer is that of `crc32fast`, which the tests compare. The algorithm is that
+//! of Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009: the
+//! message is taken as a polynomial in blocks of 16 bytes, each folded into the next, and the last one reduced. Zeros in
+//! front of a message change nothing, so the odd bytes go first, behind zeros. Beside `io::map` the only place with
+//! unsafe code: two calls of functions for processors that have the instruction.
+
+/// From so many bytes on `crc32fast` is as fast.
+const FEW_BYTES: usize = 128;
+
+/// Continues a checksum.
+#[inline]
+pub(crate) fn crc32(state: u32, bytes: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() < FEW_BYTES && folding::is_there() {
+        // SAFETY: the processor has the instructions, as was just asked.
+        return unsafe { folding::of_bytes(state, bytes) };
+    }
+    by_library(state, bytes)
+}
+
+/// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
+/// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
+#[inline]
+pub(crate) fn crc32_of_words(state: u32, words: [u128; 3]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if folding::is_there() {
+        // SAFETY: the processor has the instructions, as was just asked.
+        return unsafe { folding::of_words(state, words) };
+    }
+    let mut bytes = [0; 42];
+    bytes[..10].copy_from_slice(&words[0].to_le_bytes()[..10]);
+    bytes[10..26].copy_from_slice(&words[1].to_le_bytes());
+    bytes[26..].copy_from_slice(&words[2].to_le_bytes());
+    by_library(state, &bytes)
+}
+
+#[inline]
+fn by_library(state: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(state);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod folding {
+    #![expect(
+        clippy::cast_possible_wrap,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "plain bits"
+    )]
+
+    use std::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
+        _mm_set_epi64x, _mm_shuffle_epi8, _mm_srli_si128, _mm_xor_si128,
+    };
+
+    // The paper's constants for the reflected polynomial 0xedb88320.
+    const FOLD: (i64, i64) = (0x1_7519_97d0, 0x0_ccaa_009e);
+    const FOLD_64: i64 = 0x1_63cd_6124;
+    const POLYNOMIAL: i64 = 0x1_db71_0641;
+    const QUOTIENT: i64 = 0x1_f701_1641;
+
+    /// From index `n` on: moves the first `n` of 16 bytes to the end, behind zeros.
+    const MOVES: [u8; 32] = {
+        let mut moves = [0x80; 32];
+        let mut i = 0;
+        while i < 16 {
+            moves[16 + i] = i as u8;
+            i += 1;
+        }
+        moves
+    };
+
+    #[inline]
+    pub(super) fn is_there() -> bool {
+        is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("sse4.1")
+    }
+
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    pub(super) fn of_bytes(state: u32, bytes: &[u8]) -> u32 {
+        let state = !state;
+        let odd = bytes.len() % 16;
+        // What of the state lies behind the first `odd` bytes.
+        let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
+        let Some((first, rest)) = bytes.split_first_chunk::<16>() else {
+            let mut padded = [0; 16];
+            padded[..odd].copy_from_slice(bytes);
+            let first = _mm_xor_si128(block(&padded), _mm_cvtsi32_si128(state as i32));
+            return !(reduce(move_back(first, odd)) ^ behind);
+        };
+        let first = _mm_xor_si128(block(first), _mm_cvtsi32_si128(state as i32));
+        if odd == 0 {
+            return !reduce(fold_all(first, rest));
+        }
+        let second = _mm_xor_si128(block(array(&bytes[odd..odd + 16])), _mm_cvtsi32_si128(behind as i32));
+        !reduce(fold_all(fold(move_back(first, odd), second), &bytes[odd + 16..]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    pub(super) fn of_words(state: u32, [odd, second, third]: [u128; 3]) -> u32 {
+        let first = number((odd ^ u128::from(!state)) << 48);
+        !reduce(fold(fold(first, number(second)), number(third)))
+    }
+
+    #[inline]
+    fn array(bytes: &[u8]) -> &[u8; 16] {
+        bytes.try_into().expect("sixteen bytes")
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn number(number: u128) -> __m128i {
+        _mm_set_epi64x((number >> 64) as i64, number as i64)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn block(bytes: &[u8; 16]) -> __m128i {
+        number(u128::from_le_bytes(*bytes))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn move_back(bytes: __m128i, n: usize) -> __m128i {
+        _mm_shuffle_epi8(bytes, block(array(&MOVES[n..n + 16])))
+    }
+
+    /// Takes 16 bytes further, into the next 16.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn fold(bytes: __m128i, next: __m128i) -> __m128i {
+        let by = _mm_set_epi64x(FOLD.1, FOLD.0);
+        let (low, high) = (_mm_clmulepi64_si128(bytes, by, 0x00), _mm_clmulepi64_si128(bytes, by, 0x11));
+        _mm_xor_si128(_mm_xor_si128(low, next), high)
+    }
+
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn fold_all(first: __m128i, rest: &[u8]) -> __m128i {
+        rest.as_chunks().0.iter().fold(first, |folded, next| fold(folded, block(next)))
+    }
+
+    /// The remainder of 16 bytes: to 12, to 8, and by Barrett's reduction to 4.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn reduce(bytes: __m128i) -> u32 {
+        let by = _mm_set_epi64x(FOLD.1, FOLD.0);
+        let low = _mm_set_epi32(0, 0, 0, -1);
+        let twelve = _mm_xor_si128(_mm_clmulepi64_si128(bytes, by, 0x10), _mm_srli_si128(bytes, 8));
+        let by = _mm_set_epi64x(0, FOLD_64);
+        let product = _mm_clmulepi64_si128(_mm_and_si128(twelve, low), by, 0x00);
+        let eight = _mm_xor_si128(product, _mm_srli_si128(twelve, 4));
+        let by = _mm_set_epi64x(QUOTIENT, POLYNOMIAL);
+        let quotient = _mm_clmulepi64_si128(_mm_and_si128(eight, low), by, 0x10);
+        let product = _mm_clmulepi64_si128(_mm_and_si128(quotient, low), by, 0x00);
+        _mm_extract_epi32(_mm_xor_si128(product, eight), 1) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [u32; 6] = [0, 1, 0x8000_0000, 0xdead_beef, 0x1234_5678, u32::MAX];
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state.to_le_bytes()[1]
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn every_length_from_every_state_is_as_the_library_says() {
+        let bytes = noise(2 * FEW_BYTES + 15);
+        for len in 0..=2 * FEW_BYTES {
+            for (at, state) in STATES.into_iter().enumerate() {
+                let bytes = &bytes[at..at + len];
+                assert_eq!(crc32(state, bytes), by_library(state, bytes), "{len} bytes from {state:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_bit_of_few_bytes_counts_as_the_library_says() {
+        for len in [1, 2, 3, 4, 5, 15, 16, 17, 19, 20, 42] {
+            for bit in 0..len * 8 {
+                let mut bytes = vec![0; len];
+                bytes[bit / 8] = 1 << (bit % 8);
+                assert_eq!(crc32(7, &bytes), by_library(7, &bytes), "bit {bit} of {len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_their_bytes() {
+        let bytes = noise(42);
+        let number = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen"));
+        let words = [number(0) & (u128::MAX >> 48), number(10), number(26)];
+        for state in STATES {
+            assert_eq!(crc32_of_words(state, words), by_library(state, &bytes), "{state:#x}");
+        }
+    }
+
+    #[test]
+    fn the_check_value_of_the_catalogue() {
+        assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
+    }
+}

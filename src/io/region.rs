@@ -163,7 +163,7 @@ impl Tail {
 #[cold]
 fn make_way(ahead: &Arc<Ahead>, runner: &Runner, end: usize, way: Way) -> usize {
     if way != Way::Bulk {
-        ahead.claim(end);
+        ahead.write_once(end);
         return ahead.warm();
     }
     if end > ahead.warm() {

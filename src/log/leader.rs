@@ -1,60 +1,376 @@
-//! Group commit: whoever needs a sync leads it, who comes meanwhile waits and forms the next group.
+//! One thread leads for all that wait: the heart of group commit.
 //!
-//! Invariant: at most one thread leads; whoever waits looks again when a lead has ended, well or not, so nobody is left
-//! waiting for a sync that failed. Used by `sync`, which says what is waited for and what leading means.
+//! Invariant: at most one thread leads; whoever waits is told when a lead has reached what it waits for, when a lead
+//! failed, and when waiting became useless; and as long as somebody waits, somebody leads or is on the way to. Used by
+//! `sync`, which says what is waited for and what leading means.
+//!
+//! Two things keep the syncs few. A thread is woken when its own work is done, not at each sync; of those whose work is
+//! not done, one is, the heir, to lead next. And the next lead waits a moment for those whom the last one let go: they
+//! are about to come back, and a sync without them makes them wait for two. The idea is that of PostgreSQL's
+//! `commit_delay` and `commit_siblings`, but measured instead of set: see [`Crowd`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::threads::small::{Condvar, Mutex};
 
 /// Whether somebody leads, and who waits for the end of it.
 #[derive(Debug, Default)]
 pub(super) struct Leader {
-    leading: Mutex<bool>,
-    ended: Condvar,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leading: bool,
+    /// How many want to be where nobody leads: no lead begins before they have been.
+    alone: usize,
+    waiting: Vec<Arc<Waiter>>,
+    /// Somebody waits with a deadline for the crowd to gather, and leads then.
+    watched: bool,
+    crowd: Crowd,
+}
+
+/// How many are expected to come back for the next lead, and how long it is worth waiting for them.
+#[derive(Debug, Default)]
+struct Crowd {
+    expected: usize,
+    patience: Duration,
+    /// After waiting in vain: so many leads begin at once, twice as many as the last time.
+    skips: u32,
+    skips_left: u32,
+}
+
+/// A thread that sleeps until it is told to look again.
+#[derive(Debug)]
+struct Waiter {
+    /// What a lead must reach; nobody's lead reaches what is greater than any end.
+    wanted: u64,
+    told: Mutex<Option<Told>>,
+    news: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Look,
+    /// Look, and see to it that somebody leads.
+    Inherit,
+}
+
+/// What a lead came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reached {
+    /// Whoever waits for less than this is done.
+    End(u64),
+    /// Things have changed: everyone looks again.
+    Changed,
 }
 
 impl Leader {
-    /// Leads, or waits for who does, until it is `done` or either fails.
+    /// Returns once `done` says so or refuses: until then waits for whoever leads, or leads itself. A lead that reached
+    /// `wanted` makes it look again, and so does one that failed.
     pub(super) fn lead_until<E>(
         &self,
+        wanted: u64,
         mut done: impl FnMut() -> Result<bool, E>,
-        mut lead: impl FnMut() -> Result<(), E>,
+        mut lead: impl FnMut() -> Result<Reached, E>,
     ) -> Result<(), E> {
-        let mut leading = self.leading.lock();
-        while !done()? {
-            if *leading {
-                self.ended.wait(&mut leading);
+        let mut turn = Turn::default();
+        let result = loop {
+            match done() {
+                Ok(false) => {}
+                ended => break ended.map(|_done| ()),
+            }
+            if !self.begin_or_wait(wanted, &mut done, &mut turn) {
                 continue;
             }
-            *leading = true;
-            drop(leading);
-            let result = lead();
-            leading = self.leading.lock();
-            *leading = false;
-            self.ended.notify_all();
-            result?;
+            let began = Instant::now();
+            let reached = lead();
+            self.end(reached.as_ref().copied().unwrap_or(Reached::Changed), Some(began.elapsed()));
+            if let Err(error) = reached {
+                break Err(error);
+            }
+        };
+        if turn.inherited {
+            self.bequeath();
         }
-        Ok(())
+        result
+    }
+
+    /// Says whether the caller leads now; else it has waited, or needn't.
+    fn begin_or_wait<E>(&self, wanted: u64, done: &mut impl FnMut() -> Result<bool, E>, turn: &mut Turn) -> bool {
+        let mut state = self.state.lock();
+        // Looked at again: what it waits for may have come between the look and the lock.
+        if !matches!(done(), Ok(false)) {
+            return false;
+        }
+        if state.may_lead(turn.impatient) {
+            state.begin(turn.impatient);
+            *turn = Turn::default();
+            return true;
+        }
+        let watches = !state.leading && !state.watched && state.alone == 0;
+        state.watched |= watches;
+        let patience = state.crowd.patience;
+        let waiter = state.join(wanted);
+        drop(state);
+        let told = if watches { waiter.wait_for(patience) } else { Some(waiter.wait()) };
+        // Whoever watched in vain is an heir as well.
+        *turn = Turn { inherited: told != Some(Told::Look), impatient: told.is_none() };
+        if told.is_none() {
+            self.state.lock().leave(&waiter);
+        }
+        false
+    }
+
+    fn end(&self, reached: Reached, took: Option<Duration>) {
+        let mut state = self.state.lock();
+        state.leading = false;
+        let told = state.whom_to_tell(reached);
+        if let Some(took) = took {
+            let present = 1 + told.len() + state.waiting.len();
+            state.crowd.learn(present, took);
+        }
+        drop(state);
+        told.iter().for_each(|(waiter, what)| waiter.tell(*what));
+    }
+
+    /// An heir that doesn't lead passes it on.
+    fn bequeath(&self) {
+        let mut state = self.state.lock();
+        let heir = if state.leading || state.watched { None } else { state.heir() };
+        drop(state);
+        if let Some(heir) = heir {
+            heir.tell(Told::Inherit);
+        }
     }
 
     /// Does something that no lead may overlap with. Whoever waits for one looks again afterwards.
     pub(super) fn while_nobody_leads<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mut leading = self.leading.lock();
-        while *leading {
-            self.ended.wait(&mut leading);
+        let mut state = self.state.lock();
+        state.alone += 1;
+        while state.leading {
+            let waiter = state.join(0);
+            drop(state);
+            waiter.wait();
+            state = self.state.lock();
         }
-        *leading = true;
-        drop(leading);
+        state.alone -= 1;
+        state.leading = true;
+        drop(state);
         let answer = work();
-        *self.leading.lock() = false;
-        self.ended.notify_all();
+        self.end(Reached::Changed, None);
         answer
     }
 
     /// Makes everyone who waits look again.
     pub(super) fn wake(&self) {
         // Taken, so that nobody is between looking and going to sleep.
-        drop(self.leading.lock());
-        self.ended.notify_all();
+        let told = self.state.lock().whom_to_tell(Reached::Changed);
+        told.iter().for_each(|(waiter, what)| waiter.tell(*what));
+    }
+}
+
+/// Where a thread stands between two looks.
+#[derive(Debug, Default)]
+struct Turn {
+    /// It is the one who sees to it that somebody leads.
+    inherited: bool,
+    /// It has waited for the crowd long enough.
+    impatient: bool,
+}
+
+impl State {
+    fn may_lead(&self, impatient: bool) -> bool {
+        let gathered = self.waiting.len() + 1 >= self.crowd.expected || self.crowd.skips_left > 0;
+        !self.leading && self.alone == 0 && (gathered || impatient)
+    }
+
+    fn begin(&mut self, impatient: bool) {
+        self.leading = true;
+        let most_came = 2 * (self.waiting.len() + 1) >= self.crowd.expected;
+        self.crowd.settle(!impatient || most_came);
+    }
+
+    fn join(&mut self, wanted: u64) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter { wanted, told: Mutex::default(), news: Condvar::default() });
+        self.waiting.push(waiter.clone());
+        waiter
+    }
+
+    fn leave(&mut self, waiter: &Arc<Waiter>) {
+        self.waiting.retain(|other| !Arc::ptr_eq(other, waiter));
+        self.watched = false;
+    }
+
+    /// Takes out who is to look again, in the order they came, and an heir as the last.
+    fn whom_to_tell(&mut self, reached: Reached) -> Vec<(Arc<Waiter>, Told)> {
+        self.watched = false;
+        let done = |waiter: &Arc<Waiter>| match reached {
+            Reached::End(end) => waiter.wanted <= end,
+            Reached::Changed => true,
+        };
+        let (told, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(done);
+        self.waiting = waiting;
+        let told: Vec<Arc<Waiter>> = told;
+        let heir = self.heir();
+        told.into_iter().map(|waiter| (waiter, Told::Look)).chain(heir.map(|heir| (heir, Told::Inherit))).collect()
+    }
+
+    fn heir(&mut self) -> Option<Arc<Waiter>> {
+        (!self.waiting.is_empty()).then(|| self.waiting.remove(0))
+    }
+}
+
+impl Crowd {
+    const SKIPS_MAX: u32 = 63;
+
+    /// A lead has ended: all whom it served or left waiting may be there for the next.
+    fn learn(&mut self, present: usize, took: Duration) {
+        self.expected = present;
+        // Waiting costs those who are there; what it saves those who come is a whole lead. In a model no time passes.
+        self.patience = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { took / 2 };
+    }
+
+    /// A lead begins: waiting for the others was worth it, or in vain.
+    fn settle(&mut self, worth_it: bool) {
+        if self.skips_left > 0 {
+            self.skips_left -= 1;
+        } else if worth_it {
+            self.skips = 0;
+        } else {
+            self.skips = (2 * self.skips + 1).min(Self::SKIPS_MAX);
+            self.skips_left = self.skips;
+        }
+    }
+}
+
+impl Waiter {
+    fn wait(&self) -> Told {
+        let mut told = self.told.lock();
+        loop {
+            match *told {
+                Some(what) => return what,
+                None => self.news.wait(&mut told),
+            }
+        }
+    }
+
+    /// Nothing if the time was over first.
+    fn wait_for(&self, patience: Duration) -> Option<Told> {
+        let deadline = Instant::now() + patience;
+        let mut told = self.told.lock();
+        while told.is_none() && !self.news.wait_until(&mut told, deadline).timed_out() {}
+        *told
+    }
+
+    fn tell(&self, what: Told) {
+        *self.told.lock() = Some(what);
+        self.news.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::thread::{scope, sleep};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn expecting(expected: usize, patience: Duration) -> Leader {
+        let crowd = Crowd { expected, patience, ..Crowd::default() };
+        Leader { state: Mutex::new(State { crowd, ..State::default() }) }
+    }
+
+    fn until_waiting(leader: &Leader, n: usize) {
+        while leader.state.lock().waiting.len() < n {
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for a lead, and counts those it has to do itself.
+    fn wait(leader: &Leader, leads: &AtomicU64) -> Result<(), ()> {
+        let done = || Ok(leads.load(Ordering::Acquire) > 0);
+        leader.lead_until(1, done, || Ok(Reached::End(leads.fetch_add(1, Ordering::AcqRel) + 1)))
+    }
+
+    #[test]
+    fn one_lead_begins_when_all_have_come_back() {
+        let (leader, leads) = (expecting(3, LONG), AtomicU64::new(0));
+        scope(|scope| {
+            for n in 1..=2 {
+                scope.spawn(|| wait(&leader, &leads));
+                until_waiting(&leader, n);
+            }
+            assert_eq!(leads.load(Ordering::Acquire), 0);
+            wait(&leader, &leads).expect("leads");
+        });
+        assert_eq!((leads.into_inner(), leader.state.lock().crowd.expected), (1, 3));
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_waited_for_in_vain_and_not_again() {
+        let (leader, leads) = (expecting(3, Duration::from_millis(1)), AtomicU64::new(0));
+        wait(&leader, &leads).expect("leads alone");
+        let crowd = &leader.state.lock().crowd;
+        assert_eq!((leads.into_inner(), crowd.expected, crowd.skips_left), (1, 1, 1));
+    }
+
+    #[test]
+    fn whoever_watches_and_is_refused_passes_the_lead_on() {
+        let (leader, leads) = (expecting(3, Duration::from_millis(200)), AtomicU64::new(0));
+        let refused = AtomicBool::new(false);
+        scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let done = || if refused.load(Ordering::Acquire) { Err(()) } else { Ok(false) };
+                leader.lead_until(1, done, || panic!("is refused before"))
+            });
+            until_waiting(&leader, 1);
+            let other = scope.spawn(|| wait(&leader, &leads));
+            until_waiting(&leader, 2);
+            refused.store(true, Ordering::Release);
+            assert_eq!(watcher.join().expect("ends"), Err(()));
+            for _ in 0..5000 {
+                if other.is_finished() {
+                    break;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            let led = other.is_finished();
+            leader.wake();
+            assert!(led, "the other was told");
+        });
+        assert_eq!(leads.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_lead_wakes_those_it_served_and_one_that_leads_next() {
+        let leader = Leader::default();
+        let mut state = leader.state.lock();
+        let waiters: Vec<_> = [5, 9, 7, 8].map(|wanted| state.join(wanted)).into();
+        let told = state.whom_to_tell(Reached::End(7));
+        let told: Vec<(u64, Told)> = told.iter().map(|(waiter, told)| (waiter.wanted, *told)).collect();
+        assert_eq!(told, [(5, Told::Look), (7, Told::Look), (9, Told::Inherit)]);
+        assert!(Arc::ptr_eq(&state.waiting[0], &waiters[3]) && state.waiting.len() == 1);
+    }
+
+    #[test]
+    fn waiting_in_vain_is_tried_ever_more_seldom() {
+        let mut crowd = Crowd::default();
+        let mut skipped = Vec::new();
+        for _ in 0..8 {
+            crowd.settle(false);
+            skipped.push(crowd.skips_left);
+            (0..crowd.skips_left).for_each(|_| crowd.settle(false));
+            assert_eq!(crowd.skips_left, 0);
+        }
+        assert_eq!(skipped, [1, 3, 7, 15, 31, 63, 63, 63]);
+        crowd.settle(true);
+        crowd.settle(false);
+        assert_eq!(crowd.skips_left, 1);
     }
 }
 
@@ -74,27 +390,30 @@ mod model {
         leading: AtomicUsize,
         latched: AtomicBool,
         fails: AtomicBool,
+        /// Whoever waits for this much is refused once anything was synced.
+        refused: AtomicUsize,
     }
 
     impl Log {
         fn append(&self) -> Result<(), ()> {
             let mine = self.written.fetch_add(1, Ordering::AcqRel) + 1;
-            let done = || match self.synced.load(Ordering::Acquire) >= mine {
-                true => Ok(true),
-                false if self.latched.load(Ordering::Acquire) => Err(()),
-                false => Ok(false),
+            let done = || match self.synced.load(Ordering::Acquire) {
+                synced if synced > 0 && self.refused.load(Ordering::Acquire) == mine => Err(()),
+                synced if synced >= mine => Ok(true),
+                _ if self.latched.load(Ordering::Acquire) => Err(()),
+                _ => Ok(false),
             };
-            self.leader.lead_until(done, || self.sync())
+            self.leader.lead_until(mine as u64, done, || self.sync())
         }
 
-        fn sync(&self) -> Result<(), ()> {
+        fn sync(&self) -> Result<Reached, ()> {
             assert_eq!(self.leading.fetch_add(1, Ordering::AcqRel), 0, "one leads at a time");
             let end = self.written.load(Ordering::Acquire);
             let result = match self.fails.load(Ordering::Acquire) {
                 true => Err(self.latched.store(true, Ordering::Release)),
                 false => {
                     self.synced.fetch_max(end, Ordering::AcqRel);
-                    Ok(())
+                    Ok(Reached::End(end as u64))
                 }
             };
             self.leading.fetch_sub(1, Ordering::AcqRel);
@@ -107,6 +426,13 @@ mod model {
         let other = loom::thread::spawn(move || theirs.append());
         let mine = log.append();
         [mine, other.join().expect("returns")]
+    }
+
+    /// Three threads have too many orders to try them all: those in which a thread is interrupted twice at most.
+    fn interrupted_twice() -> loom::model::Builder {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model
     }
 
     #[test]
@@ -128,13 +454,45 @@ mod model {
     }
 
     #[test]
+    fn whoever_inherits_the_lead_and_is_refused_passes_it_on() {
+        interrupted_twice().check(|| {
+            let log = Arc::new(Log::default());
+            log.refused.store(2, Ordering::Release);
+            let theirs = log.clone();
+            let third = loom::thread::spawn(move || theirs.append());
+            let two = two_append(&log);
+            let results = [two[0], two[1], third.join().expect("returns")];
+            assert!(results.iter().filter(|result| result.is_ok()).count() >= 2, "{results:?}");
+        });
+    }
+
+    #[test]
+    fn nobody_leads_beside_what_wants_to_be_alone() {
+        interrupted_twice().check(|| {
+            let log = Arc::new(Log::default());
+            let theirs = log.clone();
+            let alone = loom::thread::spawn(move || {
+                theirs.leader.while_nobody_leads(|| {
+                    assert_eq!(theirs.leading.fetch_add(1, Ordering::AcqRel), 0, "nobody leads");
+                    theirs.leading.fetch_sub(1, Ordering::AcqRel);
+                });
+            });
+            assert_eq!(two_append(&log), [Ok(()), Ok(())]);
+            alone.join().expect("is let in");
+        });
+    }
+
+    #[test]
     fn whoever_waits_for_a_leader_is_woken_by_what_makes_waiting_useless() {
         loom::model(|| {
             let log = Arc::new((Leader::default(), AtomicBool::new(false)));
             let theirs = log.clone();
             let waiter = loom::thread::spawn(move || {
                 let closed = || if theirs.1.load(Ordering::Acquire) { Err(()) } else { Ok(false) };
-                theirs.0.lead_until(closed, || Ok(loom::thread::yield_now()))
+                theirs.0.lead_until(1, closed, || {
+                    loom::thread::yield_now();
+                    Ok(Reached::End(0))
+                })
             });
             log.1.store(true, Ordering::Release);
             log.0.wake();

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::{Appender, Rolled};
-use super::leader::Leader;
+use super::leader::{Leader, Reached};
 use super::{Log, Origin};
 use crate::error::{Error, IoContext, Result};
 use crate::io::File;
@@ -56,7 +56,7 @@ impl Log {
     /// Waits until everything below the place is durable, leading the sync if nobody does.
     pub(crate) fn wait_durable(&self, place: Place) -> Result<()> {
         let mut admitted_in = None;
-        self.lead_until(|| {
+        self.lead_until(place.next(), || {
             let version = self.version();
             if admitted_in != Some(version) {
                 self.admit(place, Origin::Caller)?;
@@ -75,7 +75,7 @@ impl Log {
         }
     }
 
-    fn lead_until(&self, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    fn lead_until(&self, wanted: Offset, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let done = || {
             self.owner.check()?;
             match done()? {
@@ -85,7 +85,7 @@ impl Log {
             }
         };
         // What a delete took away meanwhile can't be synced, and needn't be.
-        self.sync.leader.lead_until(done, || self.lead().map_err(|error| self.explain(error)))
+        self.sync.leader.lead_until(wanted.get(), done, || self.lead().map_err(|error| self.explain(error)))
     }
 
     /// Does something that no sync may overlap with. Whoever waits for one goes on afterwards.
@@ -100,14 +100,15 @@ impl Log {
     }
 
     /// One sync for everything written up to its beginning.
-    fn lead(&self) -> Result<()> {
+    fn lead(&self) -> Result<Reached> {
         let job = self.job(&mut self.appender.lock());
         self.carry_out(&job)?;
         let mut appender = self.appender.lock();
         self.publish(&mut appender, &job);
         // The records are durable, whatever becomes of the seals: they wait for the next sync, and a close insists.
         let _sealed_later = self.seal_rolled(&mut appender, &job);
-        Ok(())
+        let is_same = job.version == self.version();
+        Ok(if is_same { Reached::End(self.durable_end().get()) } else { Reached::Changed })
     }
 
     /// The same for who holds the appender's lock already.

@@ -16,6 +16,8 @@ use crate::segment::Home;
 /// The first reservation of a segment, and the most that is reserved ahead later.
 const RESERVE_BYTES_MIN: usize = 16 << 10;
 const RESERVE_BYTES_MAX: usize = 4 << 20;
+/// From so many unsynced bytes on, a batch is worth a page fault.
+const MAP_FROM_BYTES: u64 = 16 << 10;
 /// From so many unsynced bytes on, fresh pages are brought in ahead of their use.
 const BULK_FROM_BYTES: u64 = 64 << 10;
 /// How much an index reserves at a time.
@@ -149,8 +151,8 @@ impl SegmentWriter {
 /// How the next batch is brought to the file, behind so many bytes that aren't synced.
 fn way(unsynced_bytes: u64) -> Way {
     match unsynced_bytes {
-        0 => Way::Call,
-        1..BULK_FROM_BYTES => Way::Map,
+        0..MAP_FROM_BYTES => Way::Call,
+        MAP_FROM_BYTES..BULK_FROM_BYTES => Way::Map,
         _ => Way::Bulk,
     }
 }

@@ -367,6 +367,13 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_batch_there_is_comes_back() {
+        let bytes = batch(&[Record::new("")], 101, AT);
+        assert_eq!(bytes.len(), BATCH_HEADER_BYTES + 2);
+        assert_eq!(read(&bytes, SEGMENT.seed(), AT).expect("is valid").count, 1);
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed() {
         let good = batch(&varied(), 101, AT);
         for bit in 0..good.len() * 8 {

@@ -73,7 +73,7 @@ pub(crate) fn read_frames(bytes: &[u8], seed: Seed) -> Result<Frames, DecodeErro
             Ok(next) => ends = next,
             Err(unsupported @ DecodeError::Unsupported { .. }) => return Err(unsupported),
             Err(error) => {
-                let rest = judge(bytes, ends, error, seed);
+                let rest = judge(bytes, ends, error, seed, SEARCH_BYTES_MAX);
                 return Ok(Frames { entries, ends, rest });
             }
         }
@@ -107,8 +107,12 @@ pub(crate) struct Salvage {
 ///
 /// `Unsupported`, as [`read_frames`].
 pub(crate) fn salvage_frames(bytes: &[u8], seed: Seed) -> Result<Salvage, DecodeError> {
+    salvage_within(bytes, seed, SEARCH_BYTES_MAX)
+}
+
+fn salvage_within(bytes: &[u8], seed: Seed, mut budget: usize) -> Result<Salvage, DecodeError> {
     let mut salvage = Salvage::default();
-    let (mut at, mut budget, mut damaged) = (HEADER_BYTES, SEARCH_BYTES_MAX, false);
+    let (mut at, mut damaged) = (HEADER_BYTES, false);
     let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     while at < end && budget > 0 {
         budget = budget.saturating_sub(Frame::parse(bytes, at).map_or(1, |frame| frame.checked.len()));
@@ -183,8 +187,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Torn or damaged: searches every byte behind a bad frame for one that knew it synced.
-fn judge(bytes: &[u8], bad: usize, error: DecodeError, seed: Seed) -> Rest {
-    let mut budget = SEARCH_BYTES_MAX;
+fn judge(bytes: &[u8], bad: usize, error: DecodeError, seed: Seed, mut budget: usize) -> Rest {
     for position in bad + 1..bytes.len() {
         let Ok(frame) = Frame::parse(bytes, position) else { continue };
         if !frame.covers(bad, position) {
@@ -339,6 +342,53 @@ mod tests {
             let refused = Frame::parse(&bytes, 0).map(|frame| frame.payload.len());
             assert_eq!(refused, Err(DecodeError::Malformed("frame of an impossible length")), "{length}");
         }
+    }
+
+    /// What the search behind a byte of damage makes of this candidate, with so much to spend.
+    fn judged(candidate: &[u8], budget: usize) -> Rest {
+        let (mut bytes, ends) = synced();
+        bytes.push(0xff);
+        bytes.extend(candidate);
+        judge(&bytes, ends[2], DecodeError::Malformed("frame"), HISTORY.seed(), budget)
+    }
+
+    #[test]
+    fn the_search_counts_what_it_looks_at() {
+        // One entry, that is whole, and a checksum that isn't right.
+        let whole = vec![0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 200, 1, 0xff];
+        let mut broken = whole.clone();
+        broken[FRAME_HEADER_BYTES] = 0;
+        for (candidate, cost) in [(&whole, 8 + whole.len() - 4), (&broken, 8)] {
+            assert!(matches!(judged(candidate, cost), Rest::Torn { .. }), "{cost} are enough");
+            assert!(matches!(judged(candidate, cost - 1), Rest::Damaged { .. }), "less than {cost} are not");
+        }
+    }
+
+    #[test]
+    fn the_search_begins_behind_the_bad_byte() {
+        let (mut bytes, ends) = synced();
+        // From the last good byte on it reads as a frame of one byte.
+        bytes.extend([9, 9, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(read(&bytes).rest, Rest::Torn { position: ends[2] });
+    }
+
+    #[test]
+    fn a_salvage_counts_what_it_looks_at_and_what_is_lost() {
+        let (good, ends) = synced();
+        let mut bad = good[..ends[0]].to_vec();
+        bad.extend([0xff; 3]);
+        let frame = encode_frame(&entries()[..1], HISTORY.seed(), bad.len() as u64, 0);
+        bad.extend(&frame);
+        bad.extend([0xff; 2]);
+        bad.extend([0; 100]);
+        let all = salvage_frames(&bad, HISTORY.seed()).expect("is of this version");
+        assert_eq!((all.behind.len(), all.lost_bytes), (1, 5));
+        // A byte that no frame begins at costs one, a frame what its checksum is over.
+        let front = ends[0] - HEADER_BYTES - 4;
+        let none = salvage_within(&bad, HISTORY.seed(), front + 3).expect("is of this version");
+        assert_eq!((none.before.len(), none.behind.len(), none.lost_bytes), (3, 0, 3 + frame.len() + 2));
+        let one = salvage_within(&bad, HISTORY.seed(), front + 4).expect("is of this version");
+        assert_eq!((one.before.len(), one.behind.len(), one.lost_bytes), (3, 1, 5));
     }
 
     #[test]

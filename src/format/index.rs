@@ -65,6 +65,12 @@ mod tests {
     }
 
     #[test]
+    fn the_first_batch_has_a_position_behind_the_file_header() {
+        let first = IndexEntry { position: 96, ..ENTRY };
+        assert_eq!(IndexEntry::decode(&first.encode(INDEX.seed(), 96), INDEX.seed(), 96), Ok(first));
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
         let good = ENTRY.encode(INDEX.seed(), 96);
         for bit in 0..good.len() * 8 {

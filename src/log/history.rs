@@ -60,6 +60,7 @@ impl Evidence {
         let mut epochs = Vec::new();
         let (mut start, mut clean) = (Offset::ZERO, None);
         let mut segments: Vec<Recorded> = Vec::new();
+        let mut next_sealed = 0;
         for entry in entries {
             match entry {
                 Entry::Epoch { epoch, start: from, reason, time } => {
@@ -80,9 +81,10 @@ impl Evidence {
                     let id = SegmentId { base: *base, epoch: *epoch };
                     let sealed =
                         Sealed { bytes: *bytes, end: *end, greatest: *greatest_timestamp, append_time: *append_time };
-                    let segment = segments.iter_mut().rev().find(|segment| segment.id == id);
-                    segment.ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?.seal =
-                        Some(sealed);
+                    let i = begun_at(&segments, id, next_sealed)
+                        .ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?;
+                    segments[i].seal = Some(sealed);
+                    next_sealed = i + 1;
                 }
                 Entry::Clean { end } => clean = Some(*end),
                 _ => return Err(DecodeError::Malformed("an entry that doesn't belong into a history")),
@@ -133,6 +135,15 @@ impl Evidence {
     fn is_newest(&self, i: usize) -> bool {
         !(i + 1..self.segments.len())
             .any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
+    }
+}
+
+/// Where the segment stands that was begun under this name, the last of them. Segments are mostly sealed in the order in
+/// which they were begun, thousands at once if nothing is synced for long: so the likely place is looked at first.
+fn begun_at(segments: &[Recorded], id: SegmentId, likely: usize) -> Option<usize> {
+    match segments.get(likely) {
+        Some(segment) if segment.id == id => Some(likely),
+        _ => segments.iter().rposition(|segment| segment.id == id),
     }
 }
 

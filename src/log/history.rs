@@ -461,6 +461,30 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_closed_if_nothing_that_lives_is_unsealed_behind_the_word_for_it() {
+        let is_closed = |entries: &[Entry]| Evidence::of(entries).expect("is a history").is_closed();
+        let clean = || Entry::Clean { end: Offset::new(5) };
+        let created = || begins(1, 0, Reason::Created);
+        assert!(is_closed(&[created(), roll(0, CREATION), seal(0, CREATION, 5), clean()]));
+        assert!(!is_closed(&[created(), roll(0, CREATION), seal(0, CREATION, 5)]));
+        assert!(!is_closed(&[created(), roll(0, CREATION), clean()]));
+        let cut =
+            [created(), roll(0, CREATION), seal(0, CREATION, 5), roll(5, CREATION), begins(2, 5, Reason::Truncated)];
+        assert!(is_closed(&[&cut[..], &[clean()]].concat()), "what a cut took away needs no seal");
+    }
+
+    #[test]
+    fn the_newest_segment_stays_wherever_the_start_is() {
+        let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
+        entries.extend([roll(5, CREATION), seal(5, CREATION, 9), Entry::Start { start: Offset::new(9) }]);
+        assert_eq!(live(&entries), [5]);
+        // A segment that a cut left nothing of isn't the newest.
+        let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
+        entries.extend([roll(5, CREATION), begins(2, 5, Reason::Truncated), Entry::Start { start: Offset::new(5) }]);
+        assert_eq!(live(&entries), [0]);
+    }
+
+    #[test]
     fn what_lay_below_the_start_does_not_come_back_when_a_cut_makes_it_the_newest() {
         let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
         entries.extend([roll(5, CREATION), Entry::Start { start: Offset::new(5) }]);

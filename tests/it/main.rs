@@ -22,6 +22,7 @@ mod epoch_numbers;
 mod epochs;
 mod errors;
 mod faults;
+mod findings;
 mod full_disk;
 mod full_disk_crashes;
 mod gaps;

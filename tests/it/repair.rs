@@ -763,3 +763,11 @@ fn an_error_of_the_disk_is_not_taken_for_damage() {
 fn tree_without_faults(world: &World) -> std::collections::BTreeMap<std::path::PathBuf, Option<Vec<u8>>> {
     tree(&world.disk.image().after_kill())
 }
+
+#[test]
+fn a_history_that_cannot_be_opened_is_no_missing_one() {
+    let world = at_rest(Mapping::Never);
+    world.disk.fail(Fault::of("open").on(HISTORY));
+    let error = refused(options(&world.disk, world.mapping).repair("/sim", OnDamage::Keep));
+    assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
+}

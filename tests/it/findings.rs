@@ -1,0 +1,68 @@
+//! What a recovery tells is what it did: the bytes it cut, and an epoch of its own exactly if records may have gone.
+
+use epochlog::testing::Image;
+use epochlog::{Finding, Mapping, Offset, Partition};
+
+use crate::repair::{HISTORY, segments};
+use crate::support::*;
+
+/// Ten records that are only written, and a kill. Not yet opened again.
+fn killed() -> World {
+    let mut world = world(Mapping::Never);
+    scribble(&world.partition(), "v", 10);
+    world.go_down(Image::after_kill);
+    world
+}
+
+fn findings(world: &World) -> Vec<Finding> {
+    let recovered = &world.store().recovery().partitions;
+    recovered.iter().flat_map(|partition| partition.findings.clone()).collect()
+}
+
+fn reasons(partition: &Partition) -> Vec<&'static str> {
+    partition.lineage().iter().map(|epoch| epoch.reason).collect()
+}
+
+#[test]
+fn a_kill_that_cost_nothing_begins_no_epoch() {
+    let mut world = killed();
+    world.open();
+    assert_eq!(all(&world.partition()), numbered("v", 0..10));
+    assert_eq!(reasons(&world.partition()), ["created", "session"]);
+}
+
+#[test]
+fn a_kill_behind_a_commit_that_cost_nothing_begins_no_epoch() {
+    let mut world = world(Mapping::Never);
+    scribble(&world.partition(), "v", 10);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
+    consumer.commit().expect("commits");
+    drop(consumer);
+    world.kill();
+    assert_eq!(reasons(&world.partition()), ["created", "session"]);
+}
+
+#[test]
+fn a_torn_batch_is_cut_and_an_epoch_begins_that_says_so() {
+    let mut world = killed();
+    let (path, _) = segments(&world).pop().expect("has a segment");
+    let last = crate::repair::position_of(&world, &path, 0, 9);
+    world.disk.flip(&path, (last as u64 + 46 + 2) * 8);
+    world.open();
+    let partition = world.partition();
+    assert_eq!(all(&partition), numbered("v", 0..9));
+    assert_eq!(reasons(&partition), ["created", "session", "healed"]);
+    assert_eq!(partition.lineage()[2].start, Offset::new(9));
+}
+
+#[test]
+fn the_bytes_of_a_torn_line_are_counted() {
+    let mut world = killed();
+    let history = world.disk.read(HISTORY);
+    let end = history.iter().rposition(|&byte| byte != 0).expect("has lines") + 1;
+    world.disk.write(HISTORY, [&history[..end], &[9; 5]].concat());
+    world.open();
+    let torn = findings(&world).into_iter().find(|finding| finding.label == "history-torn").expect("is found");
+    assert_eq!((torn.cut_bytes, torn.path.ends_with(HISTORY)), (5, true));
+}

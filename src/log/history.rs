@@ -13,7 +13,7 @@ use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage, Seed, encode_frame,
-    read_frames, salvage_frames,
+    is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
@@ -348,11 +348,8 @@ impl History {
 
     /// Whether a rewrite would make the file much smaller.
     pub(crate) fn is_worth_compacting(&self, evidence: &Evidence) -> bool {
-        if self.position < COMPACT_BYTES_MIN {
-            return false;
-        }
-        let live = encode_frame(&evidence.entries(), self.seed, HEADER_BYTES as u64, 0).len() as u64;
-        live * 2 < self.position
+        let live = || encode_frame(&evidence.entries(), self.seed, HEADER_BYTES as u64, 0).len() as u64;
+        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live)
     }
 
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing

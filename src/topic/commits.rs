@@ -12,7 +12,7 @@ use super::Shared;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FRAME_BYTES_MAX, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, Seed, encode_frame,
-    read_frames, salvage_frames,
+    is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, remove_if_there, write_all_at};
@@ -279,11 +279,11 @@ impl Commits {
 
     /// Rewrites the file if most of it no longer counts.
     pub(super) fn compact_if_worth(&mut self) -> Result<()> {
-        if self.position < COMPACT_BYTES_MIN || self.latch.is_down() {
+        let live = || self.live_bytes().len() as u64;
+        if self.latch.is_down() || !is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live) {
             return Ok(());
         }
-        let live = self.live_bytes().len() as u64;
-        if live * 2 < self.position { self.rewrite() } else { Ok(()) }
+        self.rewrite()
     }
 
     /// Replaces the file by one with just the live commits, atomically and durably.

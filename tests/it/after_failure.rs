@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Image, Pages};
-use epochlog::{Error, Offset, Partition, Start, Visibility};
+use epochlog::{Error, Mapping, Offset, Partition, Start, Visibility};
 
 use crate::support::*;
 
@@ -265,4 +265,29 @@ fn a_topic_that_one_io_error_kept_from_recovering_is_there_when_it_is_asked_for_
         assert_eq!(all(&reopened(&world)), numbered("v", 0..10));
         fill(&reopened(&world), "v", 1);
     });
+}
+
+#[test]
+fn a_commits_file_whose_sync_failed_is_not_rewritten_before_a_reopen() {
+    let world = world(Mapping::Never);
+    let partition = world.partition();
+    fill(&partition, "v", 80);
+    let topic = world.topic("orders");
+    let mut consumer = topic.consumer("billing").bytes_max(1).open().expect("opens");
+    let mut commit = || {
+        consumer.poll(AT_ONCE).expect("polls");
+        consumer.commit_with_metadata("m".repeat(4000).as_bytes())
+    };
+    // Some 300 KiB, of which one commit counts.
+    for _ in 0..75 {
+        commit().expect("commits");
+    }
+    let commits = "topics/orders@1/commits";
+    world.disk.fail(Fault::of("sync").on("commits"));
+    commit().expect_err("isn't synced");
+    let before = world.disk.read(commits);
+    let _latched = world.store().maintain();
+    assert!(world.disk.read(commits) == before, "nothing is known of what it holds");
+    topic.reopen().expect("reopens");
+    assert!(world.disk.read(commits).len() < before.len() / 2);
 }

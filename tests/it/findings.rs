@@ -1,9 +1,9 @@
 //! What a recovery tells is what it did: the bytes it cut, and an epoch of its own exactly if records may have gone.
 
 use epochlog::testing::Image;
-use epochlog::{Finding, Mapping, Offset, Partition};
+use epochlog::{Finding, Mapping, Offset, OnDamage, Partition};
 
-use crate::repair::{HISTORY, segments};
+use crate::repair::{self, HISTORY, segments};
 use crate::support::*;
 
 /// Ten records that are only written, and a kill. Not yet opened again.
@@ -47,13 +47,30 @@ fn a_kill_behind_a_commit_that_cost_nothing_begins_no_epoch() {
 fn a_torn_batch_is_cut_and_an_epoch_begins_that_says_so() {
     let mut world = killed();
     let (path, _) = segments(&world).pop().expect("has a segment");
-    let last = crate::repair::position_of(&world, &path, 0, 9);
+    let last = repair::position_of(&world, &path, 0, 9);
     world.disk.flip(&path, (last as u64 + 46 + 2) * 8);
     world.open();
     let partition = world.partition();
     assert_eq!(all(&partition), numbered("v", 0..9));
     assert_eq!(reasons(&partition), ["created", "session", "healed"]);
     assert_eq!(partition.lineage()[2].start, Offset::new(9));
+    let torn = findings(&world).into_iter().find(|finding| finding.cut_at.is_some()).expect("is found");
+    assert_eq!((torn.cut_at, torn.cut_bytes), (Some(Offset::new(9)), 46 + 4));
+    let kept = torn.set_aside.expect("is kept").to_string_lossy().into_owned();
+    let name = path.strip_prefix("topics/").expect("lies there").replace('/', "-");
+    assert_eq!(kept, format!("/sim/quarantine/{name}-from-{last}"));
+}
+
+#[test]
+fn what_is_taken_aside_under_a_name_that_is_taken_gets_a_number() {
+    let mut world = repair::at_rest(Mapping::Never);
+    for kept in ["orders@1-0-history", "orders@1-0-history-2", "orders@1-0-history-3"] {
+        world.disk.flip(HISTORY, 100 * 8);
+        let report = repair::repair(&mut world, OnDamage::Keep);
+        let names: Vec<_> = report.quarantined.iter().map(|(_, kept)| kept.display().to_string()).collect();
+        assert!(names.contains(&format!("/sim/quarantine/{kept}")), "{names:?}");
+        world.close();
+    }
 }
 
 #[test]

@@ -184,3 +184,29 @@ fn same_bytes(file: &dyn File, range: std::ops::Range<u64>, other: &dyn File, po
     })?;
     Ok(same)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Dir, OsDir};
+
+    #[test]
+    fn bytes_are_compared_to_the_last_of_more_than_one_piece() {
+        let file = |bytes: &[u8]| {
+            let dir = tempfile::tempdir().expect("makes a directory");
+            let file = OsDir::new(dir.path()).create("file".as_ref()).expect("creates");
+            write_all_at(&*file, bytes, 0).expect("writes");
+            file
+        };
+        let bytes: Vec<u8> = (1..=251).cycle().take(2 * COPY_BYTES + 10).collect();
+        let (one, range) = (file(&bytes), 7..bytes.len() as u64);
+        let same = |other: &[u8]| same_bytes(&*one, range.clone(), &*file(other), 3).expect("reads");
+        let mut moved = bytes[4..].to_vec();
+        assert!(same(&moved));
+        assert!(!same(&moved[..moved.len() - 1]));
+        *moved.last_mut().expect("is long") ^= 1;
+        assert!(!same(&moved));
+        let copied = |bytes: &[u8]| is_copy(&*file(bytes), &*one, range.clone()).expect("reads");
+        assert!(copied(&bytes[7..]) && !copied(&bytes[6..]) && !copied(&bytes[8..]));
+    }
+}

@@ -60,7 +60,7 @@ enum Told {
 /// What a lead came to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reached {
-    /// Whoever waits for less than this is done.
+    /// Whoever waits for no more than this is done.
     End(u64),
     /// Things have changed: everyone looks again.
     Changed,

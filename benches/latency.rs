@@ -11,7 +11,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use epochlog::{Durability, Partition, Start, StoreOptions};
+use epochlog::{Durability, Partition, Start, Store, StoreOptions};
 use hdrhistogram::Histogram;
 use support::floor::{Frames, Synced};
 use support::level;
@@ -53,18 +53,21 @@ fn print(name: &str, taken: &Histogram<u64>) {
 }
 
 /// A partition whose store has its background threads, as a program that runs long would have them.
-fn partition(dir: &tempfile::TempDir) -> Partition {
+fn partition(dir: &tempfile::TempDir) -> (Store, Partition) {
     let store = StoreOptions::new().background(true).create(dir.path().join("store")).expect("creates");
     let topic = store.create_topic(support::TOPIC, support::options()).expect("creates");
-    topic.partition(0).expect("has one")
+    let partition = topic.partition(0).expect("has one");
+    (store, partition)
 }
 
 fn written(seconds: u64) {
     let (dir, value) = (support::dir(), [b'v'; VALUE_BYTES]);
     let mut frames = Frames::new(&dir, 64 << 20);
     print("written: floor", &at_rate(WRITTEN_EVERY, seconds, |_| frames.append(&value, 1)));
-    let partition = partition(&dir);
-    let append = |_| assert!(partition.append_with(&value, level(Durability::Written)).is_ok());
+    let (_open, partition) = partition(&dir);
+    let append = |_| {
+        partition.append_with(&value, level(Durability::Written)).expect("appends");
+    };
     print("written: append", &at_rate(WRITTEN_EVERY, seconds, append));
 }
 
@@ -72,14 +75,14 @@ fn durable(seconds: u64) {
     let (dir, value) = (support::dir(), [b'v'; VALUE_BYTES]);
     let mut synced = Synced::new(&dir, VALUE_BYTES);
     print("durable: floor", &at_rate(DURABLE_EVERY, seconds, |_| synced.append()));
-    let partition = partition(&dir);
+    let (_open, partition) = partition(&dir);
     print("durable: append", &at_rate(DURABLE_EVERY, seconds, |_| assert!(partition.append(&value).is_ok())));
 }
 
 /// From the moment an append was due to the moment a waiting reader in another thread has the record.
 fn tail(seconds: u64) {
     let dir = support::dir();
-    let partition = partition(&dir);
+    let (_open, partition) = partition(&dir);
     let began = Instant::now();
     let count = Duration::from_secs(seconds).as_nanos() / TAIL_EVERY.as_nanos();
     let mut reader = partition.read_from(Start::Earliest).expect("is at the beginning");

@@ -1,6 +1,6 @@
 //! What a recovery tells is what it did: the bytes it cut, and an epoch of its own exactly if records may have gone.
 
-use epochlog::testing::Image;
+use epochlog::testing::{Fault, Image};
 use epochlog::{Finding, Mapping, Offset, OnDamage, Partition};
 
 use crate::repair::{self, HISTORY, segments};
@@ -40,6 +40,17 @@ fn a_kill_behind_a_commit_that_cost_nothing_begins_no_epoch() {
     consumer.commit().expect("commits");
     drop(consumer);
     world.kill();
+    assert_eq!(reasons(&world.partition()), ["created", "session"]);
+}
+
+#[test]
+fn a_reopen_that_cost_nothing_begins_no_epoch() {
+    let world = world(Mapping::Never);
+    scribble(&world.partition(), "v", 10);
+    world.disk.fail(Fault::of("sync").on(".log"));
+    world.partition().sync().expect_err("fails");
+    world.partition().reopen().expect("reopens");
+    assert_eq!(all(&world.partition()), numbered("v", 0..10));
     assert_eq!(reasons(&world.partition()), ["created", "session"]);
 }
 

@@ -775,3 +775,17 @@ fn a_history_that_cannot_be_opened_is_no_missing_one() {
         assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
     }
 }
+
+#[test]
+fn a_quarantine_that_cannot_be_looked_at_ends_the_repair_and_the_next_one_does_it() {
+    for operation in ["create_dir", "open"] {
+        let mut world = at_rest(Mapping::Never);
+        world.disk.flip(HISTORY, 100 * 8);
+        let planned = plan(&world, OnDamage::Keep);
+        world.disk.fail(Fault::of(operation).on("quarantine"));
+        let error = refused(planned.apply());
+        assert!(matches!(error, Error::Io { .. }), "{operation}: {error:?}");
+        repair(&mut world, OnDamage::Keep);
+        assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS));
+    }
+}

@@ -324,22 +324,14 @@ fn a_reader_never_crosses_a_cut_that_was_grown_over() {
     let world = world(Mapping::Auto);
     let topic = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
     let partition = topic.partition(0).expect("is there");
-    let stop = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        threads.spawn(|| {
-            for n in 0..400 {
-                partition.append_batch_with(&[Record::new("v"); 8], written()).expect("appends");
-                partition.truncate(partition.end().minus(1 + n % 5)).expect("truncates");
-                partition.append_batch_with(&[Record::new("v"); 3], written()).expect("appends");
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
-        for _ in 0..3 {
-            threads.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    read_admitted(&partition);
-                }
-            });
+        let read = || (0..200).for_each(|_| read_admitted(&partition));
+        let readers: Vec<_> = (0..3).map(|_| threads.spawn(read)).collect();
+        // As long as anybody reads, however slowly.
+        for n in (1..=5).cycle().take_while(|_| readers.iter().any(|reader| !reader.is_finished())) {
+            partition.append_batch_with(&[Record::new("v"); 8], written()).expect("appends");
+            partition.truncate(partition.end().minus(n)).expect("truncates");
+            partition.append_batch_with(&[Record::new("v"); 3], written()).expect("appends");
         }
     });
 }

@@ -347,6 +347,14 @@ mod tests {
     }
 
     #[test]
+    fn no_lead_begins_before_whoever_wants_to_be_alone_has_been() {
+        let mut state = State { alone: 1, ..State::default() };
+        assert!(!state.may_lead(false) && !state.may_lead(true));
+        state.alone = 0;
+        assert!(state.may_lead(false));
+    }
+
+    #[test]
     fn a_lead_wakes_those_it_served_and_one_that_leads_next() {
         let leader = Leader::default();
         let mut state = leader.state.lock();

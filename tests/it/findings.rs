@@ -94,3 +94,16 @@ fn the_bytes_of_a_torn_line_are_counted() {
     let torn = findings(&world).into_iter().find(|finding| finding.label == "history-torn").expect("is found");
     assert_eq!((torn.cut_bytes, torn.path.ends_with(HISTORY)), (5, true));
 }
+
+#[test]
+fn a_file_of_which_nothing_stays_is_told_with_where_it_went() {
+    let mut world = killed();
+    let (path, _) = segments(&world).pop().expect("has a segment");
+    world.disk.flip(&path, 40 * 8);
+    let harmed = world.disk.read(&path);
+    world.open();
+    let gone = findings(&world).into_iter().find(|finding| finding.set_aside.is_some()).expect("is told");
+    assert_eq!((gone.label, gone.cut_at, gone.cut_bytes), ("header-bad", Some(Offset::ZERO), harmed.len() as u64));
+    let kept = gone.set_aside.expect("is kept");
+    assert_eq!(world.disk.read(kept.strip_prefix("/sim").expect("lies in the store")), harmed);
+}

@@ -497,3 +497,17 @@ fn a_waiting_consumer_is_woken_by_a_record_and_by_a_delete() {
         assert!(matches!(error, Error::TopicDeleted { .. }), "{error}");
     });
 }
+
+#[test]
+fn the_room_in_front_of_the_commits_stays_small() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 3);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    for _ in 0..100 {
+        consumer.seek(0, Start::At(Offset::new(1))).expect("seeks");
+        consumer.commit().expect("commits");
+    }
+    let bytes = world.disk.read("topics/orders@1/commits");
+    let written = bytes.iter().rposition(|&byte| byte != 0).expect("holds commits");
+    assert!((written..written + (32 << 10)).contains(&bytes.len()), "{} for {written}", bytes.len());
+}

@@ -35,6 +35,7 @@ mod readers;
 mod reopen;
 mod repair;
 mod repair_crash;
+mod repair_plans;
 mod retention;
 mod simulate;
 mod stress;

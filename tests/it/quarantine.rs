@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use epochlog::testing::{Image, Loss, Pending};
-use epochlog::{Mapping, TopicOptions};
+use epochlog::testing::{Fault, Image, Loss, Pending};
+use epochlog::{Error, Mapping, TopicOptions};
 
 use crate::support::*;
 
@@ -46,5 +46,24 @@ fn a_copy_that_holds_more_than_the_power_left_of_the_original_is_set_aside_and_n
         let kept: Vec<_> = world.disk.files().into_iter().filter(holds).collect();
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert!(kept[0].starts_with("quarantine"), "{kept:?}");
+    });
+}
+
+#[test]
+fn a_copy_never_takes_a_name_that_could_not_be_looked_at() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 1);
+        scribble(&world.partition(), "v", 12);
+        world.go_down(Image::after_kill);
+        // The copy of what isn't known to be durable begins at 1. The partition is tried again when it is asked for.
+        for look in [1, 2] {
+            world.disk.fail(Fault::of("open").on("00000000000000000001@").nth(look));
+        }
+        world.open();
+        let error = refused(world.topic_or_error());
+        assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
+        world.reopen();
+        assert_eq!(all(&world.partition()).len(), 13);
     });
 }

@@ -204,3 +204,28 @@ pub(super) fn last_nonzero(file: &dyn File, from: u64) -> io::Result<Option<u64>
         at += got as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Dir, OsDir, write_all_at};
+
+    #[test]
+    fn the_last_byte_is_found_in_whichever_piece_it_is() {
+        const PIECE: u64 = 1 << 16;
+        let dir = tempfile::tempdir().expect("makes a directory");
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE] {
+            for last in
+                [0, 1, PIECE - 1, PIECE, 2 * PIECE - 1, 2 * PIECE, 3 * PIECE - 1].into_iter().filter(|&i| i < len)
+            {
+                let file = OsDir::new(dir.path()).create(format!("{len}-{last}").as_ref()).expect("creates");
+                file.set_len(len).expect("grows");
+                write_all_at(&*file, &[1], last).expect("writes");
+                for from in [0, 1, PIECE, last, last + 1] {
+                    let found = last_nonzero(&*file, from).expect("reads");
+                    assert_eq!(found, (from <= last).then_some(last + 1), "{last} of {len} from {from}");
+                }
+            }
+        }
+    }
+}

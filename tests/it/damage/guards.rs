@@ -1,8 +1,9 @@
 //! What the table of damage found, each as small as it gets.
 
 use epochlog::testing::Image;
-use epochlog::{Corruption, Damage, Error, Mapping, Offset, Position, Start, StoreOptions};
+use epochlog::{Corruption, Damage, Error, Mapping, Offset, OnDamage, Position, Remedy, Start, StoreOptions};
 
+use crate::repair;
 use crate::support::*;
 
 const LOG: &str = "topics/orders@1/0/00000000000000000000@2.log";
@@ -196,4 +197,41 @@ fn a_segment_that_was_cut_costs_only_what_was_cut_off() {
             store.close().expect("closes");
         }
     });
+}
+
+#[test]
+fn a_clean_close_that_tells_of_a_record_that_is_not_there_is_not_believed() {
+    both_ways(|mapping| {
+        let mut world = repair::at_rest(mapping);
+        let (history, last) = (world.disk.read(repair::HISTORY), repair::RECORDS as u8);
+        // The last line, which says so: its header, then the type, the length and the offset.
+        let end = history.iter().rposition(|&byte| byte != 0).expect("has lines");
+        let line = (0..end).rfind(|&at| history[at + 13..at + 16] == [5, 8, last]).expect("was closed");
+        super::versions::change_thing(&world.disk, repair::HISTORY.as_ref(), line, 15, last + 1, 23);
+        world.open();
+        assert!(matches!(refused(world.topic_or_error()), Error::Corrupt(_)));
+        world.close();
+        let report = repair::repair(&mut world, OnDamage::Keep);
+        let cut = Remedy::Cut { at: Offset::new(repair::RECORDS) };
+        assert_eq!(repair::told(&report), [(cut, Some((repair::RECORDS, repair::RECORDS + 1)))]);
+        repair::goes_on_at(&world, &world.partition(), repair::RECORDS, "healed");
+    });
+}
+
+#[test]
+fn the_last_of_the_compacted_commits_is_named_when_it_is_damaged() {
+    let mut world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 80);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    for n in 0..70 {
+        consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
+        consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+    }
+    drop(consumer);
+    world.store().maintain().expect("compacts");
+    assert!(world.disk.read(COMMITS).len() < 100_000, "only the last one counts");
+    world.close();
+    world.disk.flip(COMMITS, 2000 * 8);
+    world.open();
+    assert!(corruption(refused(world.topic("orders").group("billing"))).path.ends_with(COMMITS));
 }

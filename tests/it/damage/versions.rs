@@ -39,7 +39,7 @@ fn seed(bytes: &[u8], position: usize) -> u32 {
 }
 
 /// Changes a byte of a batch's or a frame's header, with a checksum that agrees.
-fn change_thing(disk: &SimDisk, path: &Path, thing: usize, at: usize, byte: u8, len: usize) {
+pub(super) fn change_thing(disk: &SimDisk, path: &Path, thing: usize, at: usize, byte: u8, len: usize) {
     let mut bytes = disk.read(path);
     bytes[thing + at] = byte;
     let mut checksum = crc32fast::Hasher::new_with_initial(seed(&bytes, thing));

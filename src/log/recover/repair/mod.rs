@@ -212,6 +212,8 @@ impl PartitionRepair {
             Some(clean) if self.evidence.is_closed() && clean != end => {
                 let lost = end.min(clean)..end.max(clean);
                 let shown = self.home.shown(&self.home.dir);
+                // A close tells of what was synced.
+                self.durable_end = self.durable_end.max(clean);
                 self.cut_at(self.found.len(), Fate::Drop, end, missing("records", &shown, Some(lost)))
             }
             _ => Ok(()),
@@ -260,7 +262,7 @@ impl PartitionRepair {
             }
             decision => {
                 self.found[k].fate = Fate::Recover(decision);
-                return Ok((scanned && decision != Decision::Drop).then_some(at));
+                return Ok(scanned.then_some(at));
             }
         }
         Ok(None)
@@ -376,7 +378,7 @@ impl PartitionRepair {
     /// The offset behind the last whole batch of a segment without a seal, also behind damage.
     fn behind(&self, one: &Examined) -> Result<Offset> {
         let id = one.recorded.id;
-        let (Header::Valid, None, Some(file)) = (one.header, one.recorded.seal, &one.file) else {
+        let (Header::Valid | Header::Bad, None, Some(file)) = (one.header, one.recorded.seal, &one.file) else {
             return Ok(one.good_end);
         };
         let (seed, window) =

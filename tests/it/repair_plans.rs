@@ -1,0 +1,171 @@
+//! What a plan of a repair says, to the byte: how much is cut and from where it is kept, why something can't be read, and
+//! nothing about what recovery does by itself.
+
+use std::path::Path;
+
+use epochlog::testing::Fault;
+use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport};
+
+use crate::repair::{RECORDS, at_rest, damage, goes_on_at, killed, plan, position_of, repair, segments, told};
+use crate::support::*;
+
+const COMMITS: &str = "topics/orders@1/commits";
+
+fn cut(at: u64) -> Remedy {
+    Remedy::Cut { at: Offset::new(at) }
+}
+
+/// The names of what was kept, with the bytes.
+fn kept(world: &World, report: &RepairReport) -> Vec<(String, Vec<u8>)> {
+    let name = |path: &Path| path.strip_prefix("/sim/quarantine").expect("lies there").display().to_string();
+    let bytes = |path: &Path| world.disk.read(path.strip_prefix("/sim").expect("lies in the store"));
+    report.quarantined.iter().map(|(_, kept)| (name(kept), bytes(kept))).collect()
+}
+
+/// The bytes of a file from a position up to its last one that isn't zero.
+fn tail(world: &World, path: &str, from: usize) -> Vec<u8> {
+    let bytes = world.disk.read(path);
+    let end = bytes.iter().rposition(|&byte| byte != 0).expect("holds something") + 1;
+    bytes[from..end].to_vec()
+}
+
+/// The problem of the one step, in words.
+fn problem(world: &World) -> String {
+    let planned = plan(world, OnDamage::Keep);
+    let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
+    step.problem.to_string()
+}
+
+#[test]
+fn a_cut_counts_and_keeps_just_what_lies_behind_it() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        let (path, base) = segments(&world).pop().expect("is there");
+        damage(&world, base + 2);
+        let from = position_of(&world, &path, base, base + 2);
+        let expected = tail(&world, &path, from);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(report.plan.steps[0].bytes, expected.len() as u64);
+        let plain = path.strip_prefix("topics/").expect("lies there").replace('/', "-");
+        assert!(kept(&world, &report) == [(format!("{plain}-from-{from}"), expected)], "{:?}", report.quarantined);
+    });
+}
+
+#[test]
+fn a_cut_counts_the_later_segments_too() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        damage(&world, 50);
+        let files = segments(&world);
+        let k = files.iter().rposition(|(_, base)| *base <= 50).expect("holds it");
+        assert!(k + 2 < files.len(), "several go as a whole");
+        let from = position_of(&world, &files[k].0, files[k].1, 50);
+        let mut bytes = tail(&world, &files[k].0, from).len();
+        bytes += files[k + 1..].iter().map(|(path, _)| tail(&world, path, 0).len()).sum::<usize>();
+        let report = repair(&mut world, OnDamage::Cut);
+        assert_eq!(report.plan.steps[0].bytes, bytes as u64);
+        assert_eq!(kept(&world, &report).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), bytes);
+    });
+}
+
+#[test]
+fn behind_a_bad_header_and_a_bad_first_batch_all_of_the_file_is_kept() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        let (path, base) = segments(&world).pop().expect("is there");
+        damage(&world, base);
+        world.disk.flip(&path, 40 * 8);
+        let expected = world.disk.read(&path);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(cut(base), Some((base, RECORDS)))]);
+        let plain = path.strip_prefix("topics/").expect("lies there").replace('/', "-");
+        assert!(kept(&world, &report) == [(plain, expected)], "{:?}", report.quarantined);
+        goes_on_at(&world, &world.partition(), base, "healed");
+    });
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_is_missing_or_short_or_damaged_as_it_is() {
+    let world = || at_rest(Mapping::Auto);
+    let (gone, short, noise) = (world(), world(), world());
+    let (path, base) = segments(&gone)[1].clone();
+    let next = segments(&gone)[2].1;
+    gone.disk.remove(&path);
+    let error = problem(&gone);
+    assert_eq!(error, format!("missing segment in `/sim/{path}`, offsets {base}..{next}"));
+
+    let whole = short.disk.read(&path).len();
+    short.disk.truncate(&path, whole - 1);
+    let error = problem(&short);
+    assert!(error.contains(&format!("{} bytes", whole - 1)) && error.contains(&whole.to_string()), "{error}");
+
+    noise.disk.write(&path, vec![7; whole]);
+    let error = problem(&noise);
+    assert!(error.starts_with("corrupt ") && error.contains("header"), "{error}");
+
+    // One that is as long as its seal says isn't called short.
+    let flipped = world();
+    damage(&flipped, base + 1);
+    let error = problem(&flipped);
+    assert!(error.starts_with("corrupt batch"), "{error}");
+}
+
+/// Three segments or more that are only written, and a kill.
+fn written() -> World {
+    let mut world = world(Mapping::Never);
+    scribble(&world.partition(), "v", RECORDS);
+    world.go_down(epochlog::testing::Image::after_kill);
+    assert!(segments(&world).len() > 2);
+    world
+}
+
+#[test]
+fn what_the_power_took_is_no_damage_whichever_segment_it_was() {
+    for k in [0, 1] {
+        let mut world = written();
+        let (path, base) = segments(&world)[k].clone();
+        world.disk.remove(&path);
+        let planned = plan(&world, OnDamage::Keep);
+        assert!(planned.plan().steps.is_empty(), "{}", planned.plan());
+        drop(planned);
+        world.open();
+        assert_eq!(world.partition().end(), Offset::new(base));
+    }
+}
+
+#[test]
+fn a_segment_that_was_just_begun_costs_nothing_beside_a_repair() {
+    both_ways(|mapping| {
+        let mut world = killed(mapping);
+        let (newest, base) = segments(&world).pop().expect("is there");
+        world.disk.write(&newest, vec![0; world.disk.read(&newest).len()]);
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+        assert!(report.epochs.is_empty());
+        assert_eq!(world.partition().end(), Offset::new(base));
+    });
+}
+
+#[test]
+fn a_copy_that_finds_no_room_says_how_much_it_needs() {
+    let world = killed(Mapping::Auto);
+    let (path, base) = segments(&world).pop().expect("is there");
+    damage(&world, base + 2);
+    let bytes = tail(&world, &path, position_of(&world, &path, base, base + 2)).len();
+    let planned = plan(&world, OnDamage::Keep);
+    world.disk.fail(Fault::of("write").on("quarantine").kind(std::io::ErrorKind::StorageFull));
+    let error = planned.apply().expect_err("fails");
+    assert!(matches!(error, Error::StorageFull { bytes: needed, .. } if needed == bytes as u64), "{error}");
+}
+
+#[test]
+fn commits_that_cannot_be_opened_are_not_gone() {
+    for look in [1, 2] {
+        let world = at_rest(Mapping::Never);
+        world.disk.flip(COMMITS, 100 * 8);
+        world.disk.fail(Fault::of("open").on("commits").nth(look));
+        let error = refused(options(&world.disk, world.mapping).repair("/sim", OnDamage::Keep));
+        assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
+    }
+}

@@ -103,7 +103,46 @@ fn a_file_of_which_nothing_stays_is_told_with_where_it_went() {
     let harmed = world.disk.read(&path);
     world.open();
     let gone = findings(&world).into_iter().find(|finding| finding.set_aside.is_some()).expect("is told");
-    assert_eq!((gone.label, gone.cut_at, gone.cut_bytes), ("header-bad", Some(Offset::ZERO), harmed.len() as u64));
+    let end = harmed.iter().rposition(|&byte| byte != 0).expect("holds something") as u64 + 1;
+    assert_eq!((gone.label, gone.cut_at, gone.cut_bytes), ("header-bad", Some(Offset::ZERO), end));
     let kept = gone.set_aside.expect("is kept");
     assert_eq!(world.disk.read(kept.strip_prefix("/sim").expect("lies in the store")), harmed);
+}
+
+#[test]
+fn a_segment_of_which_only_a_torn_header_came_to_be_is_told_and_not_kept() {
+    let mut world = killed();
+    let (path, _) = segments(&world).pop().expect("has a segment");
+    let mut torn = world.disk.read(&path);
+    torn[48..].fill(0);
+    world.disk.write(&path, torn);
+    world.open();
+    let told = findings(&world).into_iter().find(|finding| finding.label == "header-bad").expect("is told");
+    assert_eq!((told.cut_at, told.cut_bytes, told.set_aside), (Some(Offset::ZERO), 48, None));
+    assert!(world.disk.files().iter().all(|file| !file.starts_with("quarantine")));
+}
+
+#[test]
+fn a_segment_of_which_nothing_came_to_be_is_not_told() {
+    let world = killed();
+    let (path, _) = segments(&world).pop().expect("has a segment");
+    let len = world.disk.read(&path).len();
+    for len in [len, 0] {
+        world.disk.write(&path, vec![0; len]);
+        let mut world = World::on(world.disk.clone_synced(), Mapping::Never);
+        world.open();
+        assert!(findings(&world).iter().all(|finding| !finding.path.ends_with(&path)), "{:?}", findings(&world));
+        assert_eq!(world.partition().end(), Offset::ZERO);
+    }
+}
+
+#[test]
+fn room_behind_the_end_of_a_sealed_segment_is_given_back() {
+    let mut world = repair::killed(Mapping::Never);
+    let (path, _) = segments(&world).remove(0);
+    let whole = world.disk.read(&path);
+    world.disk.write(&path, [&whole[..], &[0; 9000]].concat());
+    world.open();
+    assert_eq!(world.disk.read(&path).len(), whole.len());
+    assert_eq!(all(&world.partition()), numbered("v", 0..repair::RECORDS));
 }

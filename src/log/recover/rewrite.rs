@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::history::{Recorded, remove_if_there};
 use super::aside::Aside;
-use super::examine::Examined;
+use super::examine::{Examined, last_nonzero};
 use super::table::{Decision, Told};
 use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
@@ -38,15 +38,12 @@ pub(super) fn carry_out(
         }
         return Ok((vec![one.recorded], is_worth_telling(step).then_some(finding)));
     }
-    if step.decision == Decision::Drop && one.scan.is_none() && one.file_bytes == 0 {
-        return Ok((Vec::new(), None));
-    }
     let Some(scan) = one.scan.as_ref().filter(|_| step.decision != Decision::Drop) else {
-        // Nothing of it stays. The file is no part of the log any more, and is set aside as a stray.
         finding.cut_at = Some(one.recorded.id.base);
-        finding.cut_bytes = one.file_bytes as u64;
-        finding.set_aside = Some(Aside::open(&home.seam)?.place_for(&path)?);
-        return Ok((Vec::new(), Some(finding)));
+        (finding.cut_bytes, finding.set_aside) = drop_all(home, one, &path)?;
+        // A file that was only being created is nothing to tell.
+        let told = finding.cut_bytes > 0 || step.decision != Decision::Drop;
+        return Ok((Vec::new(), told.then_some(finding)));
     };
     if matches!(step.decision, Decision::Cut | Decision::CutLater) {
         finding.cut_at = Some(scan.end);
@@ -54,6 +51,15 @@ pub(super) fn carry_out(
     }
     let kept = keep_scanned(home, one, scan, durable_end, &mut finding)?;
     Ok((kept, Some(finding)))
+}
+
+/// The file is no part of the log any more: it is set aside as a stray if anything stands behind its header, or else
+/// removed. Says how many bytes that takes and where they go.
+fn drop_all(home: &Home, one: &Examined, path: &Path) -> Result<(u64, Option<PathBuf>)> {
+    let Some(file) = &one.file else { return Ok((0, None)) };
+    let end = last_nonzero(&**file, 0).at("read", &home.shown(path))?.unwrap_or(0);
+    let kept = end > HEADER_BYTES as u64;
+    Ok((end, kept.then(|| Aside::open(&home.seam)?.place_for(path)).transpose()?))
 }
 
 fn is_worth_telling(step: &Step<'_>) -> bool {

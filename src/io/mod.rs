@@ -23,6 +23,7 @@ mod region;
 mod reserve;
 #[cfg(feature = "testing")]
 pub mod sim;
+mod syncs;
 
 use std::fmt;
 use std::io;

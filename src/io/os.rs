@@ -1,7 +1,7 @@
 //! The real side of the seam: the operating system's files, clocks and randomness. Contracts in [`super`].
 //!
 //! Invariant: no call answers `Ok` before the kernel did what the contract says, and none keeps a state of its own that
-//! could differ from the kernel's. Made by the store when it opens; everything above holds it as a `Seam`.
+//! could differ from the kernel's, but for the failed syncs, which the kernel forgets. Made by the store when it opens; everything above holds it as a `Seam`.
 
 use std::fs;
 use std::io;
@@ -15,6 +15,7 @@ use memmap2::MmapOptions;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::syncs::Syncs;
 use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
 
@@ -54,7 +55,7 @@ impl OsDir {
     }
 
     fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: options.open(self.at(path))?, limit: AtomicU64::new(0) }))
+        Ok(Arc::new(OsFile { file: options.open(self.at(path))?, limit: AtomicU64::new(0), syncs: Syncs::default() }))
     }
 }
 
@@ -139,6 +140,7 @@ struct OsFile {
     file: fs::File,
     /// What `RLIMIT_FSIZE` was when the file was last about to grow beyond it.
     limit: AtomicU64,
+    syncs: Syncs,
 }
 
 impl OsFile {
@@ -171,7 +173,7 @@ impl File for OsFile {
     fn sync(&self) -> io::Result<()> {
         // Covers the length: a changed length is data that a later read needs, unlike the times. Covers what was
         // written through a map: those are the same pages.
-        self.file.sync_data()
+        self.syncs.one(|| self.file.sync_data())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

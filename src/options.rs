@@ -74,6 +74,7 @@ pub struct StoreOptions {
     pub(crate) mapping: Mapping,
     pub(crate) background: bool,
     pub(crate) reserve_bytes: u64,
+    pub(crate) open_partitions_max: usize,
     pub(crate) seam: Option<crate::io::Seam>,
 }
 
@@ -82,7 +83,13 @@ const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 30;
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { mapping: Mapping::default(), background: false, reserve_bytes: 256 << 10, seam: None }
+        StoreOptions {
+            mapping: Mapping::default(),
+            background: false,
+            reserve_bytes: 256 << 10,
+            open_partitions_max: 256,
+            seam: None,
+        }
     }
 }
 
@@ -126,7 +133,20 @@ impl StoreOptions {
         self
     }
 
+    /// How many partitions may keep files open for appending at a time, at least one. Default: 256.
+    ///
+    /// Each keeps two, and as many maps. Where one more is appended to, the one opened longest ago is synced and its
+    /// files are closed, until its next append opens them again: that costs either append some ten microseconds and the
+    /// sync. So it should be above the number of partitions that are appended to all the time, and half of it below the
+    /// process's limit of open files.
+    #[must_use]
+    pub fn open_partitions_max(mut self, partitions: usize) -> StoreOptions {
+        self.open_partitions_max = partitions;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        within("open_partitions_max", self.open_partitions_max as u64, 1, u64::MAX)?;
         match self.reserve_bytes {
             0 => Ok(()),
             bytes => within("reserve_bytes", bytes, *RESERVE_BYTES.start(), *RESERVE_BYTES.end()),

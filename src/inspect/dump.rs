@@ -9,6 +9,7 @@ use super::site::Site;
 use super::topic::read_topic;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, FileKind, Headers, RawRecord, next_record};
+use crate::io::Access;
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::{Offset, Position, Timestamp};
@@ -87,7 +88,7 @@ pub fn dump(store: &Store, topic: &str, partition: u32, base: Offset, records: b
     let (id, seal) = (evidence.segments[i].id, evidence.segments[i].seal);
     let path = home.segment_path(id);
     let shown = home.shown(&path);
-    let file = open_checked(&home, &path, FileKind::Segment, id)?;
+    let file = open_checked(&home, &path, FileKind::Segment, id, Access::Read)?;
     let file_len = file.len().at("read the length of", &shown)?;
     let len = usize::try_from(seal.map_or(file_len, |sealed| file_len.min(sealed.bytes))).unwrap_or(usize::MAX);
     let seed = home.identity(FileKind::Segment, id).seed();

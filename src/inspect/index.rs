@@ -5,7 +5,7 @@
 
 use crate::error::{Damage, Error};
 use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry};
-use crate::io::read_all;
+use crate::io::{Access, read_all};
 use crate::offset::Offset;
 use crate::segment::{Home, SegmentId, open_checked};
 
@@ -53,7 +53,7 @@ impl Compared {
 /// nothing wrong: what recovery copied has none until it is read.
 fn read(home: &Home, id: SegmentId) -> Result<(Vec<IndexEntry>, Option<String>), String> {
     let path = home.index_path(id);
-    let file = match open_checked(home, &path, FileKind::Index, id) {
+    let file = match open_checked(home, &path, FileKind::Index, id, Access::Read) {
         Ok(file) => file,
         Err(Error::Corrupt(corruption)) if corruption.damage == Damage::Missing => return Ok((Vec::new(), None)),
         Err(_) => return Err("the index doesn't begin with the header of its segment".into()),

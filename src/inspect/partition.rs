@@ -146,7 +146,7 @@ impl Partition<'_> {
         limit: Offset,
     ) -> Result<Option<Arc<dyn File>>> {
         let path = self.home.segment_path(id);
-        let error = match open_checked(&self.home, &path, FileKind::Segment, id) {
+        let error = match open_checked(&self.home, &path, FileKind::Segment, id, Access::Read) {
             Ok(file) => return Ok(Some(file)),
             Err(error) => error,
         };

@@ -73,6 +73,23 @@ impl Tail {
         Ok((Tail { file, side: Side::Positioned { buffer: Vec::new(), end, reserved: published } }, source))
     }
 
+    /// Goes on behind the first `published` bytes of a file that has room for `reserved`: a writer that was there before
+    /// has brought in what lies between.
+    pub(crate) fn resume(
+        file: Arc<dyn File>,
+        mapped: Option<&Arc<Runner>>,
+        capacity: usize,
+        (published, reserved): (usize, usize),
+    ) -> io::Result<(Tail, Source)> {
+        let (mut tail, source) = Tail::begin(file, mapped, capacity, published)?;
+        tail.reserve(reserved)?;
+        if let Side::Mapped { ahead, look_at, .. } = &mut tail.side {
+            ahead.claim(reserved);
+            *look_at = reserved;
+        }
+        Ok((tail, source))
+    }
+
     /// The file behind it.
     pub(crate) fn file(&self) -> &Arc<dyn File> {
         &self.file

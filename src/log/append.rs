@@ -19,7 +19,7 @@ use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::Durability;
 use crate::place::Place;
 use crate::record::Record;
-use crate::segment::{Sealed, SegmentId, SegmentWriter};
+use crate::segment::{RestingWriter, Sealed, SegmentId, SegmentWriter};
 use crate::threads::atomic::Ordering;
 
 /// An acknowledgement: which records, where to go on behind them, and what it survives.
@@ -68,6 +68,8 @@ struct Written {
     base: Offset,
     end: Offset,
     epoch: Epoch,
+    /// Whether files were opened for them.
+    woke: bool,
 }
 
 /// What only the appender touches.
@@ -76,6 +78,10 @@ pub(super) struct Appender {
     /// The epoch that this session writes in; begun by its first append.
     pub(super) session: Option<Epoch>,
     pub(super) writer: Option<SegmentWriter>,
+    /// In place of the writer while its files are closed.
+    pub(super) resting: Option<RestingWriter>,
+    /// Whether the store knows that files are open here; see `rest`.
+    pub(super) noted: bool,
     pub(super) end: Offset,
     /// Segments of this session whose bytes aren't known to be synced. Their files stay open until they are.
     pub(super) rolled: Vec<Rolled>,
@@ -94,7 +100,8 @@ pub(super) struct Appender {
 pub(super) struct Rolled {
     pub(super) id: SegmentId,
     pub(super) sealed: Sealed,
-    pub(super) file: Arc<dyn File>,
+    /// `None` if every byte is synced.
+    pub(super) file: Option<Arc<dyn File>>,
 }
 
 impl Appender {
@@ -103,6 +110,8 @@ impl Appender {
         Appender {
             session: None,
             writer: None,
+            resting: None,
+            noted: false,
             end,
             rolled: Vec::new(),
             created: 0,
@@ -117,7 +126,10 @@ impl Appender {
 impl Log {
     /// Appends the records as one batch.
     pub(crate) fn append(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
-        let Written { base, end, epoch } = self.write(records)?;
+        let Written { base, end, epoch, woke } = self.write(records)?;
+        if woke {
+            self.woke();
+        }
         let place = Place::new(self.home.partition, end, epoch);
         if durability == Durability::Durable {
             self.wait_durable(place)?;
@@ -136,7 +148,7 @@ impl Log {
             self.latched()?;
             if records.is_empty() {
                 let end = appender.end;
-                return Ok(Written { base: end, end, epoch: self.place_at(end).epoch() });
+                return Ok(Written { base: end, end, epoch: self.place_at(end).epoch(), woke: false });
             }
             let append_time = now.max(appender.append_time).max(Timestamp::from_millis(0));
             let payload = self.checked_size(records, append_time)?;
@@ -155,10 +167,11 @@ impl Log {
             let epoch = appender.session.expect("a writer has an epoch");
             appender.end = end;
             appender.append_time = append_time;
+            let woke = !std::mem::replace(&mut appender.noted, true);
             self.end.store(end.get(), Ordering::Release);
             drop(appender);
             self.owner.signal.notify();
-            return Ok(Written { base, end, epoch });
+            return Ok(Written { base, end, epoch, woke });
         }
     }
 
@@ -183,19 +196,24 @@ impl Log {
         unsynced > 0 && unsynced + payload as u64 > self.owner.options.unsynced_bytes_max
     }
 
-    /// Leaves a writer with room for the payload: begins the session, rolls, or does nothing.
+    /// Leaves a writer with room for the payload: opens its files again, begins the session, rolls, or does nothing.
     fn make_room(&self, appender: &mut Appender, payload: usize, now: Timestamp) -> Result<()> {
+        if let Some(resting) = &appender.resting {
+            appender.writer = Some(resting.resume()?);
+            appender.resting = None;
+        }
         match &appender.writer {
-            Some(writer) if writer.fits(payload) && !self.is_aged(writer, now) => Ok(()),
+            Some(writer) if writer.fits(payload) && !self.is_aged(writer.written_since(), now) => Ok(()),
             Some(_) => self.roll(appender),
             None => self.begin(appender),
         }
     }
 
-    pub(super) fn is_aged(&self, writer: &SegmentWriter, now: Timestamp) -> bool {
-        let age = now.as_millis().saturating_sub(writer.created().as_millis());
-        let max = self.owner.options.segment_age.map(|max| i64::try_from(max.as_millis()).unwrap_or(i64::MAX));
-        !writer.is_empty() && max.is_some_and(|max| age >= max)
+    /// Whether a segment that holds something since then is due to be rolled.
+    fn is_aged(&self, since: Option<Timestamp>, now: Timestamp) -> bool {
+        let (Some(since), Some(max)) = (since, self.owner.options.segment_age) else { return false };
+        let age = now.as_millis().saturating_sub(since.as_millis());
+        age >= i64::try_from(max.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Begins the session's first segment, and its epoch if it has none yet.
@@ -287,11 +305,16 @@ impl Log {
 
     /// Gives up the active segment: nothing more is added to it.
     pub(super) fn retire_writer(&self, appender: &mut Appender) {
-        let Some(writer) = appender.writer.take() else { return };
-        writer.trim();
-        let sealed = writer.sealed();
-        appender.rolled.push(Rolled { id: writer.segment.id, sealed, file: writer.file().clone() });
-        writer.segment.seal(sealed);
+        let (segment, sealed, file) = match (appender.writer.take(), appender.resting.take()) {
+            (Some(writer), _) => {
+                writer.trim();
+                (writer.segment.clone(), writer.sealed(), Some(writer.file().clone()))
+            }
+            (None, Some(resting)) => (resting.segment.clone(), resting.sealed(), resting.trim()),
+            (None, None) => return,
+        };
+        appender.rolled.push(Rolled { id: segment.id, sealed, file });
+        segment.seal(sealed);
         self.replace_view(|view| view.with_sealed(sealed.end));
     }
 
@@ -300,8 +323,14 @@ impl Log {
         let mut appender = self.appender.lock();
         self.owner.check()?;
         self.latched()?;
-        match &appender.writer {
-            Some(writer) if self.is_aged(writer, self.home.now()) => self.roll(&mut appender).map(|()| true),
+        let is_aged = |since| self.is_aged(since, self.home.now());
+        match (&appender.writer, &appender.resting) {
+            (Some(writer), _) if is_aged(writer.written_since()) => self.roll(&mut appender).map(|()| true),
+            (None, Some(resting)) if is_aged(resting.written_since()) => {
+                // The next one begins with the next append.
+                self.retire_writer(&mut appender);
+                self.sync_under(&mut appender).map(|()| true)
+            }
             _ => Ok(false),
         }
     }

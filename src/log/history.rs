@@ -211,7 +211,8 @@ impl History {
     pub(crate) fn create(home: &Arc<Home>, creation: Epoch) -> Result<()> {
         let begun = Begun { epoch: creation, start: Offset::ZERO, reason: Reason::Created, time: home.now() };
         let path = home.dir.join(HISTORY);
-        write_new(home, &path, &[begun.entry(), Entry::Clean { end: Offset::ZERO }]).map(drop)
+        write_new(home, &path, &[begun.entry(), Entry::Clean { end: Offset::ZERO }])?;
+        Ok(())
     }
 
     /// Whether the file is still the one that was read, and nothing was added behind `ends`.
@@ -343,6 +344,8 @@ impl History {
         let shown = self.shown();
         self.file()?.sync().at("sync", &shown)?;
         self.synced = self.position;
+        // Only a file with unsynced bytes has to stay open: an error of the disk is told to open files alone.
+        self.file = None;
         Ok(())
     }
 
@@ -362,12 +365,12 @@ impl History {
     fn replace(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
         let new = self.home.dir.join("history.new");
         remove_if_there(&self.home, &new)?;
-        let (file, position) = write_new(&self.home, &new, &evidence.entries())?;
+        let position = write_new(&self.home, &new, &evidence.entries())?;
         let dir = &self.home.seam.dir;
         dir.rename(&new, &self.path).at("rename", &self.home.shown(&new))?;
         let shown = self.home.shown(&self.home.dir);
         dir.sync(&self.home.dir).at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
-        (self.file, self.position, self.synced) = (Some(file), position, position);
+        (self.file, self.position, self.synced) = (None, position, position);
         self.headroom = Headroom::default();
         Ok(())
     }
@@ -390,8 +393,8 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
     crate::io::remove_if_there(&*home.seam.dir, path).at("remove", &home.shown(path))
 }
 
-/// Writes a whole history into a new file and syncs it.
-fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<(Arc<dyn File>, u64)> {
+/// Writes a whole history into a new file and syncs it; gives its length.
+fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<u64> {
     let shown = home.shown(path);
     let identity = identity_of(home);
     let mut bytes = identity.encode(home.now()).to_vec();
@@ -402,7 +405,7 @@ fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Res
     let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
     write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
-    Ok((file, bytes.len() as u64))
+    Ok(bytes.len() as u64)
 }
 
 #[cfg(test)]

@@ -17,13 +17,14 @@ mod read;
 mod recover;
 mod reopen;
 mod resolve;
+mod rest;
 mod retention;
 mod signal;
 mod sync;
 mod truncate;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub(crate) use admit::Origin;
 pub use append::Ack;
@@ -38,6 +39,7 @@ use recover::Known;
 pub(crate) use recover::repair::PartitionRepair;
 pub use recover::repair::{OnDamage, Remedy, RepairStep};
 pub use recover::{Finding, PartitionRecovery};
+pub(crate) use rest::Awake;
 pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;
 use sync::SyncState;
@@ -69,6 +71,8 @@ pub(crate) struct Owner {
     pub(crate) options: TopicOptions,
     pub(crate) signal: Signal,
     pub(crate) epochs: Arc<dyn Epochs>,
+    /// The partitions of the whole store whose files are open.
+    awake: Arc<Awake>,
     life: AtomicU8,
 }
 
@@ -77,8 +81,14 @@ const CLOSED: u8 = 1;
 const DELETED: u8 = 2;
 
 impl Owner {
-    pub(crate) fn new(topic: TopicName, creation: Epoch, options: TopicOptions, epochs: Arc<dyn Epochs>) -> Owner {
-        Owner { topic, creation, options, signal: Signal::default(), epochs, life: AtomicU8::new(LIVES) }
+    pub(crate) fn new(
+        topic: TopicName,
+        creation: Epoch,
+        options: TopicOptions,
+        epochs: Arc<dyn Epochs>,
+        awake: Arc<Awake>,
+    ) -> Owner {
+        Owner { topic, creation, options, signal: Signal::default(), epochs, awake, life: AtomicU8::new(LIVES) }
     }
 
     /// Refuses if the topic was deleted or the store closed.
@@ -155,6 +165,7 @@ pub(crate) struct Log {
     latch: Latch,
     /// In a read-only store: what was last seen of the writing process.
     live: Mutex<Live>,
+    me: Weak<Log>,
 }
 
 impl Log {
@@ -198,7 +209,7 @@ impl Log {
 
     fn new(home: &Arc<Home>, owner: &Arc<Owner>, history: History, view: LogView, end: Offset) -> Arc<Log> {
         let append_time = append_time_of(&view);
-        Arc::new(Log {
+        Arc::new_cyclic(|me| Log {
             home: home.clone(),
             owner: owner.clone(),
             view: RwLock::new(Arc::new(view)),
@@ -210,6 +221,7 @@ impl Log {
             sync: SyncState::default(),
             latch: Latch::default(),
             live: Mutex::new(Live::default()),
+            me: me.clone(),
         })
     }
 
@@ -281,11 +293,7 @@ impl Log {
 
     /// The bytes of all segment files that are part of the log.
     pub(crate) fn bytes(&self) -> u64 {
-        let sealed = |part: &Part| match part.segment.seal_of() {
-            Some(sealed) => sealed.bytes,
-            None => part.segment.source().map_or(0, |source| source.published() as u64),
-        };
-        self.view().parts.iter().map(sealed).sum()
+        self.view().parts.iter().map(|part| part.segment.bytes()).sum()
     }
 
     fn replace_view(&self, change: impl FnOnce(&LogView) -> LogView) {
@@ -349,14 +357,16 @@ pub(crate) fn nothing_foreign(home: &Home, evidence: &Evidence) -> Result<()> {
     recover::strays(home, evidence, evidence).map(drop)
 }
 
-/// The segment files in a partition's directory, as far as their names go.
+/// The segment files in a partition's directory, as far as their names go, in the order of their base offsets.
 fn segment_files(home: &Home) -> Result<Vec<(PathBuf, Offset, u64)>> {
     let entries = home.seam.dir.list(&home.dir).at("list", &home.shown(&home.dir))?;
     let named = entries.iter().filter_map(|entry| {
         let (base, number) = parse_segment(&entry.name)?;
         Some((home.dir.join(&entry.name), base, number))
     });
-    Ok(named.collect())
+    let mut files: Vec<_> = named.collect();
+    files.sort_by_key(|&(_, base, number)| (base, number));
+    Ok(files)
 }
 
 /// What a clean close writes.

@@ -402,8 +402,13 @@ impl Reader {
         }
         let cursor = self.cursor.as_mut().expect("was just set");
         let read = cursor.read(next, limit, bytes_max).map_err(|error| below(error, part.end));
-        if !matches!(read, Ok(Some(_))) {
-            self.cursor = None;
+        if matches!(read, Ok(Some(_))) {
+            return read;
+        }
+        self.cursor = None;
+        if stands_there {
+            // What it stood on may grow no more: the segment's writer has closed its files since, and opened them again.
+            return self.run_from(view, next, end, bytes_max);
         }
         read
     }

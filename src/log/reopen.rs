@@ -52,8 +52,8 @@ impl Log {
 
     fn take_over(&self, appender: &mut Appender, history: History, view: LogView, end: Offset) {
         let append_time = append_time_of(&view).max(appender.append_time);
-        let written_bytes = appender.written_bytes;
-        *appender = Appender { written_bytes, ..Appender::idle(end, append_time) };
+        let (written_bytes, noted) = (appender.written_bytes, appender.noted);
+        *appender = Appender { written_bytes, noted, ..Appender::idle(end, append_time) };
         self.sync.all_synced(written_bytes);
         *self.history.lock() = history;
         let mut shown = self.view.write();

@@ -132,7 +132,9 @@ impl Log {
 
     fn carry_out(&self, job: &Job) -> Result<()> {
         for rolled in &job.rolled {
-            self.sync_segment(rolled.id, &*rolled.file)?;
+            if let Some(file) = &rolled.file {
+                self.sync_segment(rolled.id, &**file)?;
+            }
         }
         if let Some((id, file)) = &job.active {
             self.sync_segment(*id, &**file)?;

@@ -9,7 +9,7 @@ use super::writer::INDEX_EVERY_BYTES;
 use super::{Home, Segment, SegmentId, Window, open_checked};
 use crate::error::{IoContext, Result};
 use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed};
-use crate::io::{File, Source};
+use crate::io::{Access, File, Source};
 use crate::offset::{Offset, Timestamp};
 
 /// The entries of one segment, in its file or rebuilt in memory.
@@ -36,10 +36,10 @@ impl Index {
         Index::Stored { source, seed, live: false }
     }
 
-    /// Opens the file's entries; `None` if there is no such file or it isn't this segment's.
-    pub(super) fn open(home: &Home, id: SegmentId, live: bool) -> Option<Index> {
-        let file = open_checked(home, &home.index_path(id), FileKind::Index, id).ok()?;
-        let len = usize::try_from(file.len().ok()?).ok()?;
+    /// Opens the file's entries, as far as `counts`; `None` if there is no such file or it isn't this segment's.
+    pub(super) fn open(home: &Home, id: SegmentId, counts: usize, live: bool) -> Option<Index> {
+        let file = open_checked(home, &home.index_path(id), FileKind::Index, id, Access::Read).ok()?;
+        let len = usize::try_from(file.len().ok()?).ok()?.min(counts);
         let source =
             if home.mapped && !live { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
         let seed = home.identity(FileKind::Index, id).seed();

@@ -26,10 +26,10 @@ pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Scan, batch_at, known_durable, next_header, only_zeros, scan};
 pub(crate) use walk::{Bad, Step, Walk};
 pub(crate) use window::Window;
-pub(crate) use writer::SegmentWriter;
+pub(crate) use writer::{RestingWriter, SegmentWriter};
 
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
-use crate::format::{FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
+use crate::format::{DecodeError, FileKind, HEADER_BYTES, Identity, Seed, index_file, segment_file};
 use crate::io::{Access, File, Reserve, Runner, Seam, Source, read_full_at};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 
@@ -121,6 +121,15 @@ pub(crate) struct Segment {
 struct Slot {
     source: Option<Source>,
     index: Option<Arc<Index>>,
+    /// How far its files are written, while their writer has closed them.
+    resting: Option<Lengths>,
+}
+
+/// How many bytes of a segment's two files count.
+#[derive(Clone, Copy, Debug)]
+struct Lengths {
+    log: usize,
+    index: usize,
 }
 
 impl Segment {
@@ -131,7 +140,7 @@ impl Segment {
     }
 
     fn active(home: &Arc<Home>, id: SegmentId, source: Source, index: Option<Arc<Index>>) -> Arc<Segment> {
-        Arc::new(Segment::new(home, id, Slot { source: Some(source), index }))
+        Arc::new(Segment::new(home, id, Slot { source: Some(source), index, resting: None }))
     }
 
     /// A segment that another process is writing, or has left behind: its readable end is wherever its valid batches
@@ -151,6 +160,26 @@ impl Segment {
         *self.slot.lock() = Slot::default();
     }
 
+    /// Says that the writer has closed its files; readers open them anew.
+    fn rest(&self, lengths: Lengths) {
+        *self.slot.lock() = Slot { resting: Some(lengths), ..Slot::default() };
+    }
+
+    /// Says that the writer goes on, through these.
+    fn resume(&self, source: Source, index: Option<Arc<Index>>) {
+        *self.slot.lock() = Slot { source: Some(source), index, resting: None };
+    }
+
+    /// How many bytes of the file count.
+    pub(crate) fn bytes(self: &Arc<Self>) -> u64 {
+        if let Some(sealed) = self.sealed.get() {
+            return sealed.bytes;
+        }
+        let resting = self.slot.lock().resting;
+        let published = || self.source().map_or(0, |source| source.published());
+        resting.map_or_else(published, |lengths| lengths.log) as u64
+    }
+
     pub(crate) fn seal_of(&self) -> Option<&Sealed> {
         self.sealed.get()
     }
@@ -165,22 +194,26 @@ impl Segment {
         if let Some(source) = &slot.source {
             return Ok(source.clone());
         }
-        let source = self.open()?;
+        let source = self.open(slot.resting.map(|lengths| lengths.log))?;
         slot.source = Some(source.clone());
         drop(slot);
         self.home.cache.opened(self);
         Ok(source)
     }
 
-    fn open(&self) -> Result<Source> {
+    /// Opens the file, of which so many bytes count if it isn't sealed and no other process writes it.
+    fn open(&self, resting: Option<usize>) -> Result<Source> {
         let path = self.path();
-        let file =
-            open_checked(&self.home, &path, FileKind::Segment, self.id).map_err(|error| self.costs_all(error))?;
-        let Some(sealed) = self.sealed.get() else {
-            return Ok(Source::positioned(file.clone(), self.file_len(&*file)?));
+        let file = open_checked(&self.home, &path, FileKind::Segment, self.id, Access::Read)
+            .map_err(|error| self.costs_all(error))?;
+        let len = self.file_len(&*file)?;
+        let bytes = match (self.sealed.get(), resting) {
+            // What a file that was cut still holds can be read; who comes to its end is told.
+            (Some(sealed), _) => len.min(usize::try_from(sealed.bytes).unwrap_or(usize::MAX)),
+            (None, Some(counts)) if len < counts => return Err(self.cut_at_rest(len, counts)),
+            (None, Some(counts)) => counts,
+            (None, None) => return Ok(Source::positioned(file, len)),
         };
-        // What a file that was cut still holds can be read; who comes to its end is told.
-        let bytes = self.file_len(&*file)?.min(usize::try_from(sealed.bytes).unwrap_or(usize::MAX));
         if !self.home.mapped {
             return Ok(Source::positioned(file, bytes));
         }
@@ -198,6 +231,13 @@ impl Segment {
             Some(sealed) => error.with_offsets(self.id.base..sealed.end),
             None => error,
         }
+    }
+
+    /// The error for a file that was cut while its writer had closed it.
+    fn cut_at_rest(&self, found: usize, expected: usize) -> Error {
+        let error = DecodeError::Short { found: found as u64, expected: expected as u64 };
+        let shown = self.home.shown(&self.path());
+        error.at("segment", &shown, Some(Position::new(found as u64)), None)
     }
 
     /// The error for a file that was cut: it ends at `found`, and the batch at `position` isn't whole.
@@ -235,7 +275,8 @@ impl Segment {
     pub(crate) fn index(&self) -> Option<Arc<Index>> {
         let mut slot = self.slot.lock();
         if slot.index.is_none() {
-            slot.index = Index::open(&self.home, self.id, self.is_foreign_tail()).map(Arc::new);
+            let counts = slot.resting.map_or(usize::MAX, |lengths| lengths.index);
+            slot.index = Index::open(&self.home, self.id, counts, self.is_foreign_tail()).map(Arc::new);
         }
         slot.index.clone()
     }
@@ -249,16 +290,23 @@ impl Segment {
 
     /// Closes what is open; the next reader opens it again.
     fn evict(&self) {
-        if self.sealed.get().is_some() {
-            *self.slot.lock() = Slot::default();
+        let mut slot = self.slot.lock();
+        if self.sealed.get().is_some() || slot.resting.is_some() {
+            *slot = Slot { resting: slot.resting, ..Slot::default() };
         }
     }
 }
 
 /// Opens a file and checks that its header is the one that path and history promise.
-pub(crate) fn open_checked(home: &Home, path: &Path, kind: FileKind, id: SegmentId) -> Result<Arc<dyn File>> {
+pub(crate) fn open_checked(
+    home: &Home,
+    path: &Path,
+    kind: FileKind,
+    id: SegmentId,
+    access: Access,
+) -> Result<Arc<dyn File>> {
     let shown = home.shown(path);
-    let file = home.seam.dir.open(path, Access::Read).map_err(|source| not_found(source, &shown, what_of(kind)))?;
+    let file = home.seam.dir.open(path, access).map_err(|source| not_found(source, &shown, what_of(kind)))?;
     let mut header = [0; HEADER_BYTES];
     let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
     home.identity(kind, id)

@@ -4,12 +4,13 @@
 //! before that leaves nothing behind. No system call is made while the reserved space lasts and the file is mapped.
 //! Called by `log::append` under the partition's lock; the bytes go on to `io::region`.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::{Index, Sealed, Segment, SegmentId};
+use super::{Index, Lengths, Sealed, Segment, SegmentId, open_checked};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode};
-use crate::io::{File, Source, Tail, Way, write_all_at};
+use crate::io::{Access, File, Source, Tail, Way, write_all_at};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::Home;
 
@@ -75,12 +76,9 @@ impl SegmentWriter {
         payload_bytes.saturating_add(BATCH_HEADER_BYTES) <= free
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.end == self.segment.id.base
-    }
-
-    pub(crate) fn created(&self) -> Timestamp {
-        self.created
+    /// Since when it holds something; `None` if it is empty.
+    pub(crate) fn written_since(&self) -> Option<Timestamp> {
+        (self.end > self.segment.id.base).then_some(self.created)
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn File> {
@@ -136,6 +134,23 @@ impl SegmentWriter {
         }
     }
 
+    /// Closes the files. Every byte must be synced: an error of the disk is told to open files alone.
+    pub(crate) fn rest(self) -> RestingWriter {
+        let sealed = self.sealed();
+        let index = self.index.as_ref().map(|index| (index.tail.published(), index.due));
+        let lengths = Lengths { log: self.tail.published(), index: index.map_or(0, |(published, _)| published) };
+        let resting = RestingWriter {
+            segment: self.segment.clone(),
+            sealed,
+            index,
+            bytes_max: self.bytes_max,
+            created: self.created,
+        };
+        drop(self);
+        resting.segment.rest(lengths);
+        resting
+    }
+
     /// Gives back the space that was reserved and never published, of log and index. The file may stay long if that
     /// fails: the seal's length counts.
     pub(crate) fn trim(&self) {
@@ -145,6 +160,72 @@ impl SegmentWriter {
             index.tail.stop();
             let _stays_long = index.tail.file().set_len(index.tail.published() as u64);
         }
+    }
+}
+
+/// The writer of an active segment while its files are closed.
+#[derive(Debug)]
+pub(crate) struct RestingWriter {
+    pub(crate) segment: Arc<Segment>,
+    sealed: Sealed,
+    /// How far the index is written, and where its next entry is due; `None` if there is none.
+    index: Option<(usize, usize)>,
+    bytes_max: usize,
+    created: Timestamp,
+}
+
+impl RestingWriter {
+    /// Opens the files again, where they were left. On failure nothing changed.
+    pub(crate) fn resume(&self) -> Result<SegmentWriter> {
+        let (home, id) = (&self.segment.home, self.segment.id);
+        let path = home.segment_path(id);
+        let shown = home.shown(&path);
+        let file = open_checked(home, &path, FileKind::Segment, id, Access::Write)?;
+        let published = usize::try_from(self.sealed.bytes).unwrap_or(usize::MAX);
+        let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+        if len < published {
+            return Err(self.segment.cut_at_rest(len, published));
+        }
+        let mapped = home.mapped.then_some(&home.runner);
+        let lengths = (published, len.min(self.bytes_max));
+        let (tail, source) = Tail::resume(file, mapped, self.bytes_max, lengths).at("map", &shown)?;
+        let index =
+            self.index.and_then(|(published, due)| IndexWriter::resume(home, id, self.bytes_max, published, due));
+        let reader = index.as_ref().map(|index| Arc::new(Index::active(index.source.clone(), index.seed)));
+        self.segment.resume(source, reader);
+        Ok(SegmentWriter {
+            segment: self.segment.clone(),
+            tail,
+            index,
+            bytes_max: self.bytes_max,
+            end: self.sealed.end,
+            greatest: self.sealed.greatest,
+            append_time: self.sealed.append_time,
+            created: self.created,
+        })
+    }
+
+    /// Since when it holds something; `None` if it is empty.
+    pub(crate) fn written_since(&self) -> Option<Timestamp> {
+        (self.sealed.end > self.segment.id.base).then_some(self.created)
+    }
+
+    /// What the segment would be sealed as now.
+    pub(crate) fn sealed(&self) -> Sealed {
+        self.sealed
+    }
+
+    /// As for a [`SegmentWriter`]; gives the file if it was cut, which isn't synced then.
+    pub(crate) fn trim(&self) -> Option<Arc<dyn File>> {
+        let (home, id) = (&self.segment.home, self.segment.id);
+        let cut = |path: &Path, len: u64| {
+            let file = home.seam.dir.open(path, Access::Write)?;
+            file.set_len(len).map(|()| file)
+        };
+        if let Some((published, _)) = self.index {
+            let _stays_long = cut(&home.index_path(id), published as u64);
+        }
+        cut(&home.segment_path(id), self.sealed.bytes).ok()
     }
 }
 
@@ -180,6 +261,11 @@ fn begin(
     Ok((tail, source))
 }
 
+/// The most bytes that the index of a segment of so many may have.
+fn capacity_of(log_bytes_max: usize) -> usize {
+    HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES
+}
+
 /// Appends to the index of the active segment. The index is derived: whatever goes wrong here only makes it sparser.
 #[derive(Debug)]
 struct IndexWriter {
@@ -197,10 +283,24 @@ impl IndexWriter {
         // One that an interrupted creation left holds nothing.
         let _not_there = home.seam.dir.remove_file(&path);
         let file = home.seam.dir.create(&path).ok()?;
-        let capacity = HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES;
+        let capacity = capacity_of(log_bytes_max);
         let (tail, source) = begin(home, &file, FileKind::Index, id, (capacity, INDEX_RESERVE_BYTES), created).ok()?;
         let seed = home.identity(FileKind::Index, id).seed();
         Some(IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity })
+    }
+
+    /// Goes on in the file that another writer of the segment has left.
+    fn resume(home: &Home, id: SegmentId, log_bytes_max: usize, published: usize, due: usize) -> Option<IndexWriter> {
+        let file = open_checked(home, &home.index_path(id), FileKind::Index, id, Access::Write).ok()?;
+        let capacity = capacity_of(log_bytes_max);
+        let len = usize::try_from(file.len().ok()?).ok()?;
+        if len < published {
+            return None;
+        }
+        let mapped = home.mapped.then_some(&home.runner);
+        let (tail, source) = Tail::resume(file, mapped, capacity, (published, len.min(capacity))).ok()?;
+        let seed = home.identity(FileKind::Index, id).seed();
+        Some(IndexWriter { tail, source, seed, due, capacity })
     }
 
     /// Notes a batch at this position if an entry is due.

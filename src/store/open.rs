@@ -19,6 +19,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
 use crate::io::latch::Latch;
 use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
+use crate::log::Awake;
 use crate::options::{Mapping, StoreOptions};
 use crate::segment::{Cache, missing};
 use crate::topic::{Catalog, Shared, Topic, list};
@@ -120,6 +121,7 @@ impl StoreOptions {
             read_only,
             unclean: !file.clean,
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
+            awake: Arc::new(Awake::new(self.open_partitions_max)),
             reserve,
             store: file.id,
             epochs: numbers.clone(),

@@ -19,7 +19,7 @@ use super::open::{leave_pid, names_at, next_number, no_store, take_lock};
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{COMMITS, FileKind, HISTORY, RESERVE, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
 use crate::io::{Kind, Lock, Reserve, Seam};
-use crate::log::{Aside, Epochs, OnDamage, Remedy, RepairStep};
+use crate::log::{Aside, Awake, Epochs, OnDamage, Remedy, RepairStep};
 use crate::name::TopicName;
 use crate::offset::Epoch;
 use crate::options::StoreOptions;
@@ -207,6 +207,7 @@ fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
         read_only: true,
         unclean: !file.clean,
         cache: Arc::new(Cache::new(1)),
+        awake: Arc::new(Awake::new(1)),
         store: file.id,
         epochs: Arc::new(Numbers::new(seam.clone(), no_reserve(seam), file.id, file.next_number)),
         reserve: no_reserve(seam),

@@ -70,7 +70,7 @@ impl Commits {
     /// Writes and syncs an empty file into a topic's new directory.
     pub(super) fn create(shared: &Shared, dir: &Path, creation: Epoch) -> Result<()> {
         let path = dir.join(COMMITS);
-        write_file(shared, &path, &identity(shared, creation).encode(shared.seam.clock.now())).map(drop)
+        write_file(shared, &path, &identity(shared, creation).encode(shared.seam.clock.now()))
     }
 
     /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone.
@@ -274,6 +274,8 @@ impl Commits {
         let shown = self.shown();
         self.file()?.sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         self.synced = self.position;
+        // Only a file with unsynced bytes has to stay open: an error of the disk is told to open files alone.
+        self.file = None;
         Ok(())
     }
 
@@ -297,11 +299,11 @@ impl Commits {
         let dir = &self.shared.seam.dir;
         remove_if_there(&**dir, &new).at("remove", &self.shared.shown(&new))?;
         let bytes = self.live_bytes();
-        let file = write_file(&self.shared, &new, &bytes)?;
+        write_file(&self.shared, &new, &bytes)?;
         dir.rename(&new, &path).at("rename", &self.shared.shown(&new))?;
         let shown = self.shared.shown(&self.dir);
         dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
-        (self.file, self.position, self.synced) = (Some(file), bytes.len() as u64, bytes.len() as u64);
+        (self.file, self.position, self.synced) = (None, bytes.len() as u64, bytes.len() as u64);
         self.open_ended = false;
         self.headroom = Headroom::default();
         Ok(())
@@ -349,12 +351,11 @@ fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
     Ok(groups)
 }
 
-fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File>> {
+fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = shared.shown(path);
     let file = shared.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
     write_all_at(&*file, bytes, 0).taking(bytes.len(), "write", &shown)?;
-    file.sync().at("sync", &shown)?;
-    Ok(file)
+    file.sync().at("sync", &shown)
 }
 
 #[cfg(test)]

@@ -61,12 +61,11 @@ impl SegmentDescription {
     pub(super) fn of(part: &Part, end: Offset) -> SegmentDescription {
         let segment = &part.segment;
         let seal = segment.seal_of();
-        let unsealed_bytes = || segment.source().map_or(0, |source| source.published() as u64);
         SegmentDescription {
             base: segment.id.base,
             end: part.end.min(end),
             epoch: segment.id.epoch,
-            bytes: seal.map_or_else(unsealed_bytes, |sealed| sealed.bytes),
+            bytes: segment.bytes(),
             sealed: seal.is_some(),
             path: segment.home.shown(&segment.path()),
             greatest: seal.map(|sealed| sealed.greatest),

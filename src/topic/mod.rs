@@ -32,7 +32,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
-use crate::log::{Ack, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
+use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Timestamp};
 use crate::options::{AppendOptions, TopicOptions};
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     /// Whether the store wasn't closed cleanly before, so that nothing may be taken for synced.
     pub(crate) unclean: bool,
     pub(crate) cache: Arc<Cache>,
+    /// The partitions whose files are open for appending.
+    pub(crate) awake: Arc<Awake>,
     /// Room for what has to work on a full disk.
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) store: [u8; 16],
@@ -172,7 +174,7 @@ impl Topic {
         fresh: bool,
     ) -> Topic {
         let slots = (0..options.partitions).map(|_| Arc::default()).collect();
-        let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone()));
+        let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone(), shared.awake.clone()));
         Topic {
             inner: Arc::new(Inner {
                 shared: shared.clone(),

@@ -70,6 +70,7 @@ fn a_torn_batch_is_cut_and_an_epoch_begins_that_says_so() {
     let kept = torn.set_aside.expect("is kept").to_string_lossy().into_owned();
     let name = path.strip_prefix("topics/").expect("lies there").replace('/', "-");
     assert_eq!(kept, format!("/sim/quarantine/{name}-from-{last}"));
+    assert_eq!(world.disk.read(kept.trim_start_matches("/sim/")).len(), 46 + 4);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use epochlog::testing::Fault;
-use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport};
+use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport, TopicOptions};
 
 use crate::repair::{RECORDS, at_rest, damage, goes_on_at, killed, plan, position_of, repair, segments, told};
 use crate::support::*;
@@ -111,7 +111,7 @@ fn a_segment_that_cannot_be_read_is_missing_or_short_or_damaged_as_it_is() {
 }
 
 /// Three segments or more that are only written, and a kill.
-fn written() -> World {
+fn only_written() -> World {
     let mut world = world(Mapping::Never);
     scribble(&world.partition(), "v", RECORDS);
     world.go_down(epochlog::testing::Image::after_kill);
@@ -122,7 +122,7 @@ fn written() -> World {
 #[test]
 fn what_the_power_took_is_no_damage_whichever_segment_it_was() {
     for k in [0, 1] {
-        let mut world = written();
+        let mut world = only_written();
         let (path, base) = segments(&world)[k].clone();
         world.disk.remove(&path);
         let planned = plan(&world, OnDamage::Keep);
@@ -164,8 +164,107 @@ fn commits_that_cannot_be_opened_are_not_gone() {
     for look in [1, 2] {
         let world = at_rest(Mapping::Never);
         world.disk.flip(COMMITS, 100 * 8);
-        world.disk.fail(Fault::of("open").on("commits").nth(look));
+        world.disk.fail(Fault::of("open").on(COMMITS).nth(look));
         let error = refused(options(&world.disk, world.mapping).repair("/sim", OnDamage::Keep));
         assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
     }
+}
+
+#[test]
+fn a_repair_of_the_second_partition_is_told_as_such_and_copies_all_of_a_long_segment() {
+    let mut world = world(Mapping::Auto);
+    let options = TopicOptions::new().partitions(2);
+    let long = world.store().create_topic("long", options).expect("creates").partition(1).expect("is there");
+    // More than is copied at a time, twice over.
+    let value = "v".repeat(10_000);
+    (0..250).for_each(|_| drop(long.append_with(value.as_str(), written()).expect("appends")));
+    let path = long.segments()[0].path.strip_prefix("/sim").expect("lies there").to_path_buf();
+    drop(long);
+    world.close();
+    let whole = world.disk.read(&path);
+    world.disk.flip(&path, 40 * 8);
+    let report = plan(&world, OnDamage::Keep).apply().expect("repairs");
+    assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+    assert!(world.disk.read(&path)[96..] == whole[96..], "the batches are the same");
+    world.disk.remove("topics/long@1/1/history");
+    let report = plan(&world, OnDamage::Keep).apply().expect("repairs");
+    let [(topic, partition, epoch)] = &report.epochs[..] else { panic!("{:?}", report.epochs) };
+    assert_eq!((topic.as_str(), *partition), ("long", 1));
+    world.open();
+    let long = world.store().topic("long").expect("is there").partition(1).expect("opens");
+    assert_eq!((long.end(), long.lineage().last().map(|begun| begun.epoch)), (Offset::new(250), Some(*epoch)));
+}
+
+/// A repair whose store file says less than was issued, as one from a backup does.
+#[test]
+fn the_epoch_of_a_repair_is_newer_than_any_that_is_there() {
+    let mut world = world(Mapping::Auto);
+    let old = world.disk.read("STORE");
+    for _ in 0..3 {
+        fill(&world.partition(), "v", 1);
+        world.reopen();
+    }
+    world.close();
+    let before = {
+        world.open();
+        let newest = world.partition().lineage().last().expect("has epochs").epoch.number;
+        world.close();
+        newest
+    };
+    world.disk.write("STORE", old);
+    world.disk.remove(crate::repair::HISTORY);
+    let report = plan(&world, OnDamage::Keep).apply().expect("repairs");
+    assert!(report.epochs[0].2.number > before, "{:?} after {before}", report.epochs);
+    world.open();
+    assert_eq!(all(&world.partition()).len(), 3);
+}
+
+#[test]
+fn what_of_a_damaged_history_is_whole_is_counted_and_believed() {
+    let mut world = crate::repair::busy(Mapping::Auto);
+    world.partition().trim(Offset::new(100)).expect("trims");
+    world.close();
+    let bytes = world.disk.read(crate::repair::HISTORY);
+    let mut lines = Vec::new();
+    let mut at = 96;
+    while bytes[at..].iter().any(|&byte| byte != 0) {
+        lines.push(at);
+        at += 13 + u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("is there")) as usize;
+    }
+    // The third line; what was trimmed stays trimmed.
+    let damaged = lines[2];
+    world.disk.flip(crate::repair::HISTORY, (damaged as u64 + 14) * 8);
+    let planned = plan(&world, OnDamage::Keep);
+    let note = planned.plan().steps[0].note.clone().expect("says what is whole");
+    assert!(note.starts_with("10 of its entries are whole"), "{note}");
+    drop(planned);
+    repair(&mut world, OnDamage::Keep);
+    assert_eq!(world.partition().start(), Offset::new(100));
+}
+
+#[test]
+fn with_the_history_gone_too_a_last_segment_that_cannot_be_read_is_told() {
+    let mut world = at_rest(Mapping::Auto);
+    let (last, base) = segments(&world).pop().expect("is there");
+    world.disk.write(&last, vec![7; world.disk.read(&last).len()]);
+    // A file that was created and never written to is none.
+    world.disk.write("topics/orders@1/0/00000000000000009999@2.log", vec![0; 500]);
+    world.disk.remove(crate::repair::HISTORY);
+    let report = repair(&mut world, OnDamage::Keep);
+    assert_eq!(told(&report).len(), 2, "{}", report.plan);
+    assert!(matches!(told(&report)[1], (Remedy::Cut { at }, _) if at.get() == base), "{}", report.plan);
+    assert!(kept(&world, &report).iter().any(|(_, bytes)| bytes.iter().all(|&byte| byte == 7)));
+}
+
+#[test]
+fn with_a_line_of_the_history_gone_too_a_first_segment_of_another_log_is_not_taken_for_trimmed() {
+    let mut world = at_rest(Mapping::Auto);
+    let (first, _) = segments(&world).remove(0);
+    let second = segments(&world)[1].1;
+    world.disk.copy("topics/audit@3/0/00000000000000000000@4.log", &first);
+    let bytes = world.disk.read(crate::repair::HISTORY);
+    let end = bytes.iter().rposition(|&byte| byte != 0).expect("has lines");
+    world.disk.flip(crate::repair::HISTORY, end as u64 * 8);
+    let report = repair(&mut world, OnDamage::Keep);
+    assert!(told(&report).iter().any(|(_, lost)| *lost == Some((0, second))), "{}", report.plan);
 }

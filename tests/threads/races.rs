@@ -274,3 +274,34 @@ fn a_reopen_beside_appenders_loses_nothing_that_was_acknowledged() {
         }
     });
 }
+
+#[test]
+fn partitions_that_take_turns_being_awake_lose_nothing_and_hide_nothing() {
+    race(|world| {
+        let options = TopicOptions::new().partitions(2).segment_bytes_max(1024);
+        let topic = world.store.create_topic("orders", options).expect("creates");
+        let appending: Vec<_> = (0..2)
+            .map(|number| {
+                let partition = topic.partition(number).expect("is there");
+                spawn(move || {
+                    for i in 0..3 {
+                        scribble(&partition, &[&format!("{i}{:0400}", number)]);
+                    }
+                    partition.append("last").expect("is durable");
+                })
+            })
+            .collect();
+        let mut reader = topic.partition(0).expect("is there").read_from(Start::Earliest).expect("begins");
+        let mut read = Vec::new();
+        while read.len() < 4 {
+            read.extend(next(&mut reader, FOR_EVER).expect("reads").expect("comes"));
+        }
+        assert!(read.iter().zip(["0", "1", "2", "last"]).all(|(value, begins)| value.starts_with(begins)), "P4");
+        appending.into_iter().for_each(|thread| thread.join().expect("appends"));
+        let store = world.after_power_cut();
+        for number in 0..2 {
+            let kept = values(&store.topic("orders").expect("is there").partition(number).expect("is there"));
+            assert_eq!((kept.len(), kept.last().map(String::as_str)), (4, Some("last")), "P1");
+        }
+    });
+}

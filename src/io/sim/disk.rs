@@ -228,6 +228,12 @@ impl SimDisk {
         self.state().script.counts.get(name).copied().unwrap_or(0)
     }
 
+    /// How many files are open, each as often as it was opened.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.state().handles.values().sum()
+    }
+
     /// Calls the hook before each operation takes effect; it replaces the one before. It may take an
     /// [`image`](Operation::image): what a kill at this very point leaves. Other threads' operations wait for it.
     pub fn on_operation(&self, hook: Box<dyn FnMut(&Operation) + Send>) {

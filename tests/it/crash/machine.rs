@@ -16,7 +16,7 @@ use super::call::{Call, Shape};
 use super::film::Camera;
 use super::oracle::{Appended, BESIDE, Commits, Flight, GROUPS, Log, Oracle, TOPIC, Topic, Verdict};
 use super::sight::{Sight, cells, look, read_all, value_of};
-use crate::support::options;
+use crate::support::one_awake;
 
 pub struct Machine {
     pub disk: SimDisk,
@@ -36,7 +36,7 @@ impl Machine {
     /// A new store.
     pub fn new(seed: u64, mapping: Mapping) -> Machine {
         let disk = SimDisk::new(seed);
-        let store = options(&disk, mapping).create("/sim").expect("creates");
+        let store = one_awake(&disk, mapping).create("/sim").expect("creates");
         Machine { store: Some(store), ..Machine::adopt(disk, mapping, Oracle::default()) }
     }
 
@@ -80,7 +80,7 @@ impl Machine {
     /// Opens the store, compares what is there with the oracle, and goes on from what is known then.
     pub fn try_open(&mut self) -> Verdict<Sight> {
         let before = self.disk.image();
-        let store = options(&self.disk, self.mapping).open("/sim").map_err(|error| format!("P11: {error}"))?;
+        let store = one_awake(&self.disk, self.mapping).open("/sim").map_err(|error| format!("P11: {error}"))?;
         let sight = look(&store)?;
         let known = self.know().clone();
         let settled = known.accept(&sight)?;

@@ -9,7 +9,7 @@ use super::dice::Dice;
 use super::oracle::{Down, Model, NAMES};
 use super::player::{Player, Site, Trouble};
 use super::records::index;
-use crate::support::options;
+use crate::support::one_awake;
 
 const SITES_MAX: usize = 3;
 /// How often an open is itself cut off before one is let through.
@@ -49,7 +49,7 @@ impl Player {
         for _ in 0..cut_opens {
             let disk = self.sites[s].disk.clone();
             disk.stop_after(disk.operations() + 1 + u64::from(dice.below(again + 1)));
-            let opened = options(&disk, self.mapping).open("/sim");
+            let opened = one_awake(&disk, self.mapping).open("/sim");
             let image = disk.image();
             disk.stop_after(0);
             drop(opened);
@@ -80,7 +80,7 @@ impl Player {
 
     /// Opens the store. A fault may keep it from opening once; without one, it opens.
     pub fn open(&mut self, s: usize, mut down: Down) {
-        let opened = options(&self.sites[s].disk, self.mapping).open("/sim");
+        let opened = one_awake(&self.sites[s].disk, self.mapping).open("/sim");
         let hurt = |store: &Store| !store.recovery().failed.is_empty();
         let site = &mut self.sites[s];
         let store = match opened {
@@ -117,7 +117,7 @@ impl Player {
         site.disk.heal();
         site.disk.set_capacity(None);
         (site.armed, site.full) = (false, false);
-        let store = options(&site.disk, self.mapping).open("/sim").unwrap_or_else(|error| panic!("P11: {error:?}"));
+        let store = one_awake(&site.disk, self.mapping).open("/sim").unwrap_or_else(|error| panic!("P11: {error:?}"));
         assert!(store.recovery().failed.is_empty(), "P11: {}", store.recovery());
         store
     }
@@ -249,7 +249,7 @@ impl Player {
     /// else is promised, and somebody begins anew.
     fn bury(&mut self, s: usize) {
         let site = &self.sites[s];
-        if let Ok(store) = options(&site.disk, self.mapping).open("/sim") {
+        if let Ok(store) = one_awake(&site.disk, self.mapping).open("/sim") {
             for (name, model) in NAMES.iter().zip(&site.model.topics) {
                 let (Ok(topic), Some(model)) = (store.topic(name), model) else { continue };
                 for (n, part) in model.parts.iter().enumerate().filter(|_| topic.epoch() == model.epoch) {
@@ -270,7 +270,7 @@ impl Player {
             self.sites[s].disk.stop_after(0);
         }
         let disk = SimDisk::new(self.dice.roll());
-        drop(options(&disk, self.mapping).create("/sim").expect("creates"));
+        drop(one_awake(&disk, self.mapping).create("/sim").expect("creates"));
         self.settle_in(s, disk, Model::default(), Down::Closed);
     }
 }

@@ -14,7 +14,7 @@ use epochlog::{Ack, Consumer, Error, Mapping, Partition, Place, Reader, Start, S
 use super::dice::{Dice, Digest};
 use super::ops::{Op, What};
 use super::oracle::{Book, Down, GROUPS, Model, NAMES, Part, Prefix, TopicModel};
-use crate::support::options;
+use crate::support::one_awake;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,7 +165,7 @@ impl Player {
     pub fn new(seed: u64, mapping: Mapping) -> Player {
         let disk = SimDisk::new(seed);
         let mut site = Site::new(disk, Model::default());
-        site.store = Some(options(&site.disk, mapping).create("/sim").expect("creates"));
+        site.store = Some(one_awake(&site.disk, mapping).create("/sim").expect("creates"));
         Player {
             mapping,
             sites: vec![site],

@@ -34,7 +34,12 @@ pub fn world(mapping: Mapping) -> World {
 }
 
 pub fn options(disk: &SimDisk, mapping: Mapping) -> StoreOptions {
-    StoreOptions::new().mapping(mapping).seam(disk.seam())
+    StoreOptions::new().mapping(mapping).open_partitions_max(2).seam(disk.seam())
+}
+
+/// The same, with the files of one partition open at a time: every other one rests.
+pub fn one_awake(disk: &SimDisk, mapping: Mapping) -> StoreOptions {
+    options(disk, mapping).open_partitions_max(1)
 }
 
 impl World {

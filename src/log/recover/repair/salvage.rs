@@ -117,11 +117,8 @@ impl Told {
         self.add(id, None);
         self.there.push(id);
         let begun = Begun { epoch: id.epoch, start: id.base, reason: Reason::Restored, time: created };
-        let begun = self.begun.entry(id.epoch.number).or_insert(begun);
-        if begun.reason == Reason::Restored {
-            // Its line may be lost: it began with the first segment that it left, or before.
-            begun.start = begun.start.min(id.base);
-        }
+        // Its line may be lost: it began with the first segment that it left, or before. They come in order.
+        self.begun.entry(id.epoch.number).or_insert(begun);
     }
 
     /// An epoch known only by the segment that is now the first began there, or with earlier segments that were removed:

@@ -1,0 +1,63 @@
+//! How many partitions hold files open for appending, over the whole store.
+//!
+//! Invariant: at most `max` partitions do, but for those whose turn it is and that are just being synced; the one opened
+//! longest ago rests first. Every byte of a resting partition is synced, since an error of the disk is told to open files
+//! alone. Nothing on disk shows that it rests, and its next append opens the files again where it left them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use super::Log;
+use crate::error::Result;
+use crate::segment::SegmentWriter;
+use crate::threads::Mutex;
+
+/// The partitions whose files are open, in the order of their opening.
+#[derive(Debug)]
+pub(crate) struct Awake {
+    logs: Mutex<VecDeque<Weak<Log>>>,
+    max: usize,
+}
+
+impl Awake {
+    pub(crate) fn new(max: usize) -> Awake {
+        Awake { logs: Mutex::new(VecDeque::new()), max }
+    }
+
+    /// Takes note of one more; gives those that have to rest for it.
+    fn add(&self, log: Weak<Log>) -> Vec<Arc<Log>> {
+        let mut logs = self.logs.lock();
+        logs.push_back(log);
+        let surplus = logs.len().saturating_sub(self.max);
+        logs.drain(..surplus).filter_map(|log| log.upgrade()).collect()
+    }
+}
+
+impl Log {
+    /// Makes room for the files that it has just opened. The caller holds no lock.
+    #[cold]
+    pub(super) fn woke(&self) {
+        for log in self.owner.awake.add(self.me.clone()) {
+            // What keeps it from resting, a failed sync or a delete, is told to whoever works with it.
+            let _stays_awake = log.rest();
+        }
+    }
+
+    /// Syncs what isn't, and closes the files. The next append opens them again.
+    fn rest(&self) -> Result<()> {
+        // Most of it without the lock that appenders need.
+        let synced = self.sync();
+        let mut appender = self.appender.lock();
+        // Whatever keeps it awake: it is no longer counted, and the next append says that it is there.
+        appender.noted = false;
+        synced?;
+        self.owner.check()?;
+        self.latched()?;
+        let unsynced = self.sync.unsynced_bytes(appender.written_bytes) > 0;
+        if unsynced || !appender.rolled.is_empty() || appender.created > appender.created_synced {
+            self.sync_under(&mut appender)?;
+        }
+        appender.resting = appender.writer.take().map(SegmentWriter::rest).or(appender.resting.take());
+        Ok(())
+    }
+}

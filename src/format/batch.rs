@@ -288,7 +288,8 @@ pub(crate) fn encode(
 }
 
 /// Writes the records and gives the greatest of their timestamps as a delta.
-#[inline]
+// By itself, so that the loop has the registers.
+#[inline(never)]
 fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8]) -> i32 {
     let mut out = Slots::new(payload);
     let mut greatest = i32::MIN;

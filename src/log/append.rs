@@ -62,6 +62,9 @@ impl Ack {
     }
 }
 
+/// So many full segments may wait for their sync, with their files open.
+const ROLLED_MAX: usize = 64;
+
 /// Where records went.
 #[derive(Clone, Copy)]
 struct Written {
@@ -191,27 +194,34 @@ impl Log {
         Err(Error::TooLarge { what, size, limit })
     }
 
+    /// Whether what isn't synced has to be first: too many bytes, or too many files.
     fn is_at_cap(&self, appender: &Appender, payload: usize) -> bool {
         let unsynced = self.sync.unsynced_bytes(appender.written_bytes);
-        unsynced > 0 && unsynced + payload as u64 > self.owner.options.unsynced_bytes_max
+        let bytes_max = self.owner.options.unsynced_bytes_max;
+        unsynced > 0 && (unsynced + payload as u64 > bytes_max || appender.rolled.len() >= ROLLED_MAX)
     }
 
     /// Leaves a writer with room for the payload: opens its files again, begins the session, rolls, or does nothing.
     fn make_room(&self, appender: &mut Appender, payload: usize, now: Timestamp) -> Result<()> {
-        if let Some(resting) = &appender.resting {
-            appender.writer = Some(resting.resume()?);
-            appender.resting = None;
-        }
         match &appender.writer {
-            Some(writer) if writer.fits(payload) && !self.is_aged(writer.written_since(), now) => Ok(()),
+            Some(writer) if writer.fits(payload) && !self.is_aged(|| writer.written_since(), now) => Ok(()),
             Some(_) => self.roll(appender),
-            None => self.begin(appender),
+            None => self.begin_or_resume(appender, payload, now),
         }
     }
 
+    #[cold]
+    fn begin_or_resume(&self, appender: &mut Appender, payload: usize, now: Timestamp) -> Result<()> {
+        let Some(resting) = &appender.resting else { return self.begin(appender) };
+        appender.writer = Some(resting.resume()?);
+        appender.resting = None;
+        self.make_room(appender, payload, now)
+    }
+
     /// Whether a segment that holds something since then is due to be rolled.
-    fn is_aged(&self, since: Option<Timestamp>, now: Timestamp) -> bool {
-        let (Some(since), Some(max)) = (since, self.owner.options.segment_age) else { return false };
+    fn is_aged(&self, since: impl Fn() -> Option<Timestamp>, now: Timestamp) -> bool {
+        let Some(max) = self.owner.options.segment_age else { return false };
+        let Some(since) = since() else { return false };
         let age = now.as_millis().saturating_sub(since.as_millis());
         age >= i64::try_from(max.as_millis()).unwrap_or(i64::MAX)
     }
@@ -323,10 +333,12 @@ impl Log {
         let mut appender = self.appender.lock();
         self.owner.check()?;
         self.latched()?;
-        let is_aged = |since| self.is_aged(since, self.home.now());
+        let now = self.home.now();
         match (&appender.writer, &appender.resting) {
-            (Some(writer), _) if is_aged(writer.written_since()) => self.roll(&mut appender).map(|()| true),
-            (None, Some(resting)) if is_aged(resting.written_since()) => {
+            (Some(writer), _) if self.is_aged(|| writer.written_since(), now) => {
+                self.roll(&mut appender).map(|()| true)
+            }
+            (None, Some(resting)) if self.is_aged(|| resting.written_since(), now) => {
                 // The next one begins with the next append.
                 self.retire_writer(&mut appender);
                 self.sync_under(&mut appender).map(|()| true)

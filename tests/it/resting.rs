@@ -262,6 +262,18 @@ fn one_that_rests_is_cut_trimmed_closed_and_deleted_like_any_other() {
 }
 
 #[test]
+fn full_segments_that_wait_for_their_sync_keep_few_files_open() {
+    both_ways(|mapping| {
+        let turns = Turns::new(mapping, small().segment_bytes_max(1024));
+        let [only] = turns.partitions().try_into().expect("there is one");
+        scribble(&only, "v", 5000);
+        assert!(only.segments().len() > 200);
+        assert!(turns.disk.open_files() < 100, "{} files", turns.disk.open_files());
+        assert_eq!(all(&only), numbered("v", 0..5000));
+    });
+}
+
+#[test]
 fn how_many_are_awake_is_checked() {
     let disk = SimDisk::new(3);
     let none = options(&disk, Mapping::Auto).open_partitions_max(0);

@@ -128,7 +128,7 @@ fn topics() {
         for i in 0..MANY {
             partition_of(&store, &name(i)).append_with("a record", written()).expect("appends");
         }
-        println!("  each appended to {turn} time: {:.1?} an append", began.elapsed() / MANY as u32);
+        println!("  each appended to {turn} time: {:.1?} an append", began.elapsed().div_f64(MANY as f64));
         Held::now().print_since(&before);
     }
 }

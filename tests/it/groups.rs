@@ -504,13 +504,13 @@ fn the_room_in_front_of_the_commits_stays_small() {
     fill(&world.partition(), "v", 3);
     let pages = |path: &std::path::PathBuf| (world.disk.read(path).len() as u64).div_ceil(4096);
     let used: u64 = world.disk.files().iter().map(pages).sum();
-    world.disk.set_capacity(Some(used * 4096 + (320 << 10)));
+    world.disk.set_capacity(Some(used * 4096 + (200 << 10)));
     let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
     for _ in 0..100 {
         consumer.seek(0, Start::At(Offset::new(1))).expect("seeks");
         consumer.commit().expect("commits");
     }
-    // Of 320 KiB that were free, most are left to others.
+    // Of 200 KiB that were free, most are left to others.
     for _ in 0..16 {
         world.partition().append(&"v".repeat(3900)).expect("has room");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use epochlog::testing::Fault;
 use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport, TopicOptions};
 
-use crate::repair::{RECORDS, at_rest, damage, goes_on_at, killed, plan, position_of, repair, segments, told};
+use crate::repair::{HISTORY, RECORDS, at_rest, damage, goes_on_at, killed, plan, position_of, repair, segments, told};
 use crate::support::*;
 
 const COMMITS: &str = "topics/orders@1/commits";
@@ -199,7 +199,10 @@ fn a_repair_of_the_second_partition_is_told_as_such_and_copies_all_of_a_long_seg
 #[test]
 fn the_epoch_of_a_repair_is_newer_than_any_that_is_there() {
     let mut world = world(Mapping::Auto);
+    world.partition();
+    world.close();
     let old = world.disk.read("STORE");
+    world.open();
     for _ in 0..3 {
         fill(&world.partition(), "v", 1);
         world.reopen();
@@ -212,11 +215,20 @@ fn the_epoch_of_a_repair_is_newer_than_any_that_is_there() {
         newest
     };
     world.disk.write("STORE", old);
-    world.disk.remove(crate::repair::HISTORY);
+    world.disk.remove(HISTORY);
     let report = plan(&world, OnDamage::Keep).apply().expect("repairs");
+    assert_eq!(report.epochs[0].1, 0);
     assert!(report.epochs[0].2.number > before, "{:?} after {before}", report.epochs);
     world.open();
     assert_eq!(all(&world.partition()).len(), 3);
+}
+
+/// Damages the line of this number of the history of `orders`.
+fn flip_line(world: &World, number: usize) {
+    let bytes = world.disk.read(HISTORY);
+    let length = |at: usize| u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("is there")) as usize;
+    let mut lines = std::iter::successors(Some(96), |&at| Some(at + 13 + length(at)));
+    world.disk.flip(HISTORY, (lines.nth(number).expect("has that many") as u64 + 14) * 8);
 }
 
 #[test]
@@ -224,16 +236,8 @@ fn what_of_a_damaged_history_is_whole_is_counted_and_believed() {
     let mut world = crate::repair::busy(Mapping::Auto);
     world.partition().trim(Offset::new(100)).expect("trims");
     world.close();
-    let bytes = world.disk.read(crate::repair::HISTORY);
-    let mut lines = Vec::new();
-    let mut at = 96;
-    while bytes[at..].iter().any(|&byte| byte != 0) {
-        lines.push(at);
-        at += 13 + u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("is there")) as usize;
-    }
-    // The third line; what was trimmed stays trimmed.
-    let damaged = lines[2];
-    world.disk.flip(crate::repair::HISTORY, (damaged as u64 + 14) * 8);
+    // What was trimmed stays trimmed.
+    flip_line(&world, 2);
     let planned = plan(&world, OnDamage::Keep);
     let note = planned.plan().steps[0].note.clone().expect("says what is whole");
     assert!(note.starts_with("10 of its entries are whole"), "{note}");
@@ -247,9 +251,7 @@ fn with_the_history_gone_too_a_last_segment_that_cannot_be_read_is_told() {
     let mut world = at_rest(Mapping::Auto);
     let (last, base) = segments(&world).pop().expect("is there");
     world.disk.write(&last, vec![7; world.disk.read(&last).len()]);
-    // A file that was created and never written to is none.
-    world.disk.write("topics/orders@1/0/00000000000000009999@2.log", vec![0; 500]);
-    world.disk.remove(crate::repair::HISTORY);
+    world.disk.remove(HISTORY);
     let report = repair(&mut world, OnDamage::Keep);
     assert_eq!(told(&report).len(), 2, "{}", report.plan);
     assert!(matches!(told(&report)[1], (Remedy::Cut { at }, _) if at.get() == base), "{}", report.plan);
@@ -262,9 +264,27 @@ fn with_a_line_of_the_history_gone_too_a_first_segment_of_another_log_is_not_tak
     let (first, _) = segments(&world).remove(0);
     let second = segments(&world)[1].1;
     world.disk.copy("topics/audit@3/0/00000000000000000000@4.log", &first);
-    let bytes = world.disk.read(crate::repair::HISTORY);
-    let end = bytes.iter().rposition(|&byte| byte != 0).expect("has lines");
-    world.disk.flip(crate::repair::HISTORY, end as u64 * 8);
+    // The line that began the third.
+    flip_line(&world, 4);
     let report = repair(&mut world, OnDamage::Keep);
     assert!(told(&report).iter().any(|(_, lost)| *lost == Some((0, second))), "{}", report.plan);
+}
+
+#[test]
+fn with_the_history_gone_too_a_file_that_was_never_written_to_is_no_segment() {
+    let mut world = at_rest(Mapping::Auto);
+    world.disk.write("topics/orders@1/0/00000000000000009999@2.log", vec![0; 500]);
+    world.disk.remove(HISTORY);
+    assert_eq!(told(&repair(&mut world, OnDamage::Keep)), [(Remedy::Rebuild, None)]);
+}
+
+#[test]
+fn with_a_line_of_the_history_gone_too_a_segment_whose_line_is_whole_is_missed_by_its_name() {
+    let world = only_written();
+    let (second, base) = segments(&world)[1].clone();
+    world.disk.remove(&second);
+    flip_line(&world, 0);
+    let planned = plan(&world, OnDamage::Keep);
+    let problems: Vec<String> = planned.plan().steps.iter().map(|step| step.problem.to_string()).collect();
+    assert!(problems.iter().any(|problem| problem.contains(&second)), "{base}: {problems:?}");
 }

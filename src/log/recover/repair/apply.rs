@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::super::rewrite::{carry_out, keep_scanned};
-use super::super::table::Told;
 use super::super::{Finding, Known, Step, remove, strays};
 use super::salvage::NO_TAG;
 use super::{Aside, Fate, Found, PartitionRepair};
@@ -78,7 +77,6 @@ impl PartitionRepair {
                 let path = self.home.shown(&self.home.segment_path(found.one.recorded.id));
                 keep_scanned(&self.home, &found.one, scan, self.durable_end, &mut Finding::new("", path))
             }
-            (Fate::Recover(_), _) if found.one.told == Told::Sealed => Ok(vec![found.one.recorded]),
             (Fate::Recover(decision), _) => {
                 let step = Step { examined: &found.one, label: "", decision };
                 carry_out(&self.home, &step, self.durable_end, Known::default()).map(|(kept, _)| kept)

@@ -36,18 +36,29 @@ impl IndexEntry {
     /// Reads the entry at the front of the bytes, which begin at byte `at` of the index file.
     pub(crate) fn decode(bytes: &[u8], seed: Seed, at: u64) -> Result<IndexEntry, DecodeError> {
         let short = DecodeError::Short { found: bytes.len() as u64, expected: INDEX_ENTRY_BYTES as u64 };
-        let [r0, r1, r2, r3, p0, p1, p2, p3, g0, g1, g2, g3, g4, g5, g6, g7, c0, c1, c2, c3] =
-            *bytes.first_chunk::<INDEX_ENTRY_BYTES>().ok_or(short)?;
-        seed.check(at, &bytes[..CHECKSUM_AT], u32::from_le_bytes([c0, c1, c2, c3]))?;
-        let position = u32::from_le_bytes([p0, p1, p2, p3]);
-        if (position as usize) < HEADER_BYTES {
+        let (entry, checksum) = IndexEntry::fields(bytes).ok_or(short)?;
+        seed.check(at, &bytes[..CHECKSUM_AT], checksum)?;
+        if (entry.position as usize) < HEADER_BYTES {
             return Err(DecodeError::Malformed("index entry that points into the file header"));
         }
-        Ok(IndexEntry {
+        Ok(entry)
+    }
+
+    /// The entry at the front of the bytes as they stand, unchecked: only for a guess that is checked itself.
+    pub(crate) fn trusted(bytes: &[u8]) -> Option<IndexEntry> {
+        IndexEntry::fields(bytes).map(|(entry, _)| entry)
+    }
+
+    /// The fields, and the checksum.
+    fn fields(bytes: &[u8]) -> Option<(IndexEntry, u32)> {
+        let [r0, r1, r2, r3, p0, p1, p2, p3, g0, g1, g2, g3, g4, g5, g6, g7, c0, c1, c2, c3] =
+            *bytes.first_chunk::<INDEX_ENTRY_BYTES>()?;
+        let entry = IndexEntry {
             relative: u32::from_le_bytes([r0, r1, r2, r3]),
-            position,
+            position: u32::from_le_bytes([p0, p1, p2, p3]),
             greatest: Timestamp::from_millis(i64::from_le_bytes([g0, g1, g2, g3, g4, g5, g6, g7])),
-        })
+        };
+        Some((entry, u32::from_le_bytes([c0, c1, c2, c3])))
     }
 }
 

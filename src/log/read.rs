@@ -109,14 +109,15 @@ fn below(error: Error, end: Offset) -> Error {
 
 fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit: Offset) -> Result<Option<Offset>> {
     let mut cursor = Cursor::seek_time(segment, time)?;
-    while let Some(run) = cursor.read(first, limit, 1 << 16)? {
+    loop {
+        cursor.pass_older(time)?;
+        let Some(run) = cursor.read(first, limit, 1)? else { return Ok(None) };
         let mut records = Records::default();
         records.push(run);
         if let Some(found) = records.iter().find(|record| record.timestamp() >= time) {
             return Ok(Some(found.offset()));
         }
     }
-    Ok(None)
 }
 
 /// How far the valid batches of a tail reach that another process writes. `known` remembers the way that was walked.

@@ -72,6 +72,16 @@ impl Index {
         }
     }
 
+    /// The entry as it stands in memory, unchecked: only for a guess.
+    fn trusted(&self, i: usize) -> Option<IndexEntry> {
+        match self {
+            Index::Stored { source: Source::Mapped(reader), .. } => {
+                IndexEntry::trusted(reader.bytes().get(HEADER_BYTES + i * INDEX_ENTRY_BYTES..)?)
+            }
+            _ => self.entry(i).ok(),
+        }
+    }
+
     /// The last entry at or before this offset.
     pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
         let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
@@ -83,20 +93,20 @@ impl Index {
     pub(crate) fn guess_position(&self, base: Offset, offset: Offset) -> Option<usize> {
         let relative = offset.since(base);
         let mut at = self.guess(base, offset);
-        let mut entry = self.entry(at).ok()?;
-        let mut next = self.entry(at + 1).ok()?;
+        let mut entry = self.trusted(at)?;
+        let mut next = self.trusted(at + 1)?;
         // The share is rounded, and the first entries stand a little further apart.
         for _ in 0..2 {
             if u64::from(next.relative) <= relative {
                 at += 1;
-                (entry, next) = (next, self.entry(at + 1).ok()?);
+                (entry, next) = (next, self.trusted(at + 1)?);
             } else if u64::from(entry.relative) > relative {
                 at = at.checked_sub(1)?;
-                (entry, next) = (self.entry(at).ok()?, entry);
+                (entry, next) = (self.trusted(at)?, entry);
             }
         }
         let further = relative.checked_sub(entry.relative.into()).filter(|_| relative < next.relative.into())?;
-        let records = next.relative - entry.relative;
+        let records = next.relative.checked_sub(entry.relative).filter(|&records| records > 0)?;
         let bytes = next.position.checked_sub(entry.position)?;
         let position = u64::from(entry.position) + further * u64::from(bytes / records);
         if bytes.is_multiple_of(records) { usize::try_from(position).ok() } else { None }
@@ -104,13 +114,23 @@ impl Index {
 
     /// The last entry before which every record is older than this time.
     pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
-        Ok(self.last_where(self.len() / 2, |entry| entry.greatest < time)?.map(|(_, entry)| entry))
+        Ok(self.last_where(self.guess_time(time), |entry| entry.greatest < time)?.map(|(_, entry)| entry))
+    }
+
+    /// Where a time's entry would be if as much was written at all times.
+    fn guess_time(&self, time: Timestamp) -> usize {
+        let last = self.len().saturating_sub(1);
+        // In front of the first entry there is no record, or hardly any.
+        let (Some(second), Some(newest)) = (self.trusted(last.min(1)), self.trusted(last)) else { return last / 2 };
+        let since = |time: Timestamp| i128::from(time.as_millis()) - i128::from(second.greatest.as_millis());
+        let share = since(time).max(0) * last as i128 / since(newest.greatest).max(1);
+        usize::try_from(share).map_or(last, |share| share.min(last))
     }
 
     /// Where an offset's entry would be if all batches were alike.
     fn guess(&self, base: Offset, offset: Offset) -> usize {
         let last = self.len().saturating_sub(1);
-        let Ok(entry) = self.entry(last) else { return last / 2 };
+        let Some(entry) = self.trusted(last) else { return last / 2 };
         let share = u128::from(offset.since(base)) * last as u128 / u128::from(entry.relative.max(1));
         usize::try_from(share).map_or(last, |share| share.min(last))
     }

@@ -152,6 +152,27 @@ impl Cursor {
         if self.leap_to(offset, &view) || self.hop_to(offset, &view) {
             return Ok(());
         }
+        loop {
+            if self.walk_while(view, |header| header.end() <= offset)?
+                || self.position >= self.source.published()
+                || self.is_unfinished()?
+                || !self.resync(offset)?
+            {
+                return Ok(());
+            }
+            view = self.view(LOOKUP_BYTES)?;
+        }
+    }
+
+    /// Passes over batches of which every record is older, without a look at the records.
+    pub(crate) fn pass_older(&mut self, time: Timestamp) -> Result<()> {
+        let view = self.view(LOOKUP_BYTES)?;
+        self.walk_while(view, |header| header.greatest_timestamp() < time).map(drop)
+    }
+
+    /// Walks over batch headers as long as they say so; `view` is what stands here. Says whether it stopped before a batch,
+    /// and not at the end or before something that is none.
+    fn walk_while(&mut self, mut view: View, goes_on: impl Fn(&BatchHeader) -> bool) -> Result<bool> {
         let mut start = self.position;
         while self.position < self.source.published() {
             let at = self.position - start;
@@ -161,17 +182,12 @@ impl Cursor {
                 continue;
             }
             match self.header(view.get(at..).unwrap_or_default()) {
-                Ok(header) if header.end() > offset => return Ok(()),
-                Ok(header) => self.pass(&header),
-                Err(_) if self.is_unfinished()? => return Ok(()),
-                Err(_) => {
-                    if !self.resync(offset)? {
-                        return Ok(());
-                    }
-                }
+                Ok(header) if goes_on(&header) => self.pass(&header),
+                Ok(_) => return Ok(true),
+                Err(_) => return Ok(false),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Goes straight to where the batch that holds `offset` would be if all from here on were like the first. Believed

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 pub use crate::format::Headers;
 use crate::format::{BatchHeader, RawRecord, next_record};
@@ -36,7 +37,8 @@ pub(crate) struct Run {
 /// They keep their bytes alive on their own: the store may be closed, and its lock released, while they live.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    runs: Vec<Run>,
+    /// One nearly always: then nothing is allocated.
+    runs: SmallVec<[Run; 1]>,
     len: usize,
     bytes: usize,
 }

@@ -506,8 +506,8 @@ fn the_room_in_front_of_the_commits_stays_small() {
     let used: u64 = world.disk.files().iter().map(pages).sum();
     world.disk.set_capacity(Some(used * 4096 + (200 << 10)));
     let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
-    for _ in 0..100 {
-        consumer.seek(0, Start::At(Offset::new(1))).expect("seeks");
+    for n in 0..100 {
+        consumer.seek(0, Start::At(Offset::new(n % 3))).expect("seeks");
         consumer.commit().expect("commits");
     }
     // Of 200 KiB that were free, most are left to others.

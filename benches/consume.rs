@@ -1,4 +1,5 @@
-//! A consumer that polls and commits. Times are per record.
+//! A consumer that polls and commits, beside a plain read and the write that a commit can't do without; and what a commit
+//! costs among many groups. Times are per record, or per commit.
 
 mod support;
 
@@ -6,15 +7,19 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use epochlog::{Consumer, Durability, Start, TopicOptions};
+use epochlog::{Consumer, Durability, Offset, Reader, Start, TopicOptions};
+use support::floor::Synced;
 use support::{Home, MAPPINGS, fill, home, level, per_record, timed};
 
 const RECORDS: usize = 200_000;
 const BATCH: usize = 100;
 const VALUE: [u8; 100] = [b'v'; 100];
+const LEVELS: [(Durability, &str); 2] = [(Durability::Written, "written"), (Durability::Durable, "durable")];
+/// A commit of a group with a short name and one partition takes about so much, header and all.
+const COMMIT_BYTES: usize = 60;
 
-/// A group that has everything before it, and gets one batch from each poll.
-fn consumer(home: &Home, durability: Durability) -> Consumer {
+/// A filled topic, and synced.
+fn filled(home: &Home, durability: Durability) -> epochlog::Topic {
     if home.store.topic(support::TOPIC).is_ok() {
         home.store.delete_topic(support::TOPIC).expect("deletes");
     }
@@ -22,14 +27,37 @@ fn consumer(home: &Home, durability: Durability) -> Consumer {
     let topic = home.store.create_topic(support::TOPIC, options).expect("creates");
     fill(&topic.partition(0).expect("has one"), &VALUE, RECORDS, BATCH);
     topic.sync().expect("syncs");
-    topic.consumer("bench").start(Start::Earliest).bytes_max(1).open().expect("opens")
+    topic
+}
+
+/// A group that has everything before it, and gets one batch from each poll.
+fn consumer(home: &Home, durability: Durability) -> Consumer {
+    filled(home, durability).consumer("bench").start(Start::Earliest).bytes_max(1).open().expect("opens")
+}
+
+fn reader(home: &Home) -> Reader {
+    let partition = filled(home, Durability::Written).partition(0).expect("has one");
+    partition.read_from(Start::Earliest).expect("begins").bytes_max(1)
 }
 
 fn poll_and_commit(criterion: &mut Criterion) {
     let mut group = per_record(criterion, "consume/batches of 100/100B");
     for (mapping, name) in MAPPINGS {
-        for (durability, level) in [(Durability::Written, "written"), (Durability::Durable, "durable")] {
+        for (durability, level) in LEVELS {
             let home = home(mapping);
+            let dir = support::dir();
+            group.bench_function(format!("{name}/plain read, a write {level}"), |bencher| {
+                let mut floor = Synced::new(&dir, COMMIT_BYTES - support::floor::HEADER_BYTES);
+                bencher.iter_custom(|count| {
+                    let fresh = || reader(&home);
+                    timed(count, BATCH as u64, RECORDS as u64, fresh, |reader| {
+                        let records = reader.read().expect("reads");
+                        assert_eq!(records.len(), BATCH, "one batch a read");
+                        assert!(records.iter().all(|record| !black_box(record.value()).is_empty()));
+                        if durability == Durability::Durable { floor.append() } else { floor.write() }
+                    })
+                });
+            });
             group.bench_function(format!("{name}/commit {level}"), |bencher| {
                 bencher.iter_custom(|count| {
                     let fresh = || consumer(&home, durability);
@@ -39,6 +67,31 @@ fn poll_and_commit(criterion: &mut Criterion) {
                         assert!(records.iter().all(|record| !black_box(record.value()).is_empty()));
                         consumer.commit().expect("commits");
                     })
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn among_groups(criterion: &mut Criterion) {
+    let mut group = per_record(criterion, "consume/commit among groups");
+    for (durability, level) in LEVELS {
+        for groups in [1, 10_000] {
+            let home = home(epochlog::Mapping::Auto);
+            let topic = filled(&home, durability);
+            let partition = topic.partition(0).expect("has one");
+            for n in 1..groups {
+                let mut consumer = topic.consumer(&format!("group-{n}")).open().expect("opens");
+                consumer.commit_to(partition.place_at(Offset::new(n)).expect("is there")).expect("commits");
+            }
+            home.store.maintain().expect("maintains");
+            let mut consumer = topic.consumer("bench").open().expect("opens");
+            let mut next = (1..RECORDS as u64).cycle();
+            group.bench_function(format!("{level}/{groups}"), |bencher| {
+                bencher.iter(|| {
+                    let place = partition.place_at(Offset::new(next.next().expect("goes on"))).expect("is there");
+                    consumer.commit_to(place).expect("commits");
                 });
             });
         }
@@ -63,5 +116,5 @@ fn one_by_one(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, poll_and_commit, one_by_one);
+criterion_group!(benches, poll_and_commit, among_groups, one_by_one);
 criterion_main!(benches);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use epochlog::{Mapping, Store, StoreOptions};
+use support::floor::{Frames, HEADER_BYTES};
 use support::{Home, MAPPINGS, fill, home, options, per_call};
 
 const RECORDS: usize = 1_000_000;
@@ -76,6 +77,9 @@ fn killed(criterion: &mut Criterion) {
             let open = || StoreOptions::new().mapping(mapping).open(&copy);
             time_open(open, RECORDS + UNSYNCED_RECORDS)
         };
+        group.bench_function(format!("{name}/floor: verify and copy what isn't synced"), |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| bare()).sum());
+        });
         group.bench_function(format!("{name}/writable"), |bencher| {
             bencher.iter_custom(|count| (0..count).map(|_| after_kill()).sum());
         });
@@ -85,6 +89,16 @@ fn killed(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The same bytes, as unsynced as those.
+fn bare() -> Duration {
+    let dir = support::dir();
+    let mut frames = Frames::new(&dir, UNSYNCED_RECORDS * (HEADER_BYTES + VALUE.len()));
+    frames.fill(&VALUE, 1);
+    let started = Instant::now();
+    frames.verify_and_copy(&dir, VALUE.len());
+    started.elapsed()
 }
 
 fn copy_tree(from: &Path, to: &Path) {

@@ -89,11 +89,11 @@ fn reading_allocates_for_each_poll_and_for_no_record() {
 }
 
 #[test]
-fn a_random_read_allocates_once() {
+fn a_random_read_allocates_nothing() {
     let (partition, _store, _dir) = partition();
     (0..10_000).for_each(|_| assert!(partition.append_with(&[7; 100], written()).is_ok()));
     let get = |offset: u64| assert_eq!(partition.get(offset.into()).expect("reads").len(), 1);
     get(5000);
     let count = allocations(|| (1000..9000).for_each(get));
-    assert_eq!(count, 8000, "the list of its one run");
+    assert_eq!(count, 0);
 }

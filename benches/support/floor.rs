@@ -65,6 +65,17 @@ impl Frames {
         self.at += self.check(self.at);
     }
 
+    /// Verifies all frames, and copies them into a new file, which is synced: what nobody can do without who finds bytes of
+    /// which he doesn't know whether they are on the medium.
+    pub fn verify_and_copy(&mut self, dir: &TempDir, value_bytes: usize) {
+        self.at = 0;
+        let bytes = HEADER_BYTES + value_bytes;
+        (0..self.map.len() / bytes).for_each(|_| self.verify(value_bytes, 1));
+        let copy = File::create(dir.path().join("copy")).expect("creates");
+        copy.write_all_at(&self.map, 0).expect("writes");
+        copy.sync_data().expect("syncs");
+    }
+
     /// Verifies the frame with this number, where all are of one size.
     pub fn get(&self, number: usize, value_bytes: usize) {
         self.check(number * (HEADER_BYTES + value_bytes));
@@ -94,12 +105,17 @@ impl Synced {
         Synced { file: reserved(dir, SYNCED_BYTES), frame: vec![7; HEADER_BYTES + value_bytes], at: 0 }
     }
 
+    /// Writes one frame and syncs it.
     pub fn append(&mut self) {
+        self.write();
+        self.file.sync_data().expect("syncs");
+    }
+
+    pub fn write(&mut self) {
         if self.at + self.frame.len() as u64 > SYNCED_BYTES {
             self.at = 0;
         }
         self.file.write_all_at(&self.frame, self.at).expect("writes");
-        self.file.sync_data().expect("syncs");
         self.at += self.frame.len() as u64;
     }
 }

@@ -57,6 +57,10 @@ impl Log {
         if unsynced || !appender.rolled.is_empty() || appender.created > appender.created_synced {
             self.sync_under(&mut appender)?;
         }
+        // Seals that came behind that sync would keep the history's file open.
+        let mut history = self.history.lock();
+        history.sync().inspect_err(|_| self.latch_down(&history.shown()))?;
+        drop(history);
         appender.resting = appender.writer.take().map(SegmentWriter::rest).or(appender.resting.take());
         Ok(())
     }

@@ -3,12 +3,14 @@
 //!
 //! Each call has a moment at which it is due, at a fixed rate; what counts is the time from then to its end. So a call that
 //! takes long also costs those that had to wait behind it (no coordinated omission). The floor, a loop that does nothing
-//! but copy and sum up, runs on the same schedule in the same run: what the machine itself takes away, both lose.
+//! but copy and sum up (or that wakes a thread), runs on the same schedule in the same run: what the machine itself takes away, both lose.
 //!
 //! `cargo bench --bench latency`, with `-- --seconds N` for longer than ten.
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use epochlog::{Durability, Partition, Start, Store, StoreOptions};
@@ -79,6 +81,37 @@ fn durable(seconds: u64) {
     print("durable: append", &at_rate(DURABLE_EVERY, seconds, |_| assert!(partition.append(&value).is_ok())));
 }
 
+/// The same with nothing but a number to hand over: how long this machine takes to wake a thread that sleeps.
+fn bare_tail(seconds: u64) {
+    let (began, newest) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let count = Duration::from_secs(seconds).as_nanos() / TAIL_EVERY.as_nanos();
+    let seen_by_waiter = newest.clone();
+    let waiting = std::thread::spawn(move || {
+        let (mut taken, mut seen) = (histogram(), 0);
+        while seen < u64::MAX {
+            let due = seen_by_waiter.load(Ordering::Acquire);
+            if due == seen {
+                std::thread::park();
+                continue;
+            }
+            seen = due;
+            if due < u64::MAX {
+                taken.saturating_record(nanos(began.elapsed()).saturating_sub(due).max(1));
+            }
+        }
+        taken
+    });
+    let hand_over = |due: u64| {
+        newest.store(due, Ordering::Release);
+        waiting.thread().unpark();
+    };
+    at_rate(TAIL_EVERY, seconds, |due| hand_over(nanos(due - began)));
+    hand_over(u64::MAX);
+    let taken = waiting.join().expect("sees the last");
+    assert!(u128::from(taken.len()) <= count);
+    print("tail: floor", &taken);
+}
+
 /// From the moment an append was due to the moment a waiting reader in another thread has the record.
 fn tail(seconds: u64) {
     let dir = support::dir();
@@ -112,5 +145,6 @@ fn main() {
     println!("{:<28} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "calls", "p50", "p99", "p99.9", "p99.99", "max");
     written(seconds);
     durable(seconds);
+    bare_tail(seconds);
     tail(seconds);
 }

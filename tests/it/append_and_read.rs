@@ -76,3 +76,27 @@ fn a_time_finds_the_first_record_that_is_not_older() {
         assert_eq!([at(-1), at(0), at(1), at(1500), at(2990), at(2991)], [0, 0, 1, 150, 299, 300]);
     });
 }
+
+#[test]
+fn a_time_is_found_where_a_walk_over_all_records_finds_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        // Times that rise, stand still and fall back, in batches of one to seven.
+        let began = Timestamp::from_millis(1_700_000_000_000).as_millis();
+        let times: Vec<i64> = (0..600_i64).map(|n| began + n / 3 * 2 - n * 7 % 13 * i64::from(n % 5 == 0)).collect();
+        let (mut rest, mut batch) = (&times[..], 0);
+        while !rest.is_empty() {
+            batch = batch % 7 + 1;
+            let (now, later) = rest.split_at(batch.min(rest.len()));
+            let record = |time: &i64| Record::new("a value").timestamp(Timestamp::from_millis(*time));
+            partition.append_batch_with(&now.iter().map(record).collect::<Vec<_>>(), written()).expect("appends");
+            rest = later;
+        }
+        for time in began - 20..began + 420 {
+            let walked = times.iter().position(|&other| other >= time).unwrap_or(times.len());
+            let found = partition.read_from(Start::Time(Timestamp::from_millis(time))).expect("looks");
+            assert_eq!(found.place().next(), Offset::new(walked as u64), "{}", time - began);
+        }
+    });
+}

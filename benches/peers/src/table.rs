@@ -70,8 +70,8 @@ pub fn fastest(results: &Results, size: usize, work: Work, class: Option<Class>)
 /// How we compare with the floor, and with the fastest peer of the same class.
 pub fn ratios(results: &Results) -> String {
     let mut text =
-        "| values | work | survives | ns | x the floor | fastest peer with the same guarantee | times as fast |\n\
-                    |--:|---|---|--:|--:|---|--:|\n"
+        "| values | work | engine | survives | ns | x the floor | fastest peer with the same guarantee | times as fast |\n\
+                    |--:|---|---|---|--:|--:|---|--:|\n"
             .to_owned();
     for size in results.sizes() {
         for work in Work::ALL {
@@ -97,8 +97,8 @@ fn ratio(results: &Results, size: usize, work: Work, ours: &Peer) -> Option<Stri
         Some((peer, theirs)) => (format!("{}, {}", peer.name, figure(theirs)), format!("{:.1}", theirs / nanos)),
         None => ("-".to_owned(), "-".to_owned()),
     };
-    let (work, nanos) = (work.title(), figure(nanos));
-    Some(format!("| {size} | {work} | {survives} | {nanos} | {floor} | {peer} | {times} |\n"))
+    let (work, engine, nanos) = (work.title(), ours.name, figure(nanos));
+    Some(format!("| {size} | {work} | {engine} | {survives} | {nanos} | {floor} | {peer} | {times} |\n"))
 }
 
 /// What each engine does for each kind of work, and what an acknowledgement survives.

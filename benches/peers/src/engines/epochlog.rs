@@ -1,6 +1,8 @@
-//! Ourselves, once for each level of durability.
+//! Ourselves, once for each level of durability, and once without maps.
 
-use epochlog::{AppendOptions, Durability, Offset, Partition, Record, Start, Store, StoreOptions, TopicOptions};
+use epochlog::{
+    AppendOptions, Durability, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, TopicOptions,
+};
 
 use crate::peer::{Class, Engine, Peer, Reach, Result, Setup, Work};
 
@@ -8,10 +10,10 @@ pub const WRITTEN: Peer = Peer {
     name: "epochlog",
     package: "epochlog",
     ours: true,
-    open: |setup| open(setup, Durability::Written),
+    open: |setup| open(setup, Durability::Written, Mapping::Auto),
     reach: |work| match work {
         Work::Append | Work::Batch => Reach::Survives(Class::Process, "`Written`: copied into a mapped file"),
-        Work::Durable | Work::Threads16 | Work::Threads64 => Reach::No("see `epochlog, Durable`"),
+        Work::Durable | Work::Threads16 | Work::Threads64 => Reach::No("see `epochlog-durable`"),
         Work::Scan | Work::Random => Reach::Reads("checksums verified"),
         Work::Reopen => Reach::Reads("after `Store::close`"),
     },
@@ -21,7 +23,7 @@ pub const WRITTEN: Peer = Peer {
 
 pub const DURABLE: Peer = Peer {
     name: "epochlog-durable",
-    open: |setup| open(setup, Durability::Durable),
+    open: |setup| open(setup, Durability::Durable, Mapping::Auto),
     reach: |work| match work {
         Work::Append => Reach::No("the same as `durable`"),
         Work::Batch => Reach::Survives(Class::Power, "`Durable`: one `fdatasync` a batch"),
@@ -32,18 +34,28 @@ pub const DURABLE: Peer = Peer {
     ..WRITTEN
 };
 
+pub const UNMAPPED: Peer = Peer {
+    name: "epochlog-unmapped",
+    open: |setup| open(setup, Durability::Written, Mapping::Never),
+    reach: |work| match work {
+        Work::Append | Work::Batch => Reach::Survives(Class::Process, "`Mapping::Never`: one `pwrite` a call"),
+        other => (WRITTEN.reach)(other),
+    },
+    ..WRITTEN
+};
+
 struct Ours {
     store: Store,
     partition: Partition,
     options: AppendOptions,
 }
 
-fn open(setup: &Setup<'_>, durability: Durability) -> Result<Box<dyn Engine>> {
+fn open(setup: &Setup<'_>, durability: Durability, mapping: Mapping) -> Result<Box<dyn Engine>> {
     let mut topic = TopicOptions::new();
     if let Some(bytes) = setup.unsynced_bytes_max {
         topic = topic.unsynced_bytes_max(bytes);
     }
-    let store = StoreOptions::new().background(true).open_or_create(setup.dir.join("store"))?;
+    let store = StoreOptions::new().mapping(mapping).background(true).open_or_create(setup.dir.join("store"))?;
     let partition = store.topic_or_create("bench", topic)?.partition(0)?;
     Ok(Box::new(Ours { store, partition, options: AppendOptions::new().durability(durability) }))
 }

@@ -15,9 +15,10 @@ mod wal_db;
 mod walrus;
 mod writeahead;
 
-pub const ALL: [Peer; 13] = [
+pub const ALL: [Peer; 14] = [
     epochlog::WRITTEN,
     epochlog::DURABLE,
+    epochlog::UNMAPPED,
     commitlog::PEER,
     fjall::PEER,
     kafko::PEER,

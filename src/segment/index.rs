@@ -85,7 +85,7 @@ impl Index {
     /// The last entry at or before this offset.
     pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
         let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
-        Ok(self.last_where(self.guess(base, offset), holds)?.map(|(_, entry)| entry))
+        self.last_where(self.guess(base, offset), holds)
     }
 
     /// Where the batch of this offset stands, if the index has an entry at the offset's share of it, and if all batches
@@ -114,7 +114,7 @@ impl Index {
 
     /// The last entry before which every record is older than this time.
     pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
-        Ok(self.last_where(self.guess_time(time), |entry| entry.greatest < time)?.map(|(_, entry)| entry))
+        self.last_where(self.guess_time(time), |entry| entry.greatest < time)
     }
 
     /// Where a time's entry would be if as much was written at all times.
@@ -131,28 +131,23 @@ impl Index {
     fn guess(&self, base: Offset, offset: Offset) -> usize {
         let last = self.len().saturating_sub(1);
         let Some(entry) = self.trusted(last) else { return last / 2 };
-        let share = u128::from(offset.since(base)) * last as u128 / u128::from(entry.relative.max(1));
+        // Neither reaches 2^32 in a segment, and an index has far fewer entries.
+        let share =
+            offset.since(base).min(u32::MAX.into()).saturating_mul(last as u64) / u64::from(entry.relative.max(1));
         usize::try_from(share).map_or(last, |share| share.min(last))
     }
 
     /// The last entry that meets a condition which holds up to some entry and not from there on. Searches outwards from
-    /// a guess in doubling steps, then by halves.
-    fn last_where(
-        &self,
-        guess: usize,
-        holds: impl Fn(&IndexEntry) -> bool,
-    ) -> Result<Option<(usize, IndexEntry)>, Wrong> {
+    /// a guess in doubling steps, then by halves; looks at the checksums of that entry and the next alone, and so knows
+    /// that it is the one, whatever the others say.
+    fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
         let len = self.len();
         let (mut low, mut high, mut at, mut step) = (0, len, guess, 1);
-        let mut last = None;
         while low < high {
-            match self.entry(at) {
-                Ok(entry) if holds(&entry) => {
-                    last = Some((at, entry));
-                    low = at + 1;
-                }
-                Err(Wrong) if !self.is_live() => return Err(Wrong),
-                _ => high = at,
+            if self.trusted(at).is_some_and(|entry| holds(&entry)) {
+                low = at + 1;
+            } else {
+                high = at;
             }
             at = match (low > 0, high < len) {
                 (true, false) => (low + step).min(high.saturating_sub(1)),
@@ -161,7 +156,15 @@ impl Index {
             };
             step *= 2;
         }
-        Ok(last)
+        if low < len {
+            match self.entry(low) {
+                Ok(next) if holds(&next) => return Err(Wrong),
+                Err(Wrong) if !self.is_live() => return Err(Wrong),
+                _ => {}
+            }
+        }
+        let Some(last) = low.checked_sub(1) else { return Ok(None) };
+        Some(self.entry(last)?).filter(holds).ok_or(Wrong).map(Some)
     }
 }
 
@@ -243,6 +246,46 @@ mod tests {
         entries[20].position += 1;
         assert_eq!((guessed(&entries, 20 * 41), guessed(&entries, 21 * 41)), (None, None));
         assert_eq!((guessed(&[], 3), guessed(&entries[..1], 41)), (None, None));
+    }
+
+    /// The entries as a file has them.
+    fn stored(entries: &[IndexEntry], flip: Option<usize>) -> Index {
+        let seed = crate::format::fixtures::INDEX.seed();
+        let mut bytes = vec![0; HEADER_BYTES];
+        for entry in entries {
+            let at = bytes.len() as u64;
+            bytes.extend_from_slice(&entry.encode(seed, at));
+        }
+        if let Some(bit) = flip {
+            bytes[HEADER_BYTES + bit / 8] ^= 1 << (bit % 8);
+        }
+        let (mut writer, reader) = crate::io::Memory::heap(bytes.len()).split(0, bytes.len());
+        writer.spare().copy_from_slice(&bytes);
+        writer.publish(bytes.len());
+        Index::Stored { source: Source::Mapped(reader), seed, live: false }
+    }
+
+    #[test]
+    fn whatever_bit_is_flipped_the_answer_is_the_one_or_none() {
+        let (all, base) = (entries(20), Offset::new(1000));
+        let mut refused = 0;
+        for bit in 0..all.len() * INDEX_ENTRY_BYTES * 8 {
+            let index = stored(&all, Some(bit));
+            for relative in (0..420).step_by(3) {
+                let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
+                match index.floor(base, base.plus(relative)) {
+                    Ok(found) => assert_eq!(found.as_ref(), walked, "{relative}, bit {bit}"),
+                    Err(Wrong) => refused += 1,
+                }
+            }
+            for time in (0..22).map(Timestamp::from_millis) {
+                let walked = all.iter().rev().find(|entry| entry.greatest < time);
+                let found = index.floor_time(time);
+                assert!(found.is_err() || found.as_ref().is_ok_and(|found| found.as_ref() == walked), "bit {bit}");
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+        assert!(stored(&all, None).floor(base, base).is_ok());
     }
 
     #[test]

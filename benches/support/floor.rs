@@ -65,6 +65,10 @@ impl Frames {
         self.at += self.check(self.at);
     }
 
+    pub fn sync(&self) {
+        self.map.flush().expect("syncs");
+    }
+
     /// Verifies all frames, and copies them into a new file, which is synced: what nobody can do without who finds bytes of
     /// which he doesn't know whether they are on the medium.
     pub fn verify_and_copy(&mut self, dir: &TempDir, value_bytes: usize) {

@@ -80,6 +80,10 @@ pub(crate) fn batch_at(
     base: Offset,
 ) -> io::Result<Result<BatchHeader, DecodeError>> {
     let at = position as u64;
+    // Most are whole and in memory: judged in one step.
+    if let Some(header) = BatchHeader::whole(window.held(position), seed, at, base) {
+        return Ok(Ok(header));
+    }
     let header = match BatchHeader::decode(window.at(position, usize::from(u8::MAX))?, seed, at) {
         Ok(header) => header,
         Err(error) => return Ok(Err(error)),

@@ -40,6 +40,11 @@ impl Window {
         Ok(&self.bytes[from.min(to)..to])
     }
 
+    /// What was already read from `position` on; nothing is read for it.
+    pub(crate) fn held(&self, position: usize) -> &[u8] {
+        position.checked_sub(self.start).and_then(|from| self.bytes.get(from..)).unwrap_or_default()
+    }
+
     fn fill(&mut self, position: usize, n: usize) -> io::Result<()> {
         let n = n.min(self.len - position);
         self.bytes.resize(n, 0);

@@ -47,7 +47,7 @@ pub(super) fn carry_out(
     };
     if matches!(step.decision, Decision::Cut | Decision::CutLater) {
         finding.cut_at = Some(scan.end);
-        (finding.cut_bytes, finding.set_aside) = copy_aside(home, one, &path, scan.position as u64)?;
+        (finding.cut_bytes, finding.set_aside) = copy_aside(home, &path, scan.position as u64)?;
     }
     let kept = keep_scanned(home, one, scan, durable_end, &mut finding)?;
     Ok((kept, Some(finding)))
@@ -75,10 +75,7 @@ fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
 }
 
 /// Copies what is cut, unless it is all zeros; says how much that was and where it went.
-fn copy_aside(home: &Home, one: &Examined, path: &Path, from: u64) -> Result<(u64, Option<PathBuf>)> {
-    if one.file.is_none() {
-        return Ok((0, None));
-    }
+fn copy_aside(home: &Home, path: &Path, from: u64) -> Result<(u64, Option<PathBuf>)> {
     let mut aside = Aside::open(&home.seam)?;
     let bytes = aside.copy_at_most(path, from, ASIDE_BYTES_MAX)?;
     aside.sync()?;

@@ -1,5 +1,6 @@
 //! The floor: what this machine can do at best, for the same work and without an engine around it.
 
+#[allow(dead_code, reason = "the benches of the engine use the rest")]
 #[path = "../../support/floor.rs"]
 mod machine;
 

@@ -147,3 +147,47 @@ fn room_behind_the_end_of_a_sealed_segment_is_given_back() {
     assert_eq!(world.disk.read(&path).len(), whole.len());
     assert_eq!(all(&world.partition()), numbered("v", 0..repair::RECORDS));
 }
+
+/// Three segments or more that are only written, and a kill.
+fn several_written() -> World {
+    let mut world = world(Mapping::Never);
+    scribble(&world.partition(), "v", 200);
+    world.go_down(Image::after_kill);
+    assert!(segments(&world).len() > 2);
+    world
+}
+
+fn finding_of(world: &World, path: &str) -> Finding {
+    findings(world).into_iter().find(|finding| finding.path.ends_with(path)).expect("is told")
+}
+
+#[test]
+fn every_segment_behind_a_cut_is_told_with_what_it_held() {
+    let mut world = several_written();
+    let all_segments = segments(&world);
+    let (first, (last, base)) = (&all_segments[0].0, all_segments.last().expect("is there"));
+    // The last one came no further than its header.
+    let mut begun = world.disk.read(last);
+    begun[96..].fill(0);
+    world.disk.write(last, begun);
+    world.disk.flip(first, (repair::position_of(&world, first, 0, 9) as u64 + 46 + 2) * 8);
+    let second = world.disk.read(&all_segments[1].0);
+    let end = second.iter().rposition(|&byte| byte != 0).expect("holds something") as u64 + 1;
+    world.open();
+    assert_eq!(world.partition().end(), Offset::new(9));
+    let told = finding_of(&world, &all_segments[1].0);
+    assert_eq!((told.cut_at, told.cut_bytes), (Some(Offset::new(all_segments[1].1)), end));
+    assert!(told.set_aside.is_some());
+    let told = finding_of(&world, last);
+    assert_eq!((told.cut_at, told.cut_bytes, told.set_aside), (Some(Offset::new(*base)), 96, None));
+}
+
+#[test]
+fn a_segment_that_the_power_took_from_between_two_is_told() {
+    let mut world = several_written();
+    let (second, base) = segments(&world)[1].clone();
+    world.disk.remove(&second);
+    world.open();
+    let told = finding_of(&world, &second);
+    assert_eq!((told.cut_at, told.cut_bytes, told.set_aside), (Some(Offset::new(base)), 0, None));
+}

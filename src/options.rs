@@ -136,9 +136,9 @@ impl StoreOptions {
     /// How many partitions may keep files open for appending at a time, at least one. Default: 256.
     ///
     /// Each keeps two, and as many maps. Where one more is appended to, the one opened longest ago is synced and its
-    /// files are closed, until its next append opens them again: that costs either append some ten microseconds and the
-    /// sync. So it should be above the number of partitions that are appended to all the time, and half of it below the
-    /// process's limit of open files.
+    /// files are closed, until its next append opens them again: that costs some ten microseconds and the sync. So it
+    /// should be no less than the number of partitions that are appended to all the time, and twice as many files must
+    /// be well within what the process may open (`ulimit -n`).
     #[must_use]
     pub fn open_partitions_max(mut self, partitions: usize) -> StoreOptions {
         self.open_partitions_max = partitions;

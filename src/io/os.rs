@@ -1,7 +1,8 @@
 //! The real side of the seam: the operating system's files, clocks and randomness. Contracts in [`super`].
 //!
 //! Invariant: no call answers `Ok` before the kernel did what the contract says, and none keeps a state of its own that
-//! could differ from the kernel's, but for the failed syncs, which the kernel forgets. Made by the store when it opens; everything above holds it as a `Seam`.
+//! could differ from the kernel's, but for the failed syncs, which the kernel forgets. Made by the store when it opens;
+//! everything above holds it as a `Seam`.
 
 use std::fs;
 use std::io;
@@ -365,6 +366,17 @@ mod tests {
         assert_eq!(read(&*file)[..9], *b"headtail\0");
         assert_eq!(dir.open(Path::new("a"), Access::Read)?.map_read(8)?.bytes(), b"headtail");
         file.sync()
+    }
+
+    #[test]
+    fn a_file_whose_sync_has_failed_is_not_synced_again() -> io::Result<()> {
+        let (temp, _) = dir();
+        let file = fs::File::create(temp.path().join("a"))?;
+        let file = OsFile { file, limit: AtomicU64::new(0), syncs: Syncs::default() };
+        file.sync()?;
+        file.syncs.one(|| Err(io::Error::other("lost"))).expect_err("fails");
+        file.sync().expect_err("the kernel would say that all is well");
+        Ok(())
     }
 
     #[test]

@@ -215,17 +215,21 @@ impl RestingWriter {
         self.sealed
     }
 
-    /// As for a [`SegmentWriter`]; gives the file if it was cut, which isn't synced then.
+    /// As for a [`SegmentWriter`]; gives the file if it was cut, which isn't synced then. One that somebody else has made
+    /// shorter is left as it is, for whoever reads it to be told.
     pub(crate) fn trim(&self) -> Option<Arc<dyn File>> {
         let (home, id) = (&self.segment.home, self.segment.id);
-        let cut = |path: &Path, len: u64| {
+        let cut = |path: &Path, len: u64| -> std::io::Result<Option<Arc<dyn File>>> {
             let file = home.seam.dir.open(path, Access::Write)?;
-            file.set_len(len).map(|()| file)
+            if file.len()? <= len {
+                return Ok(None);
+            }
+            file.set_len(len).map(|()| Some(file))
         };
         if let Some((published, _)) = self.index {
             let _stays_long = cut(&home.index_path(id), published as u64);
         }
-        cut(&home.segment_path(id), self.sealed.bytes).ok()
+        cut(&home.segment_path(id), self.sealed.bytes).ok().flatten()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Partitions that close their files because others are appended to, and open them again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use epochlog::testing::{Fault, Image, SimDisk};
@@ -196,7 +197,7 @@ fn an_append_that_cannot_open_the_files_again_changes_nothing_and_the_next_one_d
 #[test]
 fn a_file_that_was_cut_while_it_rested_is_damage_to_who_appends_and_to_who_reads() {
     both_ways(|mapping| {
-        let (turns, first, _other) = at_rest(mapping, of(2), 30);
+        let (mut turns, first, other) = at_rest(mapping, of(2), 30);
         let path = first.segments()[0].path.strip_prefix("/sim").expect("lies there").to_path_buf();
         turns.disk.truncate(&path, 500);
         let short = |error: Error| {
@@ -207,18 +208,28 @@ fn a_file_that_was_cut_while_it_rested_is_damage_to_who_appends_and_to_who_reads
         };
         short(refused_untouched(&turns.disk, || first.append_with("v30", written())));
         short(refused(first.read_from(Start::Earliest).expect("begins").read()));
+        // A close makes nothing up.
+        drop((first, other));
+        turns.reopen();
+        assert_eq!(turns.disk.read(&path).len(), 500);
+        let mut reader = turns.partitions()[0].read_from(Start::Earliest).expect("begins");
+        assert!(reader.read().expect("reads what is there").len() < 30);
+        short(refused(reader.read()));
     });
 }
 
 #[test]
-fn without_its_index_it_wakes_all_the_same() {
+fn without_its_index_or_with_a_part_of_it_alone_it_wakes_all_the_same() {
     both_ways(|mapping| {
-        let (turns, first, _other) = at_rest(mapping, TopicOptions::new(), 500);
-        let path = first.segments()[0].path.strip_prefix("/sim").expect("lies there").with_extension("index");
-        turns.disk.remove(&path);
-        scribble(&first, "v", 500);
-        assert_eq!(values(&first.get(Offset::new(987)).expect("is there")), ["v987"]);
-        assert_eq!(all(&first), numbered("v", 0..1000));
+        let harms: [fn(&SimDisk, &Path); 2] = [|disk, path| disk.remove(path), |disk, path| disk.truncate(path, 150)];
+        for harm in harms {
+            let (turns, first, _other) = at_rest(mapping, TopicOptions::new(), 500);
+            let path = first.segments()[0].path.strip_prefix("/sim").expect("lies there").with_extension("index");
+            harm(&turns.disk, &path);
+            scribble(&first, "v", 500);
+            assert_eq!(values(&first.get(Offset::new(987)).expect("is there")), ["v987"]);
+            assert_eq!(all(&first), numbered("v", 0..1000));
+        }
     });
 }
 

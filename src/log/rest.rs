@@ -4,40 +4,18 @@
 //! longest ago rests first. Every byte of a resting partition is synced, since an error of the disk is told to open files
 //! alone. Nothing on disk shows that it rests, and its next append opens the files again where it left them.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
-
 use super::Log;
 use crate::error::Result;
-use crate::segment::SegmentWriter;
-use crate::threads::Mutex;
+use crate::segment::{Open, SegmentWriter};
 
-/// The partitions whose files are open, in the order of their opening.
-#[derive(Debug)]
-pub(crate) struct Awake {
-    logs: Mutex<VecDeque<Weak<Log>>>,
-    max: usize,
-}
-
-impl Awake {
-    pub(crate) fn new(max: usize) -> Awake {
-        Awake { logs: Mutex::new(VecDeque::new()), max }
-    }
-
-    /// Takes note of one more; gives those that have to rest for it.
-    fn add(&self, log: Weak<Log>) -> Vec<Arc<Log>> {
-        let mut logs = self.logs.lock();
-        logs.push_back(log);
-        let surplus = logs.len().saturating_sub(self.max);
-        logs.drain(..surplus).filter_map(|log| log.upgrade()).collect()
-    }
-}
+/// The partitions whose files are open.
+pub(crate) type Awake = Open<Log>;
 
 impl Log {
     /// Makes room for the files that it has just opened. The caller holds no lock.
     #[cold]
     pub(super) fn woke(&self) {
-        for log in self.owner.awake.add(self.me.clone()) {
+        for log in self.owner.awake.opened(self.me.clone()) {
             // What keeps it from resting, a failed sync or a delete, is told to whoever works with it.
             let _stays_awake = log.rest();
         }

@@ -1,7 +1,7 @@
-//! How many sealed segments are open at once, over the whole store.
+//! How much is open at once, over the whole store: sealed segments for reading, and partitions for appending.
 //!
-//! Invariant: at most `max` sealed segments hold a file or a map in their slot; the one opened longest ago goes first.
-//! A reader that holds a source keeps it alive, so eviction never pulls a file from under anyone.
+//! Invariant: at most `max` are noted as open; the one opened longest ago goes first. Whoever notes one closes those that
+//! it is given for it. A reader that holds a source keeps it alive, so closing never pulls a file from under anyone.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -10,27 +10,27 @@ use crate::threads::Mutex;
 
 use super::Segment;
 
-/// Counts open segments in the order of their opening.
+/// What is open, in the order of its opening.
 #[derive(Debug)]
-pub(crate) struct Cache {
-    open: Mutex<VecDeque<Weak<Segment>>>,
+pub(crate) struct Open<T> {
+    order: Mutex<VecDeque<Weak<T>>>,
     max: usize,
 }
 
-impl Cache {
-    pub(crate) fn new(max: usize) -> Cache {
-        Cache { open: Mutex::new(VecDeque::new()), max }
+/// The sealed segments that are open.
+pub(crate) type Cache = Open<Segment>;
+
+impl<T> Open<T> {
+    pub(crate) fn new(max: usize) -> Open<T> {
+        Open { order: Mutex::new(VecDeque::new()), max }
     }
 
-    /// Takes note of a segment that was just opened and closes the oldest ones beyond the limit.
-    pub(super) fn opened(&self, segment: &Arc<Segment>) {
-        let evicted: Vec<_> = {
-            let mut open = self.open.lock();
-            open.push_back(Arc::downgrade(segment));
-            let surplus = open.len().saturating_sub(self.max);
-            open.drain(..surplus).collect()
-        };
-        // Outside the lock: a segment's own lock is taken here, and `source` takes them the other way round.
-        evicted.iter().filter_map(Weak::upgrade).for_each(|segment| segment.evict());
+    /// Takes note of one that was just opened; gives those that have to close for it. They are closed without any lock of
+    /// this: what closes takes locks of its own, and who opens may hold them.
+    pub(crate) fn opened(&self, one: Weak<T>) -> Vec<Arc<T>> {
+        let mut order = self.order.lock();
+        order.push_back(one);
+        let surplus = order.len().saturating_sub(self.max);
+        order.drain(..surplus).filter_map(|oldest| oldest.upgrade()).collect()
     }
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::threads::Mutex;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, Open};
 pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::{Cursor, read_one};
 pub(crate) use records::Run;
@@ -197,7 +197,7 @@ impl Segment {
         let source = self.open(slot.resting.map(|lengths| lengths.log))?;
         slot.source = Some(source.clone());
         drop(slot);
-        self.home.cache.opened(self);
+        self.home.cache.opened(Arc::downgrade(self)).iter().for_each(|oldest| oldest.evict());
         Ok(source)
     }
 

@@ -5,6 +5,7 @@
 //! it. After [`stop`](Ahead::stop) none is written any more: a file that was cut to its end stays so. The writer does it
 //! itself, or asks [`Runner`], which does it on a thread of the store. Used by `region`.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ impl Ahead {
 
     /// Reserves the file's space up to `len`, or more; says how far it is reserved. On failure nothing has changed.
     pub(super) fn reserve(&self, len: usize) -> io::Result<usize> {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        if len <= reserved {
+            // A runner did it, and may hold the lock for its next step.
+            return Ok(reserved);
+        }
         let _one_at_a_time = self.stopped.lock();
         self.reserve_locked(len)
     }
@@ -97,12 +103,13 @@ impl Ahead {
         self.warm.fetch_max(to.max(end), Ordering::AcqRel);
     }
 
-    /// Brings in the next step, and everything below `end`.
+    /// Brings in the next step, and everything below `end`, unless a runner has just done it.
     pub(super) fn bring(&self, end: usize) {
         let stopped = self.stopped.lock();
-        self.step(end, *stopped);
-        drop(stopped);
-        self.claim(end);
+        if self.warm() < end {
+            self.step(end, *stopped);
+            self.warm.fetch_max(end, Ordering::AcqRel);
+        }
     }
 
     /// What a runner does for it, step by step, with the lock free in between. Ends when it is far enough ahead, or can
@@ -148,23 +155,32 @@ impl Ahead {
 }
 
 /// Runs ahead of the writers that ask for it, while a thread is [`run`](Runner::run)ning.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Runner {
     queue: Mutex<Queue>,
     news: Condvar,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Queue {
     running: bool,
     ahead: Vec<Arc<Ahead>>,
+    /// What nobody waits for. To unmap a full segment takes as long as ten thousand appends.
+    later: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Runner {
     /// Asks for pages if less than half of the lead is there. Gives the position at which the writer looks again.
     pub(super) fn ask(&self, ahead: &Arc<Ahead>) -> usize {
         let (warm, published) = (ahead.warm(), ahead.memory.published());
-        if warm < published + LEAD_BYTES / 2 && !ahead.asked.swap(true, Ordering::AcqRel) {
+        let wanted = warm < (published + LEAD_BYTES / 2).min(ahead.capacity);
+        if wanted && !ahead.asked.swap(true, Ordering::AcqRel) {
             let mut queue = self.queue.lock();
             if queue.running {
                 queue.ahead.push(ahead.clone());
@@ -178,6 +194,18 @@ impl Runner {
         warm.min((published + LOOK_BYTES).max(warm.saturating_sub(LEAD_BYTES / 2)))
     }
 
+    /// Does something that may take long and that nobody waits for, on the thread that runs; at once if none does.
+    pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
+        let mut queue = self.queue.lock();
+        if !queue.running {
+            drop(queue);
+            return work();
+        }
+        queue.later.push(Box::new(work));
+        drop(queue);
+        self.news.notify_all();
+    }
+
     /// From now on writers may ask.
     pub(crate) fn start(&self) {
         self.queue.lock().running = true;
@@ -187,21 +215,27 @@ impl Runner {
     pub(crate) fn run(&self) {
         let mut queue = self.queue.lock();
         while queue.running {
-            let Some(ahead) = queue.ahead.pop() else {
+            // Writers first: they are about to wait.
+            if let Some(ahead) = queue.ahead.pop() {
+                drop(queue);
+                ahead.run();
+                ahead.asked.store(false, Ordering::Release);
+            } else if let Some(work) = queue.later.pop() {
+                drop(queue);
+                work();
+            } else {
                 self.news.wait(&mut queue);
                 continue;
-            };
-            drop(queue);
-            ahead.run();
-            ahead.asked.store(false, Ordering::Release);
+            }
             queue = self.queue.lock();
         }
     }
 
-    /// Ends the run. Writers bring in their pages themselves.
+    /// Ends the run, and does what was left for later. Writers bring in their pages themselves.
     pub(crate) fn stop(&self) {
-        *self.queue.lock() = Queue::default();
+        let left = std::mem::take(&mut *self.queue.lock());
         self.news.notify_all();
+        left.later.into_iter().for_each(|work| work());
     }
 }
 
@@ -323,5 +357,47 @@ mod tests {
         assert_eq!(runner.queue.lock().ahead.len(), 1);
         runner.ask(&ahead);
         assert_eq!(runner.queue.lock().ahead.len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_asked_for_more_than_the_file_may_have() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let (mut writer, ahead) = ahead(&file(dir.path()), CAPACITY);
+        let (runner, ahead) = (Runner::default(), Arc::new(ahead));
+        runner.start();
+        writer.grow(CAPACITY);
+        ahead.claim(CAPACITY);
+        writer.publish(CAPACITY - 1000);
+        runner.ask(&ahead);
+        assert!(runner.queue.lock().ahead.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_done_by_who_runs_and_else_at_once() {
+        let done_by = Arc::new(Mutex::new(Vec::new()));
+        let note = || {
+            let done_by = done_by.clone();
+            move || done_by.lock().push(std::thread::current().id())
+        };
+        let me = std::thread::current().id();
+        let runner = Runner::default();
+        runner.later(note());
+        assert_eq!(*done_by.lock(), [me]);
+        runner.start();
+        let running = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| runner.run());
+            runner.later(note());
+            while done_by.lock().len() < 2 {
+                std::thread::yield_now();
+            }
+            runner.stop();
+            thread.thread().id()
+        });
+        assert_eq!(*done_by.lock(), [me, running]);
+        runner.start();
+        runner.later(note());
+        assert_eq!(done_by.lock().len(), 2, "nobody runs yet");
+        runner.stop();
+        assert_eq!(*done_by.lock(), [me, running, me], "what is left when the run ends is done all the same");
     }
 }

@@ -103,6 +103,8 @@ pub(super) struct Appender {
 pub(super) struct Rolled {
     pub(super) id: SegmentId,
     pub(super) sealed: Sealed,
+    /// Bytes ever written by this session up to its end.
+    pub(super) written_bytes: u64,
     /// `None` if every byte is synced.
     pub(super) file: Option<Arc<dyn File>>,
 }
@@ -317,13 +319,15 @@ impl Log {
     pub(super) fn retire_writer(&self, appender: &mut Appender) {
         let (segment, sealed, file) = match (appender.writer.take(), appender.resting.take()) {
             (Some(writer), _) => {
-                writer.trim();
-                (writer.segment.clone(), writer.sealed(), Some(writer.file().clone()))
+                let (segment, sealed, file) = (writer.segment.clone(), writer.sealed(), writer.file().clone());
+                self.home.runner.later(move || writer.trim());
+                (segment, sealed, Some(file))
             }
             (None, Some(resting)) => (resting.segment.clone(), resting.sealed(), resting.trim()),
             (None, None) => return,
         };
-        appender.rolled.push(Rolled { id: segment.id, sealed, file });
+        let written_bytes = appender.written_bytes;
+        appender.rolled.push(Rolled { id: segment.id, sealed, written_bytes, file });
         segment.seal(sealed);
         self.replace_view(|view| view.with_sealed(sealed.end));
     }

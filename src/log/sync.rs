@@ -41,6 +41,14 @@ impl SyncState {
     }
 }
 
+/// What is to be synced.
+#[derive(Clone, Copy)]
+enum Cover {
+    All,
+    /// Full segments alone: while the active one is synced, its writer meets a fault in each page.
+    Rolled,
+}
+
 /// What one sync has to do.
 struct Job {
     rolled: Vec<Rolled>,
@@ -56,7 +64,7 @@ impl Log {
     /// Waits until everything below the place is durable, leading the sync if nobody does.
     pub(crate) fn wait_durable(&self, place: Place) -> Result<()> {
         let mut admitted_in = None;
-        self.lead_until(place.next(), || {
+        self.lead_until(place.next(), Cover::All, || {
             let version = self.version();
             if admitted_in != Some(version) {
                 self.admit(place, Origin::Caller)?;
@@ -75,7 +83,15 @@ impl Log {
         }
     }
 
-    fn lead_until(&self, wanted: Offset, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    /// Makes the segments durable that are full, and leaves the active one to its writer.
+    pub(crate) fn sync_rolled(&self) -> Result<()> {
+        let last = self.appender.lock().rolled.last().map(|last| last.sealed.end);
+        let Some(wanted) = last else { return Ok(()) };
+        // None may be left although the durable end is lower: a cut syncs everything first.
+        self.lead_until(wanted, Cover::Rolled, || Ok(self.durable_end() >= wanted || !self.has_rolled()))
+    }
+
+    fn lead_until(&self, wanted: Offset, cover: Cover, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let done = || {
             self.owner.check()?;
             match done()? {
@@ -85,7 +101,8 @@ impl Log {
             }
         };
         // What a delete took away meanwhile can't be synced, and needn't be.
-        self.sync.leader.lead_until(wanted.get(), done, || self.lead().map_err(|error| self.explain(error)))
+        let lead = || self.lead(cover).map_err(|error| self.explain(error));
+        self.sync.leader.lead_until(wanted.get(), done, lead)
     }
 
     /// Does something that no sync may overlap with. Whoever waits for one goes on afterwards.
@@ -99,9 +116,9 @@ impl Log {
         self.owner.signal.notify();
     }
 
-    /// One sync for everything written up to its beginning.
-    fn lead(&self) -> Result<Reached> {
-        let job = self.job(&mut self.appender.lock());
+    /// One sync for everything written up to its beginning, or for the full segments of it.
+    fn lead(&self, cover: Cover) -> Result<Reached> {
+        let job = self.job(&self.appender.lock(), cover);
         self.carry_out(&job)?;
         let mut appender = self.appender.lock();
         self.publish(&mut appender, &job);
@@ -113,20 +130,26 @@ impl Log {
 
     /// The same for who holds the appender's lock already.
     pub(super) fn sync_under(&self, appender: &mut Appender) -> Result<()> {
-        let job = self.job(appender);
+        let job = self.job(appender, Cover::All);
         self.carry_out(&job)?;
         self.publish(appender, &job);
         self.home.reserve.with_room(|| self.seal_rolled(appender, &job))
     }
 
-    fn job(&self, appender: &mut Appender) -> Job {
-        Job {
+    fn job(&self, appender: &Appender, cover: Cover) -> Job {
+        let all = Job {
             rolled: appender.rolled.clone(),
             active: appender.writer.as_ref().map(|writer| (writer.segment.id, writer.file().clone())),
             created: (appender.created > appender.created_synced).then_some(appender.created),
             end: appender.end,
             written_bytes: appender.written_bytes,
             version: self.version(),
+        };
+        match (cover, appender.rolled.last()) {
+            (Cover::Rolled, Some(last)) => {
+                Job { active: None, end: last.sealed.end, written_bytes: last.written_bytes, ..all }
+            }
+            _ => all,
         }
     }
 
@@ -183,7 +206,7 @@ impl Log {
     }
 
     /// Whether full segments wait for a sync.
-    pub(crate) fn has_rolled(&self) -> bool {
+    fn has_rolled(&self) -> bool {
         !self.appender.lock().rolled.is_empty()
     }
 

@@ -157,7 +157,10 @@ impl Segment {
     /// Says that nothing will be added to it. The writing map is given up; readers open the file anew.
     pub(crate) fn seal(&self, sealed: Sealed) {
         self.sealed.set(sealed).expect("a segment is sealed once");
-        *self.slot.lock() = Slot::default();
+        let written_through = std::mem::take(&mut *self.slot.lock());
+        if written_through.source.is_some() {
+            self.home.runner.later(move || drop(written_through));
+        }
     }
 
     /// Says that the writer has closed its files; readers open them anew.

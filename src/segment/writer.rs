@@ -21,8 +21,9 @@ const RESERVE_BYTES_MAX: usize = 4 << 20;
 const MAP_FROM_BYTES: u64 = 16 << 10;
 /// From so many unsynced bytes on, fresh pages are brought in ahead of their use.
 const BULK_FROM_BYTES: u64 = 64 << 10;
-/// How much an index reserves at a time.
-const INDEX_RESERVE_BYTES: usize = 4 << 10;
+/// The same of an index.
+const INDEX_RESERVE_BYTES_MIN: usize = 4 << 10;
+const INDEX_RESERVE_BYTES_MAX: usize = 64 << 10;
 /// One index entry for about so many bytes of log.
 pub(super) const INDEX_EVERY_BYTES: usize = 4096;
 
@@ -97,13 +98,14 @@ impl SegmentWriter {
         if bytes > self.tail.reserved() - position {
             self.reserve(bytes)?;
         }
-        let spare = self.tail.spare(bytes, way(unsynced_bytes));
+        let way = way(unsynced_bytes);
+        let spare = self.tail.spare(bytes, way);
         let header = encode(draft, payload_bytes, self.segment.seed, position as u64, spare);
         if let Err(source) = self.tail.publish(bytes) {
             return Err(storage_error(source, "write", &self.segment.home, self.segment.id, bytes));
         }
         if let Some(index) = &mut self.index {
-            index.note(position, self.segment.id.base, draft.base, self.greatest);
+            index.note(position, way, (self.segment.id.base, draft.base), self.greatest);
         }
         self.end = header.end();
         self.greatest = self.greatest.max(header.greatest_timestamp());
@@ -288,7 +290,8 @@ impl IndexWriter {
         let _not_there = home.seam.dir.remove_file(&path);
         let file = home.seam.dir.create(&path).ok()?;
         let capacity = capacity_of(log_bytes_max);
-        let (tail, source) = begin(home, &file, FileKind::Index, id, (capacity, INDEX_RESERVE_BYTES), created).ok()?;
+        let (tail, source) =
+            begin(home, &file, FileKind::Index, id, (capacity, INDEX_RESERVE_BYTES_MIN), created).ok()?;
         let seed = home.identity(FileKind::Index, id).seed();
         Some(IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity })
     }
@@ -307,11 +310,15 @@ impl IndexWriter {
         Some(IndexWriter { tail, source, seed, due, capacity })
     }
 
-    /// Notes a batch at this position if an entry is due.
-    fn note(&mut self, position: usize, segment_base: Offset, base: Offset, greatest: Timestamp) {
-        if position < self.due {
-            return;
+    /// Notes a batch at this position, which was written in this way, if an entry is due.
+    #[inline]
+    fn note(&mut self, position: usize, way: Way, bases: (Offset, Offset), greatest: Timestamp) {
+        if position >= self.due {
+            self.add(position, way, bases, greatest);
         }
+    }
+
+    fn add(&mut self, position: usize, way: Way, (segment_base, base): (Offset, Offset), greatest: Timestamp) {
         self.due = position + INDEX_EVERY_BYTES;
         let (Ok(relative), Ok(position)) = (u32::try_from(base.since(segment_base)), u32::try_from(position)) else {
             return;
@@ -321,12 +328,15 @@ impl IndexWriter {
             return;
         }
         let entry = IndexEntry { relative, position, greatest }.encode(self.seed, at as u64);
-        self.tail.spare(INDEX_ENTRY_BYTES, Way::Map).copy_from_slice(&entry);
+        // Nobody syncs an index: no page of it is protected, and a fault in 200 entries is less than 200 writes.
+        let way = if way == Way::Bulk { way } else { Way::Map };
+        self.tail.spare(INDEX_ENTRY_BYTES, way).copy_from_slice(&entry);
         let _sparser = self.tail.publish(INDEX_ENTRY_BYTES);
     }
 
     fn grow(&mut self) -> bool {
-        let reserved = (self.tail.reserved() + INDEX_RESERVE_BYTES).min(self.capacity);
+        let step = self.tail.reserved().clamp(INDEX_RESERVE_BYTES_MIN, INDEX_RESERVE_BYTES_MAX);
+        let reserved = (self.tail.reserved() + step).min(self.capacity);
         reserved - self.tail.published() >= INDEX_ENTRY_BYTES && self.tail.reserve(reserved).is_ok()
     }
 }

@@ -1,5 +1,6 @@
 //! The two optional threads: one does interval syncs, early syncs of rolled segments and `maintain()`, the other brings
-//! in pages ahead of those who append a lot. Two, because a sync takes as long as many pages.
+//! in pages ahead of those who append a lot, and unmaps what they have filled. Two, because a sync takes as long as many
+//! pages.
 //!
 //! Invariant: neither holds a store open: the one looks for a store that still lives, works on it, and lets it go; the
 //! other knows files only. Both end with the store.
@@ -91,12 +92,10 @@ impl Inner {
         let topics = self.catalog.lock().loaded();
         for topic in topics {
             let options = topic.options();
-            let interval = options.sync_interval.is_some();
+            let due_from = if options.sync_interval.is_some() { 1 } else { options.unsynced_bytes_max / 2 };
             for log in topic.opened() {
-                if log.has_rolled() || log.has_unsynced(if interval { 1 } else { options.unsynced_bytes_max / 2 }) {
-                    // A failed sync latches the partition, and every append says so.
-                    let _latched = log.sync();
-                }
+                // A failed sync latches the partition, and every append says so.
+                let _latched = if log.has_unsynced(due_from) { log.sync() } else { log.sync_rolled() };
             }
         }
     }

@@ -240,8 +240,8 @@ impl Store {
         self.inner.delete(&mut self.inner.catalog.lock(), &name)
     }
 
-    /// Does what time asks for: syncs by interval, rolls by age, retention, compaction of commits and histories, and
-    /// unlinks what was deleted. With a background thread there is no need to call it.
+    /// Does what time asks for: syncs by interval and of full segments, rolls by age, retention, compaction of commits and
+    /// histories, and unlinks what was deleted. With a background thread there is no need to call it.
     ///
     /// # Errors
     ///

@@ -488,8 +488,9 @@ impl Topic {
 
     fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
         let log = self.log(number)?;
-        if self.options().sync_interval.is_some() {
-            log.sync()?;
+        match self.options().sync_interval {
+            Some(_) => log.sync()?,
+            None => log.sync_rolled()?,
         }
         log.maintain(age_now)
     }

@@ -117,6 +117,26 @@ fn maintain_syncs_topics_with_an_interval_and_no_others() {
 }
 
 #[test]
+fn maintain_syncs_full_segments_and_leaves_the_active_one_to_its_writer() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().segment_bytes_max(4096));
+        scribble(&partition, "v", 100);
+        world.store().maintain().expect("maintains");
+        let (durable, end) = (partition.durable_end(), partition.end());
+        assert!(durable > Offset::new(20) && durable < end, "{durable} of {end} are durable");
+        // Nothing is left to do.
+        let before = world.disk.count("sync");
+        world.store().maintain().expect("maintains");
+        assert_eq!(world.disk.count("sync"), before);
+        partition.sync().expect("syncs");
+        assert_eq!(partition.durable_end(), end);
+        world.power_cut();
+        assert_eq!(reopened(&world).end(), end);
+    });
+}
+
+#[test]
 fn the_background_thread_syncs_by_interval_and_wakes_who_waits_for_durable_records() {
     both_ways(|mapping| {
         let disk = SimDisk::new(3);

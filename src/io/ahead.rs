@@ -114,7 +114,7 @@ impl Ahead {
 
     /// What a runner does for it, step by step, with the lock free in between. Ends when it is far enough ahead, or can
     /// go no further.
-    fn run(&self) {
+    pub(super) fn run(&self) {
         while self.warm() < self.memory.published() + LEAD_BYTES {
             let stopped = self.stopped.lock();
             if *stopped || self.make_room().is_err() || !self.step(0, *stopped) {
@@ -192,6 +192,11 @@ impl Runner {
             }
         }
         warm.min((published + LOOK_BYTES).max(warm.saturating_sub(LEAD_BYTES / 2)))
+    }
+
+    /// Whether a thread runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.queue.lock().running
     }
 
     /// Does something that may take long and that nobody waits for, on the thread that runs; at once if none does.

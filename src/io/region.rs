@@ -31,6 +31,7 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Tail {
     file: Arc<dyn File>,
+    capacity: usize,
     side: Side,
 }
 
@@ -54,8 +55,7 @@ enum Side {
 }
 
 impl Tail {
-    /// Begins to write behind the first `published` bytes of a file, which hold its header. It never grows past
-    /// `capacity`.
+    /// Begins to write behind the first `published` bytes of a file. It never grows past `capacity`.
     pub(crate) fn begin(
         file: Arc<dyn File>,
         mapped: Option<&Arc<Runner>>,
@@ -66,11 +66,41 @@ impl Tail {
             let (writer, reader) = file.map_write(capacity, published)?;
             let ahead = Arc::new(Ahead::new(file.clone(), reader.clone(), capacity));
             let side = Side::Mapped { writer, ahead, runner: runner.clone(), look_at: published, buffer: Vec::new() };
-            return Ok((Tail { file, side }, Source::Mapped(reader)));
+            return Ok((Tail { file, capacity, side }, Source::Mapped(reader)));
         }
         let end = Arc::new(Mark::new(published));
         let source = Source::Positioned { file: file.clone(), end: end.clone() };
-        Ok((Tail { file, side: Side::Positioned { buffer: Vec::new(), end, reserved: published } }, source))
+        let side = Side::Positioned { buffer: Vec::new(), end, reserved: published };
+        Ok((Tail { file, capacity, side }, source))
+    }
+
+    /// Publishes the first bytes of a file that has none, which must be reserved: its header. On failure nothing is.
+    pub(crate) fn begin_with(&mut self, header: &[u8]) -> io::Result<()> {
+        if let Side::Mapped { ahead, .. } = &self.side {
+            ahead.claim(header.len());
+        }
+        write_all_at(&*self.file, header, 0)?;
+        match &mut self.side {
+            Side::Mapped { writer, look_at, .. } => {
+                writer.absorb(header);
+                writer.publish(header.len());
+                *look_at = header.len();
+            }
+            Side::Positioned { end, .. } => end.publish(header.len()),
+        }
+        Ok(())
+    }
+
+    /// Brings in the pages that it will write first.
+    pub(crate) fn run_ahead(&self) {
+        if let Side::Mapped { ahead, .. } = &self.side {
+            ahead.run();
+        }
+    }
+
+    /// The most bytes that it may have.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Goes on behind the first `published` bytes of a file that has room for `reserved`: a writer that was there before

@@ -19,7 +19,7 @@ use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::Durability;
 use crate::place::Place;
 use crate::record::Record;
-use crate::segment::{RestingWriter, Sealed, SegmentId, SegmentWriter};
+use crate::segment::{Prepared, RestingWriter, Sealed, SegmentId, SegmentWriter};
 use crate::threads::atomic::Ordering;
 
 /// An acknowledgement: which records, where to go on behind them, and what it survives.
@@ -235,7 +235,7 @@ impl Log {
             None => Some(self.new_epoch(appender.end, Reason::Session)?),
         };
         let epoch = begun.map(|begun| begun.epoch).or(appender.session).expect("one of the two");
-        let writer = self.create_segment(SegmentId { base: appender.end, epoch })?;
+        let writer = self.create_segment(SegmentId { base: appender.end, epoch }, None)?;
         let id = writer.segment.id;
         let mut entries: Vec<Entry> = begun.iter().map(Begun::entry).collect();
         entries.push(Entry::Roll { base: id.base, epoch: id.epoch });
@@ -274,14 +274,14 @@ impl Log {
         history.sync().inspect_err(|_| self.latch_down(&history.shown()))
     }
 
-    fn create_segment(&self, id: SegmentId) -> Result<SegmentWriter> {
-        let create = || SegmentWriter::create(&self.home, id, self.owner.options.segment_bytes_max);
-        match create() {
+    fn create_segment(&self, id: SegmentId, prepared: Option<Prepared>) -> Result<SegmentWriter> {
+        let create = |prepared| SegmentWriter::create(&self.home, id, self.owner.options.segment_bytes_max, prepared);
+        match create(prepared) {
             // A creation that failed, and then couldn't be taken back, has left its files: they would be in the way of
             // every append until the next open.
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists && !self.has_segment(id) => {
                 self.abandon(id);
-                create()
+                create(None)
             }
             other => other,
         }
@@ -301,7 +301,8 @@ impl Log {
     /// Begins the next segment of the same epoch. The full one waits for its sync, and its seal.
     pub(super) fn roll(&self, appender: &mut Appender) -> Result<()> {
         let epoch = appender.session.expect("a writer has an epoch");
-        let next = self.create_segment(SegmentId { base: appender.end, epoch })?;
+        let prepared = appender.writer.as_ref().and_then(SegmentWriter::take_next);
+        let next = self.create_segment(SegmentId { base: appender.end, epoch }, prepared)?;
         let id = next.segment.id;
         if let Err(error) = self.history.lock().append(&[Entry::Roll { base: id.base, epoch: id.epoch }]) {
             self.abandon(id);

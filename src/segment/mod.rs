@@ -4,6 +4,7 @@
 //! never change. Everything here is handed the identity that the file must have, and believes only bytes whose
 //! checksums, seeded by it, match. Called by `log`; the way of a record goes on to `io::region`.
 
+mod blank;
 mod cache;
 mod index;
 mod reader;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::threads::Mutex;
 
+pub(crate) use blank::Prepared;
 pub(crate) use cache::{Cache, Open};
 pub(crate) use index::{Index, build as build_index};
 pub(crate) use reader::{Cursor, read_one};

@@ -7,10 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::blank::{Blank, Next, Prepared};
 use super::{Index, Lengths, Sealed, Segment, SegmentId, open_checked};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode};
-use crate::io::{Access, File, Source, Tail, Way, write_all_at};
+use crate::io::{Access, File, Source, Tail, Way};
 use crate::offset::{Offset, Timestamp};
 use crate::segment::Home;
 
@@ -38,25 +39,28 @@ pub(crate) struct SegmentWriter {
     greatest: Timestamp,
     append_time: Timestamp,
     created: Timestamp,
+    /// The files of the next segment.
+    next: Arc<Next>,
 }
 
 impl SegmentWriter {
-    /// Creates the files of a new segment. Nothing is synced; on failure no file is left.
-    pub(crate) fn create(home: &Arc<Home>, id: SegmentId, bytes_max: u64) -> Result<SegmentWriter> {
-        let path = home.segment_path(id);
+    /// Begins a new segment, in files that were prepared or in ones that it creates. Nothing is synced; on failure no
+    /// file is left.
+    pub(crate) fn create(
+        home: &Arc<Home>,
+        id: SegmentId,
+        bytes_max: u64,
+        prepared: Option<Prepared>,
+    ) -> Result<SegmentWriter> {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let created = home.now();
-        let file = home.seam.dir.create(&path).taking(HEADER_BYTES, "create", &home.shown(&path))?;
-        let begun = begin(home, &file, FileKind::Segment, id, (bytes_max, RESERVE_BYTES_MIN), created);
-        let (tail, source) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                // The file holds nothing; if it can't be removed either, recovery drops it as never begun.
-                let _ignored = home.seam.dir.remove_file(&path);
-                return Err(storage_error(error, "write the header of", home, id, HEADER_BYTES));
-            }
+        // Whatever is wrong with prepared files, new ones may do.
+        let begun = prepared.and_then(|prepared| prepared.begin(home, id, created).ok());
+        let ((tail, source), index) = match begun {
+            Some((log, index)) => (log, index.map(|(tail, source)| IndexWriter::begun(home, id, tail, source))),
+            None => (create_log(home, id, bytes_max, created)?, None),
         };
-        let index = IndexWriter::create(home, id, bytes_max, created);
+        let index = index.or_else(|| IndexWriter::create(home, id, bytes_max, created));
         let reader = index.as_ref().map(|index| Arc::new(Index::active(index.source.clone(), index.seed)));
         let segment = Segment::active(home, id, source, reader);
         Ok(SegmentWriter {
@@ -68,7 +72,13 @@ impl SegmentWriter {
             greatest: Timestamp::MIN,
             append_time: Timestamp::MIN,
             created,
+            next: Arc::default(),
         })
+    }
+
+    /// The files of the next segment, if somebody has prepared them.
+    pub(crate) fn take_next(&self) -> Option<Prepared> {
+        self.next.take()
     }
 
     /// Whether a batch with this payload still fits.
@@ -95,10 +105,10 @@ impl SegmentWriter {
     pub(crate) fn append(&mut self, draft: &Draft<'_, '_>, payload_bytes: usize, unsynced_bytes: u64) -> Result<usize> {
         let bytes = BATCH_HEADER_BYTES + payload_bytes;
         let position = self.tail.published();
-        if bytes > self.tail.reserved() - position {
-            self.reserve(bytes)?;
-        }
         let way = way(unsynced_bytes);
+        if bytes > self.tail.reserved() - position {
+            self.reserve(bytes, way)?;
+        }
         let spare = self.tail.spare(bytes, way);
         let header = encode(draft, payload_bytes, self.segment.seed, position as u64, spare);
         if let Err(source) = self.tail.publish(bytes) {
@@ -113,8 +123,9 @@ impl SegmentWriter {
         Ok(bytes)
     }
 
-    /// Reserves room for `bytes` more: a growing step ahead if the disk has it, else just what is needed.
-    fn reserve(&mut self, bytes: usize) -> Result<()> {
+    /// Reserves room for `bytes` more: a growing step ahead if the disk has it, else just what is needed. When that is the
+    /// last of the segment, the next one is prepared for who writes a lot.
+    fn reserve(&mut self, bytes: usize, way: Way) -> Result<()> {
         let need = self.tail.published() + bytes;
         assert!(need <= self.bytes_max, "a batch that doesn't fit is rolled or refused before");
         let step = self.tail.reserved().clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
@@ -123,7 +134,12 @@ impl SegmentWriter {
             Err(error) if is_full(&error) && ahead > need => self.tail.reserve(need),
             other => other,
         }
-        .map_err(|error| storage_error(error, "reserve space in", &self.segment.home, self.segment.id, bytes))
+        .map_err(|error| storage_error(error, "reserve space in", &self.segment.home, self.segment.id, bytes))?;
+        if way == Way::Bulk && self.tail.reserved() == self.bytes_max {
+            let room = (self.bytes_max, capacity_of(self.bytes_max));
+            self.next.prepare(&self.segment.home, self.segment.id, room);
+        }
+        Ok(())
     }
 
     /// What the segment would be sealed as now.
@@ -204,6 +220,7 @@ impl RestingWriter {
             greatest: self.sealed.greatest,
             append_time: self.sealed.append_time,
             created: self.created,
+            next: Arc::default(),
         })
     }
 
@@ -253,18 +270,16 @@ fn storage_error(source: std::io::Error, operation: &'static str, home: &Home, i
     Error::Io { operation, path, source }
 }
 
-fn begin(
-    home: &Home,
-    file: &Arc<dyn File>,
-    kind: FileKind,
-    id: SegmentId,
-    (capacity, reserve): (usize, usize),
-    created: Timestamp,
-) -> std::io::Result<(Tail, Source)> {
-    write_all_at(&**file, &home.identity(kind, id).encode(created), 0)?;
-    let (mut tail, source) = Tail::begin(file.clone(), home.mapped.then_some(&home.runner), capacity, HEADER_BYTES)?;
-    tail.reserve(reserve.min(capacity))?;
-    Ok((tail, source))
+fn create_log(home: &Home, id: SegmentId, bytes_max: usize, created: Timestamp) -> Result<(Tail, Source)> {
+    let path = home.segment_path(id);
+    let file = home.seam.dir.create(&path).taking(HEADER_BYTES, "create", &home.shown(&path))?;
+    let begun = Blank::new(home, file, bytes_max, RESERVE_BYTES_MIN)
+        .and_then(|blank| blank.begin(&home.identity(FileKind::Segment, id).encode(created)));
+    begun.map_err(|error| {
+        // The file holds nothing; if it can't be removed either, recovery drops it as never begun.
+        let _ignored = home.seam.dir.remove_file(&path);
+        storage_error(error, "write the header of", home, id, HEADER_BYTES)
+    })
 }
 
 /// The most bytes that the index of a segment of so many may have.
@@ -289,11 +304,16 @@ impl IndexWriter {
         // One that an interrupted creation left holds nothing.
         let _not_there = home.seam.dir.remove_file(&path);
         let file = home.seam.dir.create(&path).ok()?;
-        let capacity = capacity_of(log_bytes_max);
-        let (tail, source) =
-            begin(home, &file, FileKind::Index, id, (capacity, INDEX_RESERVE_BYTES_MIN), created).ok()?;
+        let blank = Blank::new(home, file, capacity_of(log_bytes_max), INDEX_RESERVE_BYTES_MIN).ok()?;
+        let (tail, source) = blank.begin(&home.identity(FileKind::Index, id).encode(created)).ok()?;
+        Some(IndexWriter::begun(home, id, tail, source))
+    }
+
+    /// In a file that has nothing but its header.
+    fn begun(home: &Home, id: SegmentId, tail: Tail, source: Source) -> IndexWriter {
         let seed = home.identity(FileKind::Index, id).seed();
-        Some(IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity })
+        let capacity = tail.capacity();
+        IndexWriter { tail, source, seed, due: HEADER_BYTES + INDEX_EVERY_BYTES, capacity }
     }
 
     /// Goes on in the file that another writer of the segment has left.

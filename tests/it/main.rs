@@ -29,6 +29,7 @@ mod gaps;
 mod groups;
 mod losses;
 mod peers;
+mod prepared;
 mod processes;
 mod quarantine;
 mod readers;

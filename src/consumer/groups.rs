@@ -93,7 +93,7 @@ impl Topic {
                         self.log(place.partition())?.wait_durable(*place)?;
                     }
                 }
-                self.commits()?.commit(&group, places.clone(), None, true)
+                self.commits()?.commit(&group, &places, None, true)
             },
         )?;
         Ok(places)

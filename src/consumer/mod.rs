@@ -311,7 +311,7 @@ impl Consumer {
                 log.wait_durable(*place)?;
             }
         }
-        self.topic.commits()?.commit(&self.group, places.to_vec(), metadata, durable)
+        self.topic.commits()?.commit(&self.group, places, metadata, durable)
     }
 }
 

@@ -66,13 +66,15 @@ impl Consumer {
         if self.auto_commit {
             self.auto_commit()?;
         }
-        let deadline = Instant::now().checked_add(timeout);
+        let mut deadline = None;
         loop {
             self.follow_new_partitions()?;
             let records = self.gather()?;
             if !records.is_empty() {
                 return Ok(records);
             }
+            // The clock is asked only by who may wait.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now().checked_add(timeout));
             self.assigned
                 .iter()
                 .try_for_each(|assigned| assigned.log.latched().map_err(|error| assigned.log.explain(error)))?;

@@ -14,6 +14,8 @@ use crate::place::Place;
 
 /// A type with this bit may be skipped by whoever doesn't know it.
 const SKIPPABLE: u8 = 0x80;
+/// Few entries are longer.
+pub(super) const ENTRY_BYTES_USUAL: usize = 96;
 /// Partition, next offset, epoch number, epoch tag.
 const PLACE_BYTES: usize = 28;
 
@@ -71,7 +73,7 @@ pub(crate) enum Entry {
 impl Entry {
     /// Appends type, length and body.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(ENTRY_BYTES_USUAL);
         self.encode_body(&mut body);
         out.push(self.type_byte());
         put_prefixed(out, &body);

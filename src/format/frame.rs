@@ -4,6 +4,7 @@
 //! frame for the position at which they append it, and read a whole file at once when they open it.
 
 use super::cursor::Cursor;
+use super::entry::ENTRY_BYTES_USUAL;
 use super::{DecodeError, Entry, HEADER_BYTES, NO_MARK, Seed};
 
 /// The most bytes of a frame's payload.
@@ -40,7 +41,8 @@ pub(crate) enum Rest {
 /// The mark is how many bytes in front of the position are not known to be synced, [`NO_MARK`] if that is unknown.
 /// Panics without an entry or above [`FRAME_BYTES_MAX`]: the caller's errors.
 pub(crate) fn encode_frame(entries: &[Entry], seed: Seed, position: u64, mark: u32) -> Vec<u8> {
-    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + ENTRY_BYTES_USUAL);
+    frame.resize(FRAME_HEADER_BYTES, 0);
     for entry in entries {
         entry.encode(&mut frame);
     }

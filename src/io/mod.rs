@@ -203,13 +203,18 @@ pub(crate) struct Headroom {
 }
 
 impl Headroom {
-    const BYTES: u64 = 16 << 10;
+    const BYTES_MIN: u64 = 16 << 10;
+    const BYTES_MAX: u64 = 256 << 10;
 
-    /// Reserves more when less than half is left behind `end`. Where that fails the file grows as it is written.
+    /// Reserves more when little is left behind `end`: as much as there is, within bounds. Where that fails the file grows
+    /// as it is written.
     pub(crate) fn keep(&mut self, dir: &dyn Dir, file: &dyn File, end: u64) {
-        if end + Headroom::BYTES / 2 > self.reserved && dir.reserves() && file.reserve(end + Headroom::BYTES).is_ok() {
-            self.reserved = end + Headroom::BYTES;
+        if end + Headroom::BYTES_MIN / 2 <= self.reserved || !dir.reserves() {
+            return;
         }
+        let more = end.clamp(Headroom::BYTES_MIN, Headroom::BYTES_MAX);
+        let reserved = [more, Headroom::BYTES_MIN].into_iter().find(|more| file.reserve(end + more).is_ok());
+        self.reserved = reserved.map_or(self.reserved, |more| end + more);
     }
 }
 

@@ -51,6 +51,10 @@ impl Records {
     }
 
     pub(crate) fn append(&mut self, mut others: Records) {
+        if self.runs.is_empty() {
+            *self = others;
+            return;
+        }
         self.bytes += others.bytes;
         self.len += others.len;
         self.runs.append(&mut others.runs);

@@ -177,7 +177,7 @@ impl Commits {
     pub(crate) fn commit(
         &mut self,
         group: &GroupName,
-        places: Vec<Place>,
+        places: &[Place],
         metadata: Option<&[u8]>,
         durable: bool,
     ) -> Result<()> {
@@ -193,14 +193,15 @@ impl Commits {
             });
         }
         let time = self.shared.seam.clock.now();
-        let metadata = metadata.map(<[u8]>::to_vec);
-        let entry = Entry::Commit { group: group.clone(), time, places: places.clone(), metadata: metadata.clone() };
+        let entry = Entry::Commit {
+            group: group.clone(),
+            time,
+            places: places.to_vec(),
+            metadata: metadata.map(<[u8]>::to_vec),
+        };
         self.append(&entry)?;
         self.sync_if(durable)?;
-        let commits = self.groups.entry(group.clone()).or_default();
-        for place in places {
-            commits.insert(place.partition(), Commit { place, time, metadata: metadata.clone() });
-        }
+        note(&mut self.groups, group, places, time, metadata);
         Ok(())
     }
 
@@ -215,13 +216,13 @@ impl Commits {
 
     fn append(&mut self, entry: &Entry) -> Result<()> {
         self.latched()?;
-        let shown = self.shown();
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
         let file = self.file()?;
         self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
         let reserve = &self.shared.reserve;
-        reserve.with_room(|| write_all_at(&*file, &frame, self.position).taking(frame.len(), "write", &shown))?;
+        let write = || write_all_at(&*file, &frame, self.position);
+        reserve.with_room(|| write().or_else(|error| Err(error).taking(frame.len(), "write", &self.shown())))?;
         self.position += frame.len() as u64;
         self.open_ended = *entry != Entry::End;
         Ok(())
@@ -339,16 +340,24 @@ fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
     for entry in entries {
         match entry {
             Entry::Commit { group, time, places, metadata } => {
-                let commits = groups.entry(group).or_default();
-                for place in places {
-                    commits.insert(place.partition(), Commit { place, time, metadata: metadata.clone() });
-                }
+                note(&mut groups, &group, &places, time, metadata.as_deref());
             }
             Entry::Forget { group, .. } => drop(groups.remove(&group)),
             _ => return Err(DecodeError::Malformed("an entry that doesn't belong into the commits")),
         }
     }
     Ok(groups)
+}
+
+fn note(groups: &mut Groups, group: &GroupName, places: &[Place], time: Timestamp, metadata: Option<&[u8]>) {
+    if !groups.contains_key(group) {
+        groups.insert(group.clone(), BTreeMap::new());
+    }
+    let commits = groups.get_mut(group).expect("was just looked for");
+    for place in places {
+        let metadata = metadata.map(<[u8]>::to_vec);
+        commits.insert(place.partition(), Commit { place: *place, time, metadata });
+    }
 }
 
 fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<()> {

@@ -6,25 +6,35 @@
 
 use std::io;
 
-use super::Window;
+use super::{Sealed, Window};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, DecodeError, HEADER_BYTES, Seed, check_records};
 use crate::offset::{Offset, Timestamp};
 
 /// What a scan found.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    /// The position behind the last valid batch of the unbroken run from the beginning.
+    /// The unbroken run of valid batches from the beginning.
+    pub(crate) run: Reached,
+    /// The greatest durable end that any valid batch told of, behind a hole too.
+    pub(crate) durable_end: Offset,
+    pub(crate) ending: Ending,
+    /// The beginning, and how far the run had come after about every [`MILESTONE_BYTES`].
+    milestones: Vec<Reached>,
+}
+
+/// Some batches of a segment, from its first on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The position behind the last of them.
     pub(crate) position: usize,
     /// The offset behind it.
     pub(crate) end: Offset,
     pub(crate) greatest: Timestamp,
     pub(crate) append_time: Timestamp,
-    /// The greatest durable end that any valid batch told of, behind a hole too.
-    pub(crate) durable_end: Offset,
-    pub(crate) ending: Ending,
-    /// The beginnings of the batches of the unbroken run.
-    pub(crate) batches: Vec<(usize, BatchHeader)>,
 }
+
+/// So little is walked again to find where batches are parted.
+const MILESTONE_BYTES: usize = 256 << 10;
 
 /// How the unbroken run of valid batches ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,36 +49,63 @@ pub(crate) enum Ending {
 
 /// Scans a segment that begins at `base`; offsets from `limit` on are not looked at.
 pub(crate) fn scan(window: &mut Window, seed: Seed, base: Offset, limit: Offset) -> io::Result<Scan> {
-    let mut scan = Scan {
-        position: HEADER_BYTES,
-        end: base,
-        greatest: Timestamp::MIN,
-        append_time: Timestamp::MIN,
-        durable_end: Offset::ZERO,
-        ending: Ending::Clean,
-        batches: Vec::new(),
-    };
+    let begin = Reached::nothing(base);
+    let mut scan = Scan { run: begin, durable_end: Offset::ZERO, ending: Ending::Clean, milestones: vec![begin] };
     let error = loop {
-        if scan.end >= limit || scan.position >= window.len() {
+        if scan.run.end >= limit || scan.run.position >= window.len() {
             return Ok(scan);
         }
-        match batch_at(window, seed, scan.position, scan.end)? {
-            Ok(header) => scan.take(header),
+        match batch_at(window, seed, scan.run.position, scan.run.end)? {
+            Ok(header) => scan.take(&header),
             Err(error) => break error,
         }
     };
-    scan.ending = ending(window, seed, scan.position, error, &mut scan.durable_end)?;
+    scan.ending = ending(window, seed, scan.run.position, error, &mut scan.durable_end)?;
     Ok(scan)
 }
 
 impl Scan {
-    fn take(&mut self, header: BatchHeader) {
-        self.batches.push((self.position, header));
+    fn take(&mut self, header: &BatchHeader) {
+        self.run.take(header);
+        self.durable_end = self.durable_end.max(header.durable_end());
+        if self.milestones.last().is_none_or(|last| self.run.position - last.position >= MILESTONE_BYTES) {
+            self.milestones.push(self.run);
+        }
+    }
+
+    /// The batches of the run that end at or below `end`.
+    pub(crate) fn up_to(&self, window: &mut Window, seed: Seed, end: Offset) -> io::Result<Reached> {
+        let after = self.milestones.partition_point(|reached| reached.end <= end);
+        let mut reached = self.milestones[after.saturating_sub(1)];
+        while reached.position < self.run.position {
+            match batch_at(window, seed, reached.position, reached.end)? {
+                Ok(header) if header.end() <= end => reached.take(&header),
+                _ => break,
+            }
+        }
+        Ok(reached)
+    }
+}
+
+impl Reached {
+    /// No batch of a segment that begins at `base`.
+    pub(crate) fn nothing(base: Offset) -> Reached {
+        Reached { position: HEADER_BYTES, end: base, greatest: Timestamp::MIN, append_time: Timestamp::MIN }
+    }
+
+    /// Goes behind the next batch.
+    #[inline]
+    pub(crate) fn take(&mut self, header: &BatchHeader) {
         self.position += header.bytes();
         self.end = header.end();
         self.greatest = self.greatest.max(header.greatest_timestamp());
         self.append_time = self.append_time.max(header.append_time);
-        self.durable_end = self.durable_end.max(header.durable_end());
+    }
+
+    /// What a segment of just these is sealed as; `None` if there are none.
+    pub(crate) fn sealed(&self) -> Option<Sealed> {
+        let Reached { position, end, greatest, append_time } = *self;
+        (position > HEADER_BYTES).then_some(Sealed { bytes: position as u64, end, greatest, append_time })
     }
 }
 

@@ -177,7 +177,7 @@ mod tests {
             let bad = DecodeError::Malformed(rule);
             assert_eq!(walked(&bytes, 3)[0], (second, 101, bad.clone()));
             let scanned = scan(&mut window(&bytes), SEGMENT.seed(), BASE, Offset::MAX).expect("reads");
-            assert_eq!((scanned.position, scanned.end.get(), scanned.ending), (second, 101, Ending::Hole(bad)));
+            assert_eq!((scanned.run.position, scanned.run.end.get(), scanned.ending), (second, 101, Ending::Hole(bad)));
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::io::{File, read_full_at};
 
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES: usize = 256 << 10;
 
 /// A file and the part of it that was read last.
 pub(crate) struct Window {

@@ -49,7 +49,7 @@ impl Examined {
     /// The error that says what is wrong with it.
     pub(super) fn problem(&self, path: &Path) -> Error {
         let (what, position) = match &self.scan {
-            Some(scan) => ("batch", scan.position),
+            Some(scan) => ("batch", scan.run.position),
             None => (header_of(FileKind::Segment), 0),
         };
         let from_scan = self.scan.as_ref().and_then(|scan| match &scan.ending {
@@ -74,7 +74,7 @@ impl Examined {
         let (facts, unread) = ((self.extent, self.durable_end, self.good_end), self.scan.take());
         let shown = home.shown(&home.segment_path(self.recorded.id));
         self.scan(home, file, cut, next).at("read", &shown)?;
-        let found = self.scan.as_ref().is_some_and(|scan| !scan.batches.is_empty());
+        let found = self.scan.as_ref().is_some_and(|scan| scan.run.sealed().is_some());
         if !found || self.recorded.seal.is_some() {
             ((self.extent, self.durable_end, self.good_end), self.scan) = (facts, unread);
         }
@@ -90,7 +90,7 @@ impl Examined {
         let (shown, durable_end) = (home.shown(&home.segment_path(self.recorded.id)), self.durable_end);
         self.scan(home, file, end, None).at("read", &shown)?;
         self.durable_end = durable_end;
-        Ok(self.scan.as_ref().filter(|scan| !scan.batches.is_empty()).map(|scan| scan.end))
+        Ok(self.scan.as_ref().and_then(|scan| scan.run.sealed()).map(|sealed| sealed.end))
     }
 
     /// The error for a file that is shorter than its seal.
@@ -148,14 +148,14 @@ impl Examined {
         let limit = cut.min(next.unwrap_or(Offset::MAX));
         let seed = home.identity(FileKind::Segment, id).seed();
         let scan = scan(&mut Window::new(file, self.file_bytes), seed, id.base, limit)?;
-        let too_early = next.is_some_and(|next| scan.end < next);
+        let too_early = next.is_some_and(|next| scan.run.end < next);
         self.extent = match &scan.ending {
             Ending::Hole(_) => Extent::Hole,
             Ending::Torn(_) => Extent::Torn,
             Ending::Clean if too_early => Extent::Torn,
             Ending::Clean => Extent::Exact,
         };
-        self.good_end = scan.end;
+        self.good_end = scan.run.end;
         self.durable_end = scan.durable_end.min(cut);
         self.scan = Some(scan);
         Ok(())

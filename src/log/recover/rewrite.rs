@@ -4,6 +4,7 @@
 //! Invariant: a file that was ever published is never changed in place. A copy gets its final name by a rename, and
 //! counts only when the history names it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use super::examine::{Examined, last_nonzero};
 use super::table::{Decision, Told};
 use super::{Finding, Known, Step};
 use crate::error::{IoContext, Result};
-use crate::format::{BatchHeader, FileKind, HEADER_BYTES, reseal};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, Seed, reseal};
 use crate::io::{Access, File, write_all_at};
-use crate::offset::{Offset, Timestamp};
-use crate::segment::{Home, Scan, Sealed, SegmentId, Window};
+use crate::offset::{Offset, Position};
+use crate::segment::{Home, Reached, Scan, Sealed, SegmentId, Window, batch_at};
 
 /// At most so many discarded bytes of one segment are copied aside.
 const ASIDE_BYTES_MAX: u64 = 64 << 20;
-const COPY_BYTES: usize = 1 << 20;
+const COPY_BYTES: usize = 256 << 10;
 
 /// Does it; gives the segments that stay, sealed, and what is to be reported.
 pub(super) fn carry_out(
@@ -46,8 +47,8 @@ pub(super) fn carry_out(
         return Ok((Vec::new(), told.then_some(finding)));
     };
     if matches!(step.decision, Decision::Cut | Decision::CutLater) {
-        finding.cut_at = Some(scan.end);
-        (finding.cut_bytes, finding.set_aside) = copy_aside(home, &path, scan.position as u64)?;
+        finding.cut_at = Some(scan.run.end);
+        (finding.cut_bytes, finding.set_aside) = copy_aside(home, &path, scan.run.position as u64)?;
     }
     let kept = keep_scanned(home, one, scan, durable_end, &mut finding)?;
     Ok((kept, Some(finding)))
@@ -90,34 +91,25 @@ pub(super) fn keep_scanned(
     durable_end: Offset,
     finding: &mut Finding,
 ) -> Result<Vec<Recorded>> {
-    let split = scan.batches.partition_point(|(_, header)| header.end() <= durable_end);
-    let (durable, unsure) = scan.batches.split_at(split);
-    let mut kept = Vec::new();
-    if let Some(seal) = sealed(durable) {
-        kept.push(Recorded::new(one.recorded.id, Some(seal)));
-    }
-    if let Some((_, first)) = unsure.first() {
-        let id = SegmentId { base: first.base, epoch: one.recorded.id.epoch };
-        let seal = copy(home, one, unsure, id)?;
+    let mut source = Source::of(home, one);
+    let durable = source.read(|window, seed| scan.up_to(window, seed, durable_end))?;
+    let mut kept: Vec<Recorded> =
+        durable.sealed().map(|seal| Recorded::new(one.recorded.id, Some(seal))).into_iter().collect();
+    if durable.position < scan.run.position {
+        let id = SegmentId { base: durable.end, epoch: one.recorded.id.epoch };
+        let seal = copy(home, &mut source, durable..scan.run, id)?;
         finding.copied_bytes = seal.bytes;
         kept.push(Recorded::new(id, Some(seal)));
     }
     Ok(kept)
 }
 
-/// What batches that stand one behind the other are sealed as.
-fn sealed(batches: &[(usize, BatchHeader)]) -> Option<Sealed> {
-    let (position, last) = batches.last()?;
-    let greatest = batches.iter().map(|(_, header)| header.greatest_timestamp()).max().unwrap_or(Timestamp::MIN);
-    Some(Sealed { bytes: (position + last.bytes()) as u64, end: last.end(), greatest, append_time: last.append_time })
-}
-
-/// Writes the batches into a new segment, and syncs it. It takes its name last.
-fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: SegmentId) -> Result<Sealed> {
+/// Writes the batches between two into a new segment, and syncs it. It takes its name last.
+fn copy(home: &Arc<Home>, source: &mut Source<'_>, batches: Range<Reached>, id: SegmentId) -> Result<Sealed> {
     let path = home.segment_path(id);
     let new = path.with_extension("log.new");
     remove_if_there(home, &new)?;
-    let sealed = write_copy(home, one, batches, id, &new).inspect_err(|_| {
+    let sealed = write_copy(home, source, batches, id, &new).inspect_err(|_| {
         // On a full disk, what fitted of it is room that other partitions need to recover.
         let _removed_next_time = remove_if_there(home, &new);
     })?;
@@ -128,36 +120,66 @@ fn copy(home: &Arc<Home>, one: &Examined, batches: &[(usize, BatchHeader)], id: 
 /// Writes the batches into this file, seeded anew.
 fn write_copy(
     home: &Arc<Home>,
-    one: &Examined,
-    batches: &[(usize, BatchHeader)],
+    source: &mut Source<'_>,
+    batches: Range<Reached>,
     id: SegmentId,
     new: &Path,
 ) -> Result<Sealed> {
-    let source = home.shown(&home.segment_path(one.recorded.id));
     let shown = home.shown(new);
     let file = home.seam.dir.create(new).taking(HEADER_BYTES, "create", &shown)?;
     let identity = home.identity(FileKind::Segment, id);
+    let seed = identity.seed();
     let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
-    let mut window = Window::new(one.file.clone().expect("was scanned"), one.file_bytes);
-    let mut copied = Vec::new();
-    for (position, header) in batches {
-        let at = out.position();
-        let bytes = window.at(*position, header.bytes()).at("read", &source)?;
-        let start = out.bytes.len();
-        out.bytes.extend_from_slice(bytes);
-        reseal(&mut out.bytes[start..], identity.seed(), at as u64, header.mark);
-        copied.push((at, *header));
+    let (mut from, mut copied) = (batches.start, Reached::nothing(id.base));
+    while from.position < batches.end.position {
+        let (header, bytes) = source.batch(&from)?;
+        out.take(bytes, &header, seed);
+        from.take(&header);
+        copied.take(&header);
         if out.bytes.len() >= COPY_BYTES {
             out.flush().taking(COPY_BYTES, "write", &shown)?;
         }
     }
     out.flush().taking(COPY_BYTES, "write", &shown)?;
     out.file.sync().at("sync", &shown)?;
-    if id != one.recorded.id {
+    if id != source.one.recorded.id {
         // A recovery that was cut off may have left a copy there, made of bytes that the power has taken since.
         Aside::make_way(home, &home.segment_path(id), &*out.file)?;
     }
-    Ok(sealed(&copied).expect("there is at least one batch"))
+    Ok(copied.sealed().expect("there is at least one batch"))
+}
+
+/// A segment that was examined, to be read once more.
+struct Source<'a> {
+    one: &'a Examined,
+    window: Window,
+    seed: Seed,
+    shown: PathBuf,
+}
+
+impl<'a> Source<'a> {
+    fn of(home: &Home, one: &'a Examined) -> Source<'a> {
+        Source {
+            one,
+            window: Window::new(one.file.clone().expect("was scanned"), one.file_bytes),
+            seed: home.identity(FileKind::Segment, one.recorded.id).seed(),
+            shown: home.shown(&home.segment_path(one.recorded.id)),
+        }
+    }
+
+    fn read<T>(&mut self, read: impl FnOnce(&mut Window, Seed) -> std::io::Result<T>) -> Result<T> {
+        read(&mut self.window, self.seed).at("read", &self.shown)
+    }
+
+    /// The batch behind these. It is judged once more, since what is copied gets new checksums.
+    fn batch(&mut self, behind: &Reached) -> Result<(BatchHeader, &[u8])> {
+        let Reached { position, end: base, .. } = *behind;
+        let header = self.read(|window, seed| batch_at(window, seed, position, base))?;
+        let header = header
+            .map_err(|error| error.at("batch", &self.shown, Some(Position::new(position as u64)), Some(base..base)))?;
+        let bytes = self.window.at(position, header.bytes()).at("read", &self.shown)?;
+        Ok((header, bytes))
+    }
 }
 
 /// A file that is written from the beginning in large pieces.
@@ -168,8 +190,11 @@ struct Out {
 }
 
 impl Out {
-    fn position(&self) -> usize {
-        usize::try_from(self.at).expect("a segment fits into memory") + self.bytes.len()
+    /// Takes a batch that is whole, with the checksums that it must have here.
+    fn take(&mut self, batch: &[u8], header: &BatchHeader, seed: Seed) {
+        let (start, position) = (self.bytes.len(), self.at + self.bytes.len() as u64);
+        self.bytes.extend_from_slice(batch);
+        reseal(&mut self.bytes[start..], seed, position, header.mark);
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -63,7 +63,7 @@ impl Found {
     /// The position from which on nothing of the file stays.
     fn cut_from(&self) -> u64 {
         let kept = self.one.scan.as_ref().filter(|_| self.fate == Fate::Cut);
-        kept.map_or(0, |scan| scan.position as u64)
+        kept.map_or(0, |scan| scan.run.position as u64)
     }
 }
 

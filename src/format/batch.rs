@@ -3,6 +3,7 @@
 //! Invariant: a length is trusted only after the header's checksum, records only after the payload's. `log::append`
 //! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
 
+use super::crc::{Summed, Sums, with_sums};
 use super::cursor::{Cursor, Slots};
 use super::record::{are_plain, check_records, put_record, record_bytes};
 use super::{DecodeError, Seed};
@@ -84,23 +85,20 @@ impl BatchHeader {
     /// which this leaves to them. Runs at every read.
     #[inline]
     pub(crate) fn whole(bytes: &[u8], seed: Seed, position: u64, base: Offset) -> Option<BatchHeader> {
-        let (head, rest) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
-        let header = BatchHeader::fields(head);
-        let number = |at: usize| u128::from_le_bytes(*head[at..].first_chunk().expect("lies within the header"));
-        let words = [number(4) & (u128::MAX >> 48), number(14), number(30)];
-        let is_valid = header.header_bytes == BATCH_HEADER_BYTES
-            && header.base == base
-            && seed.checksum_of_words(position, words) == header.header_checksum
-            && header.is_understood()
-            && header.has_possible_count()
-            && header.has_possible_span();
-        if !is_valid {
-            return None;
-        }
-        let payload = rest.get(..header.payload_bytes)?;
-        let is_valid = seed.checksum(position, payload) == header.payload_checksum
-            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
-        is_valid.then_some(header)
+        with_sums(Whole { bytes, seed, position, base })
+    }
+
+    /// Goes over the batches at the front of the bytes as long as they are [`whole`](BatchHeader::whole), the first with
+    /// this offset and each behind the one before, and as long as `each` asks for the next.
+    #[inline]
+    pub(crate) fn each_whole(
+        bytes: &[u8],
+        seed: Seed,
+        position: u64,
+        base: Offset,
+        each: impl FnMut(&BatchHeader) -> bool,
+    ) {
+        with_sums(EachWhole { bytes, seed, position, base, each });
     }
 
     /// Whether a header may begin here, by its length: sends zeros and text away at no cost. Headers of later versions
@@ -221,15 +219,84 @@ impl BatchHeader {
         [first, second, third]
     }
 
-    /// Writes the header and its checksum.
-    #[inline]
-    fn write(&mut self, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
+    /// Writes the header in front of its payload, with both checksums.
+    #[inline(always)]
+    fn seal(
+        &mut self,
+        sums: impl Sums,
+        seed: Seed,
+        position: u64,
+        header: &mut [u8; BATCH_HEADER_BYTES],
+        payload: &[u8],
+    ) {
+        self.payload_checksum = seed.checksum_by(sums, position, payload);
         let words = self.words();
-        self.header_checksum = seed.checksum_of_words(position, words);
+        self.header_checksum = seed.checksum_of_words_by(sums, position, words);
         let front = u128::from(self.header_checksum) | words[0] << 32;
         header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
         header[14..30].copy_from_slice(&words[1].to_le_bytes());
         header[30..].copy_from_slice(&words[2].to_le_bytes());
+    }
+}
+
+/// What [`BatchHeader::whole`] does.
+struct Whole<'a> {
+    bytes: &'a [u8],
+    seed: Seed,
+    position: u64,
+    base: Offset,
+}
+
+impl Summed for Whole<'_> {
+    type Output = Option<BatchHeader>;
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) -> Option<BatchHeader> {
+        let (head, rest) = self.bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
+        let header = BatchHeader::fields(head);
+        let number = |at: usize| u128::from_le_bytes(*head[at..].first_chunk().expect("lies within the header"));
+        let words = [number(4) & (u128::MAX >> 48), number(14), number(30)];
+        let is_valid = header.header_bytes == BATCH_HEADER_BYTES
+            && header.base == self.base
+            && self.seed.checksum_of_words_by(sums, self.position, words) == header.header_checksum
+            && header.is_understood()
+            && header.has_possible_count()
+            && header.has_possible_span();
+        if !is_valid {
+            return None;
+        }
+        let payload = rest.get(..header.payload_bytes)?;
+        let is_valid = self.seed.checksum_by(sums, self.position, payload) == header.payload_checksum
+            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
+        is_valid.then_some(header)
+    }
+}
+
+/// What [`BatchHeader::each_whole`] does.
+struct EachWhole<'a, F> {
+    bytes: &'a [u8],
+    seed: Seed,
+    position: u64,
+    base: Offset,
+    each: F,
+}
+
+impl<F: FnMut(&BatchHeader) -> bool> Summed for EachWhole<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, sums: impl Sums) {
+        let (mut at, mut base) = (0, self.base);
+        loop {
+            let bytes = self.bytes.get(at..).unwrap_or_default();
+            let whole = Whole { bytes, seed: self.seed, position: self.position + at as u64, base };
+            let Some(header) = whole.run(sums) else { return };
+            if !(self.each)(&header) {
+                return;
+            }
+            at += header.bytes();
+            base = header.end();
+        }
     }
 }
 
@@ -252,7 +319,8 @@ pub(crate) fn payload_bytes(records: &[Record<'_>], append_time: Timestamp) -> u
     records.iter().fold(0, |sum: u64, record| sum.saturating_add(record_bytes(record, append_time)))
 }
 
-/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file.
+/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file. Gives the time that
+/// no record is later than, and the append time as it was stored.
 ///
 /// Panics if `out` is not of that length, or if there is no record: the caller's errors. Runs at every append.
 #[inline]
@@ -262,29 +330,48 @@ pub(crate) fn encode(
     seed: Seed,
     position: u64,
     out: &mut [u8],
-) -> BatchHeader {
-    let (head, payload) = out.split_first_chunk_mut::<BATCH_HEADER_BYTES>().expect("room for the header");
-    assert_eq!(payload.len(), payload_bytes, "room for the payload");
-    let append_time = storable(draft.append_time);
-    let greatest_delta = put_records(draft.records, append_time, payload);
-    let count = narrow(draft.records.len());
-    assert!(count > 0, "a batch holds at least one record");
-    let mut header = BatchHeader {
-        header_bytes: BATCH_HEADER_BYTES,
-        payload_bytes,
-        base: draft.base,
-        count,
-        span: count,
-        append_time,
-        greatest_delta,
-        mark: draft.mark,
-        codec: 0,
-        flags: 0,
-        header_checksum: 0,
-        payload_checksum: seed.checksum(position, payload),
-    };
-    header.write(seed, position, head);
-    header
+) -> (Timestamp, Timestamp) {
+    with_sums(Encode { draft, payload_bytes, seed, position, out })
+}
+
+/// What [`encode`] does.
+struct Encode<'a, 'd, 'r> {
+    draft: &'a Draft<'d, 'r>,
+    payload_bytes: usize,
+    seed: Seed,
+    position: u64,
+    out: &'a mut [u8],
+}
+
+impl Summed for Encode<'_, '_, '_> {
+    type Output = (Timestamp, Timestamp);
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) -> (Timestamp, Timestamp) {
+        let Encode { draft, payload_bytes, seed, position, out } = self;
+        let (head, payload) = out.split_first_chunk_mut().expect("room for the header");
+        assert_eq!(payload.len(), payload_bytes, "room for the payload");
+        let append_time = storable(draft.append_time);
+        let greatest_delta = put_records(draft.records, append_time, payload);
+        let count = narrow(draft.records.len());
+        assert!(count > 0, "a batch holds at least one record");
+        let mut header = BatchHeader {
+            header_bytes: BATCH_HEADER_BYTES,
+            payload_bytes,
+            base: draft.base,
+            count,
+            span: count,
+            append_time,
+            greatest_delta,
+            mark: draft.mark,
+            codec: 0,
+            flags: 0,
+            header_checksum: 0,
+            payload_checksum: 0,
+        };
+        header.seal(sums, seed, position, head, payload);
+        (header.greatest_timestamp(), append_time)
+    }
 }
 
 /// Writes the records and gives the greatest of their timestamps as a delta.
@@ -305,13 +392,37 @@ fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8
 ///
 /// Panics if the bytes are not exactly one batch: the caller's error.
 pub(crate) fn reseal(batch: &mut [u8], seed: Seed, position: u64, mark: u32) {
-    let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
-    let header_bytes = header.expect("exactly one verified batch").header_bytes;
-    let payload_checksum = seed.checksum(position, &batch[header_bytes..]);
-    batch[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
-    batch[38..42].copy_from_slice(&mark.to_le_bytes());
-    let header_checksum = seed.checksum(position, &batch[4..header_bytes]);
-    batch[..4].copy_from_slice(&header_checksum.to_le_bytes());
+    with_sums(Reseal { batch, seed, position, mark });
+}
+
+/// What [`reseal`] does.
+struct Reseal<'a> {
+    batch: &'a mut [u8],
+    seed: Seed,
+    position: u64,
+    mark: u32,
+}
+
+impl Summed for Reseal<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) {
+        let Reseal { batch, seed, position, mark } = self;
+        let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
+        let mut header = BatchHeader { mark, ..header.expect("exactly one verified batch") };
+        let header_bytes = header.header_bytes;
+        if header_bytes == BATCH_HEADER_BYTES {
+            let (head, payload) = batch.split_first_chunk_mut().expect("a header of this length");
+            return header.seal(sums, seed, position, head, payload);
+        }
+        // What a longer header says beyond is kept.
+        let payload_checksum = seed.checksum_by(sums, position, &batch[header_bytes..]);
+        batch[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
+        batch[38..42].copy_from_slice(&mark.to_le_bytes());
+        let header_checksum = seed.checksum_by(sums, position, &batch[4..header_bytes]);
+        batch[..4].copy_from_slice(&header_checksum.to_le_bytes());
+    }
 }
 
 /// The append time as six bytes can hold it: a clock before 1970 counts as 1970.

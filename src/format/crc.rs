@@ -21,20 +21,55 @@ pub(crate) fn crc32(state: u32, bytes: &[u8]) -> u32 {
     by_library(state, bytes)
 }
 
-/// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
-/// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
+/// How checksums are continued on this processor: asked for once in a step of work, see [`with_sums`].
+pub(crate) trait Sums: Copy {
+    /// As [`crc32`].
+    fn of(self, state: u32, bytes: &[u8]) -> u32;
+    /// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
+    /// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
+    fn of_words(self, state: u32, words: [u128; 3]) -> u32;
+}
+
+/// A step of work with checksums in it.
+pub(crate) trait Summed {
+    type Output;
+    /// Does it. Marked `#[inline(always)]`, so that the sums become a part of it.
+    fn run(self, sums: impl Sums) -> Self::Output;
+}
+
+/// Does the work, compiled once for processors that have the instruction and once for the others.
 #[inline]
-pub(crate) fn crc32_of_words(state: u32, words: [u128; 3]) -> u32 {
+pub(crate) fn with_sums<W: Summed>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     if folding::is_there() {
         // SAFETY: the processor has the instructions, as was just asked.
-        return unsafe { folding::of_words(state, words) };
+        return unsafe { folding::run(work) };
     }
+    work.run(Library)
+}
+
+#[derive(Clone, Copy)]
+struct Library;
+
+impl Sums for Library {
+    #[inline]
+    fn of(self, state: u32, bytes: &[u8]) -> u32 {
+        by_library(state, bytes)
+    }
+
+    #[inline]
+    fn of_words(self, state: u32, words: [u128; 3]) -> u32 {
+        by_library(state, &bytes_of(words))
+    }
+}
+
+/// The bytes that [`Sums::of_words`] is given.
+fn bytes_of(words: [u128; 3]) -> [u8; 42] {
     let mut bytes = [0; 42];
     bytes[..10].copy_from_slice(&words[0].to_le_bytes()[..10]);
     bytes[10..26].copy_from_slice(&words[1].to_le_bytes());
     bytes[26..].copy_from_slice(&words[2].to_le_bytes());
-    by_library(state, &bytes)
+    bytes
 }
 
 #[inline]
@@ -52,6 +87,10 @@ mod folding {
         clippy::cast_sign_loss,
         reason = "plain bits"
     )]
+
+    use std::sync::LazyLock;
+
+    use super::{FEW_BYTES, Summed, Sums, by_library};
 
     use std::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
@@ -75,9 +114,40 @@ mod folding {
         moves
     };
 
+    /// What the standard library's own cache says takes two looks, and longer than folding a block.
+    static IS_THERE: LazyLock<bool> =
+        LazyLock::new(|| is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("sse4.1"));
+
     #[inline]
     pub(super) fn is_there() -> bool {
-        is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("sse4.1")
+        *IS_THERE
+    }
+
+    /// Made by [`run`] alone, so that whoever has it runs on a processor with the instructions.
+    #[derive(Clone, Copy)]
+    struct Folding(());
+
+    impl Sums for Folding {
+        #[inline(always)]
+        fn of(self, state: u32, bytes: &[u8]) -> u32 {
+            if bytes.len() >= FEW_BYTES {
+                return by_library(state, bytes);
+            }
+            // SAFETY: the processor has the instructions, or this couldn't be here.
+            unsafe { of_bytes(state, bytes) }
+        }
+
+        #[inline(always)]
+        fn of_words(self, state: u32, words: [u128; 3]) -> u32 {
+            // SAFETY: as above.
+            unsafe { of_words(state, words) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    pub(super) fn run<W: Summed>(work: W) -> W::Output {
+        work.run(Folding(()))
     }
 
     #[inline]
@@ -187,6 +257,7 @@ mod tests {
             for (at, state) in STATES.into_iter().enumerate() {
                 let bytes = &bytes[at..at + len];
                 assert_eq!(crc32(state, bytes), by_library(state, bytes), "{len} bytes from {state:#x}");
+                assert_eq!(with_sums(Of(state, bytes)), by_library(state, bytes), "{len} bytes from {state:#x}");
             }
         }
     }
@@ -202,13 +273,34 @@ mod tests {
         }
     }
 
+    struct OfWords(u32, [u128; 3]);
+
+    impl Summed for OfWords {
+        type Output = u32;
+
+        fn run(self, sums: impl Sums) -> u32 {
+            sums.of_words(self.0, self.1)
+        }
+    }
+
+    struct Of<'a>(u32, &'a [u8]);
+
+    impl Summed for Of<'_> {
+        type Output = u32;
+
+        fn run(self, sums: impl Sums) -> u32 {
+            sums.of(self.0, self.1)
+        }
+    }
+
     #[test]
     fn words_are_their_bytes() {
         let bytes = noise(42);
         let number = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen"));
         let words = [number(0) & (u128::MAX >> 48), number(10), number(26)];
         for state in STATES {
-            assert_eq!(crc32_of_words(state, words), by_library(state, &bytes), "{state:#x}");
+            assert_eq!(with_sums(OfWords(state, words)), by_library(state, &bytes), "{state:#x}");
+            assert_eq!(Library.of_words(state, words), by_library(state, &bytes), "{state:#x}");
         }
     }
 

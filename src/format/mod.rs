@@ -194,7 +194,7 @@ pub(crate) mod index;
 pub(crate) mod record;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
-use crc::{crc32, crc32_of_words};
+use crc::{Sums, crc32};
 pub(crate) use entry::{Entry, Reason};
 pub(crate) use filename::{
     COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
@@ -228,10 +228,16 @@ impl Seed {
         crc32(self.at(position), bytes)
     }
 
-    /// The checksum of a batch header, given as [`crc32_of_words`] takes it.
-    #[inline]
-    pub(crate) fn checksum_of_words(self, position: u64, words: [u128; 3]) -> u32 {
-        crc32_of_words(self.at(position), words)
+    /// The same within a step of work.
+    #[inline(always)]
+    fn checksum_by(self, sums: impl Sums, position: u64, bytes: &[u8]) -> u32 {
+        sums.of(self.at(position), bytes)
+    }
+
+    /// That of a batch header, given as [`Sums::of_words`] takes it.
+    #[inline(always)]
+    fn checksum_of_words_by(self, sums: impl Sums, position: u64, words: [u128; 3]) -> u32 {
+        sums.of_words(self.at(position), words)
     }
 
     #[inline]

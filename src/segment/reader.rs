@@ -286,15 +286,18 @@ impl Cursor {
         let mut view = self.view(want)?;
         let (mut taken, mut next, mut dense) = (0, self.next, true);
         while next < limit && taken < bytes_max.max(1) {
-            let position = self.position + taken;
-            let rest = &view[taken..];
-            if let Some(header) = BatchHeader::whole(rest, self.segment.seed, position as u64, next) {
+            let (from, base) = (taken, next);
+            BatchHeader::each_whole(&view[from..], self.segment.seed, (self.position + from) as u64, base, |header| {
                 taken += header.bytes();
                 next = header.end();
                 dense &= header.count == header.span;
+                next < limit && taken < bytes_max.max(1)
+            });
+            if taken > from {
                 continue;
             }
-            match self.judge(rest, position, next) {
+            let position = self.position + taken;
+            match self.judge(&view[taken..], position, next) {
                 Ok(Step::Batch(header)) => {
                     taken += header.bytes();
                     next = header.end();

@@ -55,6 +55,15 @@ pub(crate) fn scan(window: &mut Window, seed: Seed, base: Offset, limit: Offset)
         if scan.run.end >= limit || scan.run.position >= window.len() {
             return Ok(scan);
         }
+        let from = scan.run;
+        BatchHeader::each_whole(window.held(from.position), seed, from.position as u64, from.end, |header| {
+            scan.take(header);
+            scan.run.end < limit
+        });
+        if scan.run.position > from.position {
+            continue;
+        }
+        // Not in memory to its end, of another version, or none.
         match batch_at(window, seed, scan.run.position, scan.run.end)? {
             Ok(header) => scan.take(&header),
             Err(error) => break error,

@@ -110,16 +110,16 @@ impl SegmentWriter {
             self.reserve(bytes, way)?;
         }
         let spare = self.tail.spare(bytes, way);
-        let header = encode(draft, payload_bytes, self.segment.seed, position as u64, spare);
+        let (greatest, append_time) = encode(draft, payload_bytes, self.segment.seed, position as u64, spare);
         if let Err(source) = self.tail.publish(bytes) {
             return Err(storage_error(source, "write", &self.segment.home, self.segment.id, bytes));
         }
         if let Some(index) = &mut self.index {
             index.note(position, way, (self.segment.id.base, draft.base), self.greatest);
         }
-        self.end = header.end();
-        self.greatest = self.greatest.max(header.greatest_timestamp());
-        self.append_time = header.append_time;
+        self.end = draft.base.plus(draft.records.len() as u64);
+        self.greatest = self.greatest.max(greatest);
+        self.append_time = append_time;
         Ok(bytes)
     }
 

@@ -132,10 +132,12 @@ fn write_copy(
     let mut out = Out { file, at: 0, bytes: identity.encode(home.now()).to_vec() };
     let (mut from, mut copied) = (batches.start, Reached::nothing(id.base));
     while from.position < batches.end.position {
-        let (header, bytes) = source.batch(&from)?;
-        out.take(bytes, &header, seed);
-        from.take(&header);
-        copied.take(&header);
+        source.each_batch(from, |header, bytes| {
+            out.take(bytes, header, seed);
+            from.take(header);
+            copied.take(header);
+            from.position < batches.end.position && out.bytes.len() < COPY_BYTES
+        })?;
         if out.bytes.len() >= COPY_BYTES {
             out.flush().taking(COPY_BYTES, "write", &shown)?;
         }
@@ -171,14 +173,26 @@ impl<'a> Source<'a> {
         read(&mut self.window, self.seed).at("read", &self.shown)
     }
 
-    /// The batch behind these. It is judged once more, since what is copied gets new checksums.
-    fn batch(&mut self, behind: &Reached) -> Result<(BatchHeader, &[u8])> {
-        let Reached { position, end: base, .. } = *behind;
+    /// The batches behind these, at least one, as long as `each` asks for the next. They are judged once more, since what is
+    /// copied gets new checksums.
+    fn each_batch(&mut self, behind: Reached, mut each: impl FnMut(&BatchHeader, &[u8]) -> bool) -> Result<()> {
+        let Reached { position, end: base, .. } = behind;
+        let (held, mut at) = (self.window.held(position), 0);
+        BatchHeader::each_whole(held, self.seed, position as u64, base, |header| {
+            let bytes = &held[at..at + header.bytes()];
+            at += bytes.len();
+            each(header, bytes)
+        });
+        if at > 0 {
+            return Ok(());
+        }
+        // Not in memory to its end, or with a longer header.
         let header = self.read(|window, seed| batch_at(window, seed, position, base))?;
         let header = header
             .map_err(|error| error.at("batch", &self.shown, Some(Position::new(position as u64)), Some(base..base)))?;
         let bytes = self.window.at(position, header.bytes()).at("read", &self.shown)?;
-        Ok((header, bytes))
+        each(&header, bytes);
+        Ok(())
     }
 }
 

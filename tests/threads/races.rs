@@ -203,6 +203,28 @@ fn segments_that_roll_under_appenders_and_retention_keep_the_order() {
 }
 
 #[test]
+fn a_sync_of_full_segments_beside_appenders_makes_durable_what_it_says_and_no_more() {
+    race(|world| {
+        let partition = world.partition();
+        let (scribbler, waiter) = (partition.clone(), partition.clone());
+        let scribbles = spawn(move || (0..16).for_each(|i| scribble(&scribbler, &[&format!("s{i:0100}")])));
+        let waits = spawn(move || waiter.append("durable").expect("appends").offset());
+        world.store.maintain().expect("maintains");
+        let durable = partition.durable_end();
+        let after = world.after_power_cut();
+        let kept = values(&after.topic("orders").expect("is there").partition(0).expect("is there"));
+        assert!(kept.len() as u64 >= durable.get(), "P1: {} of {durable}", kept.len());
+        let offset = waits.join().expect("is told");
+        scribbles.join().expect("appends");
+        world.store.maintain().expect("maintains");
+        assert!(partition.durable_end() > offset);
+        let all = values(&partition);
+        assert_eq!((all.len(), all[offset.get() as usize].as_str()), (17, "durable"));
+        assert!(all.starts_with(&kept), "P3");
+    });
+}
+
+#[test]
 fn two_who_commit_at_once_leave_the_commit_of_either_whole() {
     race(|world| {
         let partition = world.partition();

@@ -108,8 +108,9 @@ impl StoreOptions {
     }
 
     /// Whether two threads run beside the host's: one does interval syncs, early syncs of rolled segments and
-    /// `maintain()`, the other brings fresh pages into memory ahead of whoever appends a lot. Default: no; the host then
-    /// calls `Store::maintain` itself, and an append that meets a fresh page waits for it.
+    /// `maintain()`, the other brings fresh pages into memory ahead of whoever appends a lot, prepares their next segment
+    /// (some 4 MiB of disk for a partition) and unmaps the full one. Default: no; the host then calls `Store::maintain`
+    /// itself, and an append that meets a fresh page, or begins a segment, waits for it: up to some milliseconds.
     #[must_use]
     pub fn background(mut self, background: bool) -> StoreOptions {
         self.background = background;

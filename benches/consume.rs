@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::LazyCell;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -74,21 +75,29 @@ fn poll_and_commit(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A topic with so many groups but one that have a commit.
+fn crowd(durability: Durability, groups: u64) -> (Home, epochlog::Topic) {
+    let home = home(epochlog::Mapping::Auto);
+    let topic = filled(&home, durability);
+    let partition = topic.partition(0).expect("has one");
+    for n in 1..groups {
+        let mut consumer = topic.consumer(&format!("group-{n}")).open().expect("opens");
+        consumer.commit_to(partition.place_at(Offset::new(n)).expect("is there")).expect("commits");
+    }
+    home.store.maintain().expect("maintains");
+    (home, topic)
+}
+
 fn among_groups(criterion: &mut Criterion) {
     let mut group = per_record(criterion, "consume/commit among groups");
     for (durability, level) in LEVELS {
         for groups in [1, 10_000] {
-            let home = home(epochlog::Mapping::Auto);
-            let topic = filled(&home, durability);
-            let partition = topic.partition(0).expect("has one");
-            for n in 1..groups {
-                let mut consumer = topic.consumer(&format!("group-{n}")).open().expect("opens");
-                consumer.commit_to(partition.place_at(Offset::new(n)).expect("is there")).expect("commits");
-            }
-            home.store.maintain().expect("maintains");
-            let mut consumer = topic.consumer("bench").open().expect("opens");
+            let crowd = LazyCell::new(|| crowd(durability, groups));
             let mut next = (1..RECORDS as u64).cycle();
             group.bench_function(format!("{level}/{groups}"), |bencher| {
+                let (_home, topic) = &*crowd;
+                let partition = topic.partition(0).expect("has one");
+                let mut consumer = topic.consumer("bench").open().expect("opens");
                 bencher.iter(|| {
                     let place = partition.place_at(Offset::new(next.next().expect("goes on"))).expect("is there");
                     consumer.commit_to(place).expect("commits");

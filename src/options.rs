@@ -136,10 +136,11 @@ impl StoreOptions {
 
     /// How many partitions may keep files open for appending at a time, at least one. Default: 256.
     ///
-    /// Each keeps two, and as many maps. Where one more is appended to, the one opened longest ago is synced and its
-    /// files are closed, until its next append opens them again: that costs some ten microseconds and the sync. So it
-    /// should be no less than the number of partitions that are appended to all the time, and twice as many files must
-    /// be well within what the process may open (`ulimit -n`).
+    /// Each keeps two, and as many maps; four while a background thread has the next segment ready. Where one more is
+    /// appended to, the one opened longest ago is synced and its files are closed, until its next append opens them
+    /// again: that costs some ten microseconds and the sync. So it should be no less than the number of partitions that
+    /// are appended to all the time, and twice as many files must be well within what the process may open (`ulimit
+    /// -n`).
     #[must_use]
     pub fn open_partitions_max(mut self, partitions: usize) -> StoreOptions {
         self.open_partitions_max = partitions;

@@ -5,7 +5,7 @@
 
 use super::crc::{Summed, Sums, with_sums};
 use super::cursor::{Cursor, Slots};
-use super::record::{are_plain, check_records, put_record, record_bytes};
+use super::record::{put_record, record_bytes};
 use super::{DecodeError, Seed};
 use crate::offset::{Offset, Timestamp};
 use crate::record::Record;
@@ -79,28 +79,6 @@ impl BatchHeader {
         Ok(header)
     }
 
-    /// The whole batch at the front of the bytes, if it begins with this offset and is valid, header, payload and
-    /// records, as [`decode`](BatchHeader::decode), [`verify`](BatchHeader::verify) and [`check_records`] would find it.
-    /// Says nothing of what is wrong: that is theirs to tell, and they tell it of a batch with an extended header too,
-    /// which this leaves to them. Runs at every read.
-    #[inline]
-    pub(crate) fn whole(bytes: &[u8], seed: Seed, position: u64, base: Offset) -> Option<BatchHeader> {
-        with_sums(Whole { bytes, seed, position, base })
-    }
-
-    /// Goes over the batches at the front of the bytes as long as they are [`whole`](BatchHeader::whole), the first with
-    /// this offset and each behind the one before, and as long as `each` asks for the next.
-    #[inline]
-    pub(crate) fn each_whole(
-        bytes: &[u8],
-        seed: Seed,
-        position: u64,
-        base: Offset,
-        each: impl FnMut(&BatchHeader) -> bool,
-    ) {
-        with_sums(EachWhole { bytes, seed, position, base, each });
-    }
-
     /// Whether a header may begin here, by its length: sends zeros and text away at no cost. Headers of later versions
     /// pass, since they are evidence too.
     #[inline]
@@ -146,7 +124,7 @@ impl BatchHeader {
     }
 
     #[inline]
-    fn fields(header: &[u8; BATCH_HEADER_BYTES]) -> BatchHeader {
+    pub(super) fn fields(header: &[u8; BATCH_HEADER_BYTES]) -> BatchHeader {
         let time = u64::from_le_bytes([header[28], header[29], header[30], header[31], header[32], header[33], 0, 0]);
         BatchHeader {
             header_bytes: usize::from(header[42]),
@@ -180,18 +158,18 @@ impl BatchHeader {
     }
 
     #[inline]
-    fn is_understood(&self) -> bool {
+    pub(super) fn is_understood(&self) -> bool {
         self.codec == 0 && self.flags == 0
     }
 
     /// A record takes two bytes, so the count is bounded by the payload.
     #[inline]
-    fn has_possible_count(&self) -> bool {
+    pub(super) fn has_possible_count(&self) -> bool {
         self.count != 0 && u64::from(self.count) * 2 <= self.payload_bytes as u64
     }
 
     #[inline]
-    fn has_possible_span(&self) -> bool {
+    pub(super) fn has_possible_span(&self) -> bool {
         self.span >= self.count && self.base.get().checked_add(u64::from(self.span)).is_some()
     }
 
@@ -236,67 +214,6 @@ impl BatchHeader {
         header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
         header[14..30].copy_from_slice(&words[1].to_le_bytes());
         header[30..].copy_from_slice(&words[2].to_le_bytes());
-    }
-}
-
-/// What [`BatchHeader::whole`] does.
-struct Whole<'a> {
-    bytes: &'a [u8],
-    seed: Seed,
-    position: u64,
-    base: Offset,
-}
-
-impl Summed for Whole<'_> {
-    type Output = Option<BatchHeader>;
-
-    #[inline(always)]
-    fn run(self, sums: impl Sums) -> Option<BatchHeader> {
-        let (head, rest) = self.bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
-        let header = BatchHeader::fields(head);
-        let number = |at: usize| u128::from_le_bytes(*head[at..].first_chunk().expect("lies within the header"));
-        let words = [number(4) & (u128::MAX >> 48), number(14), number(30)];
-        let is_valid = header.header_bytes == BATCH_HEADER_BYTES
-            && header.base == self.base
-            && self.seed.checksum_of_words_by(sums, self.position, words) == header.header_checksum
-            && header.is_understood()
-            && header.has_possible_count()
-            && header.has_possible_span();
-        if !is_valid {
-            return None;
-        }
-        let payload = rest.get(..header.payload_bytes)?;
-        let is_valid = self.seed.checksum_by(sums, self.position, payload) == header.payload_checksum
-            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
-        is_valid.then_some(header)
-    }
-}
-
-/// What [`BatchHeader::each_whole`] does.
-struct EachWhole<'a, F> {
-    bytes: &'a [u8],
-    seed: Seed,
-    position: u64,
-    base: Offset,
-    each: F,
-}
-
-impl<F: FnMut(&BatchHeader) -> bool> Summed for EachWhole<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self, sums: impl Sums) {
-        let (mut at, mut base) = (0, self.base);
-        loop {
-            let bytes = self.bytes.get(at..).unwrap_or_default();
-            let whole = Whole { bytes, seed: self.seed, position: self.position + at as u64, base };
-            let Some(header) = whole.run(sums) else { return };
-            if !(self.each)(&header) {
-                return;
-            }
-            at += header.bytes();
-            base = header.end();
-        }
     }
 }
 

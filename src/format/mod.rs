@@ -192,6 +192,7 @@ pub(crate) mod header;
 pub(crate) mod hostile;
 pub(crate) mod index;
 pub(crate) mod record;
+mod whole;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
 use crc::{Sums, crc32};

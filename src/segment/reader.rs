@@ -181,7 +181,23 @@ impl Cursor {
                 start = self.position;
                 continue;
             }
-            match self.header(view.get(at..).unwrap_or_default()) {
+            let bytes = view.get(at..).unwrap_or_default();
+            let (from, mut stops) = (self.position, false);
+            BatchHeader::each_header(bytes, self.segment.seed, from as u64, self.next, |header| {
+                stops = !goes_on(header);
+                if !stops {
+                    (self.position, self.next) = (self.position + header.bytes(), header.end());
+                }
+                !stops
+            });
+            if stops {
+                return Ok(true);
+            }
+            if self.position > from {
+                continue;
+            }
+            // At the end of the view, with a longer header, or none.
+            match self.header(bytes) {
                 Ok(header) if goes_on(&header) => self.pass(&header),
                 Ok(_) => return Ok(true),
                 Err(_) => return Ok(false),

@@ -1,0 +1,128 @@
+//! Judges batches that stand one behind the other, in one step for all of them: what every read does.
+//!
+//! Invariant: a header is whole exactly if [`decode`](BatchHeader::decode) takes it, a batch exactly if `decode`,
+//! [`verify`](BatchHeader::verify) and [`check_records`] do, but for those with an extended header, which are left to
+//! them, as is what is wrong. Used by `segment::scan`, `segment::reader` and recovery.
+
+use super::Seed;
+use super::batch::{BATCH_HEADER_BYTES, BatchHeader};
+use super::crc::{Summed, Sums, with_sums};
+use super::record::{are_plain, check_records};
+use crate::offset::Offset;
+
+impl BatchHeader {
+    /// The whole batch at the front of the bytes, if it begins with this offset and is valid, header, payload and records.
+    #[inline]
+    pub(crate) fn whole(bytes: &[u8], seed: Seed, position: u64, base: Offset) -> Option<BatchHeader> {
+        with_sums(Whole(Here { bytes, seed, position, base }))
+    }
+
+    /// Goes over the batches at the front of the bytes as long as they are [`whole`](BatchHeader::whole), the first with
+    /// this offset and each behind the one before, and as long as `each` asks for the next.
+    #[inline]
+    pub(crate) fn each_whole(
+        bytes: &[u8],
+        seed: Seed,
+        position: u64,
+        base: Offset,
+        each: impl FnMut(&BatchHeader) -> bool,
+    ) {
+        with_sums(EachWhole(Here { bytes, seed, position, base }, each));
+    }
+
+    /// The same without a look at what stands behind the headers, which may lie beyond the bytes.
+    #[inline]
+    pub(crate) fn each_header(
+        bytes: &[u8],
+        seed: Seed,
+        position: u64,
+        base: Offset,
+        each: impl FnMut(&BatchHeader) -> bool,
+    ) {
+        with_sums(EachHeader(Here { bytes, seed, position, base }, each));
+    }
+}
+
+/// Bytes of a file from a position on, where a batch with this base offset is expected.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    bytes: &'a [u8],
+    seed: Seed,
+    position: u64,
+    base: Offset,
+}
+
+impl<'a> Here<'a> {
+    #[inline(always)]
+    fn header(&self, sums: impl Sums) -> Option<BatchHeader> {
+        let head = self.bytes.first_chunk::<BATCH_HEADER_BYTES>()?;
+        let header = BatchHeader::fields(head);
+        let number = |at: usize| u128::from_le_bytes(*head[at..].first_chunk().expect("lies within the header"));
+        let words = [number(4) & (u128::MAX >> 48), number(14), number(30)];
+        let is_valid = header.header_bytes == BATCH_HEADER_BYTES
+            && header.base == self.base
+            && self.seed.checksum_of_words_by(sums, self.position, words) == header.header_checksum
+            && header.is_understood()
+            && header.has_possible_count()
+            && header.has_possible_span();
+        is_valid.then_some(header)
+    }
+
+    #[inline(always)]
+    fn whole(&self, sums: impl Sums) -> Option<BatchHeader> {
+        let header = self.header(sums)?;
+        let payload = self.bytes[BATCH_HEADER_BYTES..].get(..header.payload_bytes)?;
+        let is_valid = self.seed.checksum_by(sums, self.position, payload) == header.payload_checksum
+            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
+        is_valid.then_some(header)
+    }
+
+    #[inline(always)]
+    fn behind(&self, header: &BatchHeader) -> Here<'a> {
+        let bytes = self.bytes.get(header.bytes()..).unwrap_or_default();
+        Here { bytes, seed: self.seed, position: self.position + header.bytes() as u64, base: header.end() }
+    }
+}
+
+struct Whole<'a>(Here<'a>);
+
+impl Summed for Whole<'_> {
+    type Output = Option<BatchHeader>;
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) -> Option<BatchHeader> {
+        self.0.whole(sums)
+    }
+}
+
+struct EachWhole<'a, F>(Here<'a>, F);
+
+impl<F: FnMut(&BatchHeader) -> bool> Summed for EachWhole<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) {
+        let EachWhole(mut here, mut each) = self;
+        while let Some(header) = here.whole(sums)
+            && each(&header)
+        {
+            here = here.behind(&header);
+        }
+    }
+}
+
+struct EachHeader<'a, F>(Here<'a>, F);
+
+impl<F: FnMut(&BatchHeader) -> bool> Summed for EachHeader<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, sums: impl Sums) {
+        let EachHeader(mut here, mut each) = self;
+        while let Some(header) = here.header(sums)
+            && each(&header)
+        {
+            here = here.behind(&header);
+        }
+    }
+}

@@ -10,6 +10,32 @@ use super::DecodeError;
 #[cfg(test)]
 const VARINT_BYTES_MAX: usize = 10;
 
+/// Why something can't be taken. Small and without a destructor, as it is returned by every step of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    Short {
+        found: u64,
+        expected: u64,
+    },
+    Malformed(&'static str),
+    /// A record says that it has parts of which this version knows nothing.
+    Attributes(u8),
+}
+
+impl From<Flaw> for DecodeError {
+    #[cold]
+    fn from(flaw: Flaw) -> DecodeError {
+        match flaw {
+            Flaw::Short { found, expected } => DecodeError::Short { found, expected },
+            Flaw::Malformed(rule) => DecodeError::Malformed(rule),
+            Flaw::Attributes(attributes) => DecodeError::Unsupported {
+                found: format!("version 1 with record attributes {attributes:#04x}"),
+                supported: "version 1 with none above 0x1f",
+            },
+        }
+    }
+}
+
 /// Reads numbers from the front of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
@@ -42,61 +68,64 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next `N` bytes.
     #[inline]
-    pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
         let array = self.bytes[self.at..].first_chunk().ok_or_else(|| self.short(N as u64))?;
         self.at += N;
         Ok(*array)
     }
 
     #[inline]
-    pub(crate) fn take_u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn take_u8(&mut self) -> Result<u8, Flaw> {
         let byte = *self.bytes.get(self.at).ok_or_else(|| self.short(1))?;
         self.at += 1;
         Ok(byte)
     }
 
-    pub(crate) fn take_u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn take_u32(&mut self) -> Result<u32, Flaw> {
         self.take_array().map(u32::from_le_bytes)
     }
 
-    pub(crate) fn take_u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn take_u64(&mut self) -> Result<u64, Flaw> {
         self.take_array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn take_i64(&mut self) -> Result<i64, DecodeError> {
+    pub(crate) fn take_i64(&mut self) -> Result<i64, Flaw> {
         self.take_array().map(i64::from_le_bytes)
     }
 
     /// Takes an unsigned LEB128 number. A longer form than needed is read too; more than 64 bits are refused.
     #[inline]
-    pub(crate) fn take_varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn take_varint(&mut self) -> Result<u64, Flaw> {
         let first = self.take_u8()?;
         if first < 0x80 { Ok(u64::from(first)) } else { self.take_long_varint(first) }
     }
 
-    fn take_long_varint(&mut self, first: u8) -> Result<u64, DecodeError> {
-        let mut number = u64::from(first & 0x7f);
-        for shift in (7..=63).step_by(7) {
-            let byte = self.take_u8()?;
+    #[inline]
+    fn take_long_varint(&mut self, first: u8) -> Result<u64, Flaw> {
+        let (mut number, mut shift) = (u64::from(first & 0x7f), 7);
+        for &byte in &self.bytes[self.at..] {
+            self.at += 1;
             if shift == 63 && byte > 1 {
-                break;
+                return Err(Flaw::Malformed("varint of more than 64 bits"));
             }
             number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(number);
             }
+            shift += 7;
         }
-        Err(DecodeError::Malformed("varint of more than 64 bits"))
+        Err(self.short(1))
     }
 
     /// Takes a signed number: zigzag in a varint.
-    pub(crate) fn take_zigzag(&mut self) -> Result<i64, DecodeError> {
+    #[inline]
+    pub(crate) fn take_zigzag(&mut self) -> Result<i64, Flaw> {
         self.take_varint().map(unzigzag)
     }
 
     /// Takes the next `length` bytes, if there are as many.
     #[inline]
-    pub(crate) fn take_bytes(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take_bytes(&mut self, length: u64) -> Result<&'a [u8], Flaw> {
         let taken = usize::try_from(length).ok().and_then(|length| self.bytes[self.at..].get(..length));
         let taken = taken.ok_or_else(|| self.short(length))?;
         self.at += taken.len();
@@ -105,14 +134,14 @@ impl<'a> Cursor<'a> {
 
     /// Takes a varint length and as many bytes.
     #[inline]
-    pub(crate) fn take_prefixed(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take_prefixed(&mut self) -> Result<&'a [u8], Flaw> {
         let length = self.take_varint()?;
         self.take_bytes(length)
     }
 
     #[cold]
-    fn short(&self, expected: u64) -> DecodeError {
-        DecodeError::Short { found: self.left() as u64, expected }
+    fn short(&self, expected: u64) -> Flaw {
+        Flaw::Short { found: self.left() as u64, expected }
     }
 }
 
@@ -122,6 +151,7 @@ pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
 
+#[inline]
 fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
@@ -226,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_varint_of_more_than_64_bits_is_refused() {
-        let refused = Err(DecodeError::Malformed("varint of more than 64 bits"));
+        let refused = Err(Flaw::Malformed("varint of more than 64 bits"));
         let mut bytes = [0xff; VARINT_BYTES_MAX];
         assert_eq!(Cursor::new(&bytes).take_varint(), refused);
         bytes[9] = 2;
@@ -239,16 +269,16 @@ mod tests {
     fn a_cut_varint_is_short() {
         for length in 0..VARINT_BYTES_MAX {
             let cut = [0xff; VARINT_BYTES_MAX];
-            assert!(matches!(Cursor::new(&cut[..length]).take_varint(), Err(DecodeError::Short { .. })), "{length}");
+            assert!(matches!(Cursor::new(&cut[..length]).take_varint(), Err(Flaw::Short { .. })), "{length}");
         }
     }
 
     #[test]
     fn a_length_behind_the_end_takes_nothing() {
         let mut cursor = Cursor::new(b"abc");
-        assert_eq!(cursor.take_bytes(u64::MAX), Err(DecodeError::Short { found: 3, expected: u64::MAX }));
+        assert_eq!(cursor.take_bytes(u64::MAX), Err(Flaw::Short { found: 3, expected: u64::MAX }));
         assert_eq!(cursor.take_bytes(3), Ok(b"abc".as_slice()));
-        assert_eq!(cursor.take_u8(), Err(DecodeError::Short { found: 0, expected: 1 }));
+        assert_eq!(cursor.take_u8(), Err(Flaw::Short { found: 0, expected: 1 }));
         assert_eq!(Cursor::starting_at(b"abc", 9).left(), 0);
     }
 }

@@ -175,7 +175,7 @@ impl Entry {
                 group: take_group(body)?,
                 time: take_time(body)?,
                 places: take_places(body)?,
-                metadata: take_option(body, |body| Ok(body.take_prefixed()?.to_vec()))?,
+                metadata: take_option(body, |body| body.take_prefixed().map(<[u8]>::to_vec))?,
             },
             7 => Entry::Forget { group: take_group(body)?, time: take_time(body)? },
             8 => Entry::Store { next_number: body.take_u64()?, clean: take_bool(body)? },
@@ -196,7 +196,7 @@ fn put_offset(out: &mut Vec<u8>, offset: Offset) {
 }
 
 fn take_offset(body: &mut Cursor<'_>) -> Result<Offset, DecodeError> {
-    body.take_u64().map(Offset::new)
+    Ok(Offset::new(body.take_u64()?))
 }
 
 fn put_time(out: &mut Vec<u8>, time: Timestamp) {
@@ -204,7 +204,7 @@ fn put_time(out: &mut Vec<u8>, time: Timestamp) {
 }
 
 fn take_time(body: &mut Cursor<'_>) -> Result<Timestamp, DecodeError> {
-    body.take_i64().map(Timestamp::from_millis)
+    Ok(Timestamp::from_millis(body.take_i64()?))
 }
 
 fn put_epoch(out: &mut Vec<u8>, epoch: Epoch) {
@@ -249,11 +249,11 @@ fn put_option<T>(out: &mut Vec<u8>, option: Option<T>, put: impl FnOnce(&mut Vec
     }
 }
 
-fn take_option<'a, T>(
+fn take_option<'a, T, E: Into<DecodeError>>(
     body: &mut Cursor<'a>,
-    take: impl FnOnce(&mut Cursor<'a>) -> Result<T, DecodeError>,
+    take: impl FnOnce(&mut Cursor<'a>) -> Result<T, E>,
 ) -> Result<Option<T>, DecodeError> {
-    if take_bool(body)? { take(body).map(Some) } else { Ok(None) }
+    if take_bool(body)? { take(body).map(Some).map_err(Into::into) } else { Ok(None) }
 }
 
 fn put_places(out: &mut Vec<u8>, places: &[Place]) {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::cursor::{Cursor, Slots, varint_bytes, zigzag};
+use super::cursor::{Cursor, Flaw, Slots, varint_bytes, zigzag};
 use super::{BatchHeader, DecodeError};
 use crate::offset::Timestamp;
 use crate::record::Record;
@@ -110,74 +110,85 @@ pub(crate) fn next_record(
     at: &mut usize,
     index: u32,
     append_time: Timestamp,
-) -> Result<RawRecord, DecodeError> {
+) -> Result<RawRecord, Flaw> {
     let value = *at + 2;
     if skip_plain(payload, at) {
         let value = Some(value..*at);
         return Ok(RawRecord { offset_delta: index, timestamp: None, key: None, value, headers: 0..0 });
     }
-    take_record(payload, at, index, append_time)
+    take_record(payload, at, index, append_time, |_| true)
 }
 
-/// A record that may have every part.
-fn take_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<RawRecord, DecodeError> {
+/// A record that may have every part; `is_name` says which bytes may be the name of a header.
+#[inline]
+fn take_record(
+    payload: &[u8],
+    at: &mut usize,
+    index: u32,
+    append_time: Timestamp,
+    is_name: impl Fn(&[u8]) -> bool,
+) -> Result<RawRecord, Flaw> {
     let mut cursor = Cursor::starting_at(payload, *at);
     let length = cursor.take_prefixed()?.len();
     let end = cursor.at();
     let mut body = Cursor::starting_at(&payload[..end], end - length);
-    let record = decode_body(&mut body, index, append_time)?;
+    let record = decode_body(&mut body, index, append_time, is_name)?;
     *at = end;
     Ok(record)
 }
 
 /// The cursor ends where the record does.
 #[inline]
-fn decode_body(body: &mut Cursor<'_>, index: u32, append_time: Timestamp) -> Result<RawRecord, DecodeError> {
+fn decode_body(
+    body: &mut Cursor<'_>,
+    index: u32,
+    append_time: Timestamp,
+    is_name: impl Fn(&[u8]) -> bool,
+) -> Result<RawRecord, Flaw> {
     let attributes = body.take_u8()?;
     if attributes & !KNOWN != 0 {
-        return Err(unsupported(attributes));
+        return Err(Flaw::Attributes(attributes));
     }
     let has = |flag: u8| attributes & flag != 0;
     let timestamp = if has(TIMESTAMP) { Some(take_timestamp(body, append_time)?) } else { None };
     let offset_delta = if has(OFFSET_DELTA) { take_offset_delta(body)? } else { index };
     let key = if has(KEY) { Some(take_part(body, Cursor::take_prefixed)?) } else { None };
-    let headers = if has(HEADERS) { take_part(body, take_headers)? } else { 0..0 };
+    let headers = if has(HEADERS) { take_part(body, |body| take_headers(body, is_name))? } else { 0..0 };
     let value = take_part(body, |body| body.take_bytes(body.left() as u64))?;
     if has(NULL) && !value.is_empty() {
-        return Err(DecodeError::Malformed("record with a value that says it has none"));
+        return Err(Flaw::Malformed("record with a value that says it has none"));
     }
     Ok(RawRecord { offset_delta, timestamp, key, value: (!has(NULL)).then_some(value), headers })
 }
 
-#[cold]
-fn unsupported(attributes: u8) -> DecodeError {
-    let found = format!("version 1 with record attributes {attributes:#04x}");
-    DecodeError::Unsupported { found, supported: "version 1 with none above 0x1f" }
-}
-
-fn take_timestamp(body: &mut Cursor<'_>, append_time: Timestamp) -> Result<Timestamp, DecodeError> {
+#[inline]
+fn take_timestamp(body: &mut Cursor<'_>, append_time: Timestamp) -> Result<Timestamp, Flaw> {
     Ok(Timestamp::from_millis(append_time.as_millis().wrapping_add(body.take_zigzag()?)))
 }
 
-fn take_offset_delta(body: &mut Cursor<'_>) -> Result<u32, DecodeError> {
-    u32::try_from(body.take_varint()?).map_err(|_| DecodeError::Malformed("record offset outside of its batch"))
+#[inline]
+fn take_offset_delta(body: &mut Cursor<'_>) -> Result<u32, Flaw> {
+    u32::try_from(body.take_varint()?).map_err(|_| Flaw::Malformed("record offset outside of its batch"))
 }
 
 /// Where the bytes stand that `take` takes.
 #[inline]
 fn take_part<'a>(
     body: &mut Cursor<'a>,
-    take: impl FnOnce(&mut Cursor<'a>) -> Result<&'a [u8], DecodeError>,
-) -> Result<Range<usize>, DecodeError> {
+    take: impl FnOnce(&mut Cursor<'a>) -> Result<&'a [u8], Flaw>,
+) -> Result<Range<usize>, Flaw> {
     let length = take(body)?.len();
     Ok(body.at() - length..body.at())
 }
 
 /// Takes the headers with their count.
-fn take_headers<'a>(body: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
+#[inline]
+fn take_headers<'a>(body: &mut Cursor<'a>, is_name: impl Fn(&[u8]) -> bool) -> Result<&'a [u8], Flaw> {
     let mut ahead = *body;
     for _ in 0..ahead.take_varint()? {
-        ahead.take_prefixed()?;
+        if !is_name(ahead.take_prefixed()?) {
+            return Err(Flaw::Malformed("record header whose name is not UTF-8"));
+        }
         ahead.take_prefixed()?;
     }
     body.take_bytes((ahead.at() - body.at()) as u64)
@@ -219,19 +230,10 @@ fn skip_plain(payload: &[u8], at: &mut usize) -> bool {
     plain
 }
 
-fn check_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<u32, DecodeError> {
-    let record = take_record(payload, at, index, append_time)?;
-    check_headers(&payload[record.headers])?;
-    Ok(record.offset_delta)
-}
-
-/// The lengths were checked when the record was taken apart; what may still be wrong is a name.
-fn check_headers(encoded: &[u8]) -> Result<(), DecodeError> {
-    let promised = Headers::new(encoded).left;
-    if Headers::new(encoded).count() as u64 == promised {
-        return Ok(());
-    }
-    Err(DecodeError::Malformed("record header whose name is not UTF-8"))
+#[inline]
+fn check_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<u32, Flaw> {
+    let is_name = |name: &[u8]| name.is_ascii() || std::str::from_utf8(name).is_ok();
+    Ok(take_record(payload, at, index, append_time, is_name)?.offset_delta)
 }
 
 /// The headers of a record, read from their encoding one by one. Ends early only on bytes that were not checked.

@@ -56,7 +56,8 @@ fn batch(bytes: &mut [u8], reseal: bool) -> bool {
     }
     let mut position = 0;
     for index in 0..header.count {
-        let record = next_record(payload, &mut position, index, header.append_time).expect("was checked");
+        let (record, end) = next_record(payload, position, index, header.append_time).expect("was checked");
+        position = end;
         Headers::new(&payload[record.headers]).for_each(drop);
     }
     true

@@ -101,20 +101,18 @@ fn put_headers(record: &Record<'_>, out: &mut Slots<'_>) {
     }
 }
 
-/// Reads the record at byte `at` of the payload, which is the batch's `index`-th, and moves `at` behind it.
-///
-/// On an error `at` stays.
+/// Reads the record at byte `at` of the payload, which is the batch's `index`-th; says where the next one stands.
+// By value: a position that is lent lies in memory, and each record waits for the one before to store it.
 #[inline]
 pub(crate) fn next_record(
     payload: &[u8],
-    at: &mut usize,
+    at: usize,
     index: u32,
     append_time: Timestamp,
-) -> Result<RawRecord, Flaw> {
-    let value = *at + 2;
-    if skip_plain(payload, at) {
-        let value = Some(value..*at);
-        return Ok(RawRecord { offset_delta: index, timestamp: None, key: None, value, headers: 0..0 });
+) -> Result<(RawRecord, usize), Flaw> {
+    if let Some(end) = behind_plain(payload, at) {
+        let value = Some(at + 2..end);
+        return Ok((RawRecord { offset_delta: index, timestamp: None, key: None, value, headers: 0..0 }, end));
     }
     take_record(payload, at, index, append_time, |_| true)
 }
@@ -123,18 +121,16 @@ pub(crate) fn next_record(
 #[inline]
 fn take_record(
     payload: &[u8],
-    at: &mut usize,
+    at: usize,
     index: u32,
     append_time: Timestamp,
     is_name: impl Fn(&[u8]) -> bool,
-) -> Result<RawRecord, Flaw> {
-    let mut cursor = Cursor::starting_at(payload, *at);
+) -> Result<(RawRecord, usize), Flaw> {
+    let mut cursor = Cursor::starting_at(payload, at);
     let length = cursor.take_prefixed()?.len();
     let end = cursor.at();
     let mut body = Cursor::starting_at(&payload[..end], end - length);
-    let record = decode_body(&mut body, index, append_time, is_name)?;
-    *at = end;
-    Ok(record)
+    Ok((decode_body(&mut body, index, append_time, is_name)?, end))
 }
 
 /// The cursor ends where the record does.
@@ -197,8 +193,7 @@ fn take_headers<'a>(body: &mut Cursor<'a>, is_name: impl Fn(&[u8]) -> bool) -> R
 /// Whether a payload is exactly so many records that have a value and nothing else.
 #[inline]
 pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
-    let mut at = 0;
-    (0..count).all(|_| skip_plain(payload, &mut at)) && at == payload.len()
+    (0..count).try_fold(0, |at, _| behind_plain(payload, at)) == Some(payload.len())
 }
 
 /// Checks that a verified payload is exactly the records that its header promises: their number, their offsets, every
@@ -206,10 +201,11 @@ pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
 pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), DecodeError> {
     let (mut at, mut least) = (0, 0);
     for index in 0..header.count {
-        let offset_delta = match skip_plain(payload, &mut at) {
-            true => index,
-            false => check_record(payload, &mut at, index, header.append_time)?,
+        let (offset_delta, end) = match behind_plain(payload, at) {
+            Some(end) => (index, end),
+            None => check_record(payload, at, index, header.append_time)?,
         };
+        at = end;
         if offset_delta < least || offset_delta >= header.span {
             return Err(DecodeError::Malformed("record offsets that don't rise within their batch"));
         }
@@ -218,22 +214,19 @@ pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), 
     if at == payload.len() { Ok(()) } else { Err(DecodeError::Malformed("batch with bytes behind its last record")) }
 }
 
-/// Steps over a record that is nothing but a short value; most are.
+/// Where the next record stands if this one is nothing but a short value; many are.
 #[inline]
-fn skip_plain(payload: &[u8], at: &mut usize) -> bool {
-    let Some(&[length, attributes]) = payload.get(*at..).and_then(<[u8]>::first_chunk) else { return false };
-    let end = *at + 1 + usize::from(length);
-    let plain = attributes == 0 && (1..0x80).contains(&length) && end <= payload.len();
-    if plain {
-        *at = end;
-    }
-    plain
+fn behind_plain(payload: &[u8], at: usize) -> Option<usize> {
+    let &[length, attributes] = payload.get(at..)?.first_chunk()?;
+    let end = at + 1 + usize::from(length);
+    (attributes == 0 && (1..0x80).contains(&length) && end <= payload.len()).then_some(end)
 }
 
 #[inline]
-fn check_record(payload: &[u8], at: &mut usize, index: u32, append_time: Timestamp) -> Result<u32, Flaw> {
+fn check_record(payload: &[u8], at: usize, index: u32, append_time: Timestamp) -> Result<(u32, usize), Flaw> {
     let is_name = |name: &[u8]| name.is_ascii() || std::str::from_utf8(name).is_ok();
-    Ok(take_record(payload, at, index, append_time, is_name)?.offset_delta)
+    let (record, end) = take_record(payload, at, index, append_time, is_name)?;
+    Ok((record.offset_delta, end))
 }
 
 /// The headers of a record, read from their encoding one by one. Ends early only on bytes that were not checked.
@@ -305,7 +298,8 @@ mod tests {
         assert_eq!(check_records(&header, payload), Ok(()));
         let mut at = 0;
         for (index, record) in (0..).zip(records) {
-            let raw = next_record(payload, &mut at, index, TIME).expect("was checked");
+            let (raw, end) = next_record(payload, at, index, TIME).expect("was checked");
+            at = end;
             let part = |range: Option<Range<usize>>| range.map(|range| &payload[range]);
             assert_eq!((raw.offset_delta, raw.timestamp), (index, record.get_timestamp()));
             assert_eq!((part(raw.key), part(raw.value)), (record.get_key(), record.value()));
@@ -349,7 +343,9 @@ mod tests {
             if check(count, 40, &payload).is_ok() {
                 let mut at = 0;
                 for index in 0..count {
-                    prop_assert!(next_record(&payload, &mut at, index, TIME).is_ok());
+                    let read = next_record(&payload, at, index, TIME);
+                    prop_assert!(read.is_ok());
+                    at = read.map_or(at, |(_, end)| end);
                 }
             }
         }
@@ -359,9 +355,9 @@ mod tests {
     fn offsets_that_were_kept_after_others_went_are_read() {
         let payload = [4, OFFSET_DELTA, 3, b'a', b'b', 3, OFFSET_DELTA, 9, b'c'];
         assert_eq!(check(2, 10, &payload), Ok(()));
-        let mut at = 0;
-        assert_eq!(next_record(&payload, &mut at, 0, TIME).expect("is valid").offset_delta, 3);
-        assert_eq!(next_record(&payload, &mut at, 1, TIME).expect("is valid").offset_delta, 9);
+        let (first, end) = next_record(&payload, 0, 0, TIME).expect("is valid");
+        let (second, _) = next_record(&payload, end, 1, TIME).expect("is valid");
+        assert_eq!((first.offset_delta, second.offset_delta), (3, 9));
     }
 
     #[test]

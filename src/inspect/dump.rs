@@ -132,7 +132,8 @@ impl Dump {
         let payload = bytes.get(header.header_bytes..).unwrap_or_default();
         let mut at = 0;
         let decoded = (0..header.count).map_while(|index| {
-            let raw = next_record(payload, &mut at, index, header.append_time).ok()?;
+            let (raw, end) = next_record(payload, at, index, header.append_time).ok()?;
+            at = end;
             Some(describe(header, payload, &raw))
         });
         Ok(decoded.collect())

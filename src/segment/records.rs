@@ -216,7 +216,8 @@ impl<'a> Batch<'a> {
         if self.at >= self.payload.len() {
             return None;
         }
-        let raw = next_record(self.payload, &mut self.at, self.index, self.append_time).ok()?;
+        let (raw, end) = next_record(self.payload, self.at, self.index, self.append_time).ok()?;
+        self.at = end;
         self.index += 1;
         let offset = self.base.plus(u64::from(raw.offset_delta));
         Some(RecordView { run, payload: self.payload, start: self.start, append_time: self.append_time, offset, raw })

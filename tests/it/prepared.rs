@@ -63,8 +63,9 @@ fn who_writes_a_lot_goes_on_in_files_that_were_prepared() {
         let (store, partition) = background(&disk, mapping);
         append_until(&partition, || holds(&disk, "next.index.new"));
         let renamed = disk.count("rename");
-        append_until(&partition, || segments(&disk) == 3);
-        assert!(disk.count("rename") >= renamed + 2, "both files were given their names");
+        // Not by the first roll, if the thread is slow.
+        append_until(&partition, || disk.count("rename") >= renamed + 2);
+        assert!(segments(&disk) > 1);
         is_whole(&partition);
         store.close().expect("closes");
         drop(partition);
@@ -171,7 +172,8 @@ fn no_crash_while_files_are_prepared_and_take_their_place_costs_a_durable_record
                 shots.lock().expect("films").push((operation.image(), watched.durable_end()));
             }
         }));
-        append_until(&partition, || segments(&disk) == 3);
+        let renamed = disk.count("rename");
+        append_until(&partition, || disk.count("rename") >= renamed + 2);
         partition.sync().expect("syncs");
         disk.on_operation(Box::new(|_| {}));
         drop((partition, store));

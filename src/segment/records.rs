@@ -122,13 +122,30 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = RecordView<'a>;
 
-    #[inline]
+    // The rest of a batch becomes a part of the caller's loop: as a call, each record would go through memory.
+    #[inline(always)]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
-            if let Some(record) = self.walk.as_mut().and_then(Walk::next) {
+            if let Some(record) = self.walk.as_mut().and_then(Walk::next_in_batch) {
                 return Some(record);
             }
-            self.walk = Some(Walk::new(self.runs.next()?));
+            if !self.next_batch() {
+                return None;
+            }
+        }
+    }
+}
+
+impl Iter<'_> {
+    /// Goes to the next batch, in this run or the next.
+    #[inline(never)]
+    fn next_batch(&mut self) -> bool {
+        loop {
+            if self.walk.as_mut().is_some_and(Walk::next_batch) {
+                return true;
+            }
+            let Some(run) = self.runs.next() else { return false };
+            self.walk = Some(Walk::new(run));
         }
     }
 }
@@ -175,20 +192,22 @@ impl<'a> Walk<'a> {
         std::iter::from_fn(move || batch.as_mut()?.next(run)).filter(move |record| run.holds(record.offset))
     }
 
-    #[inline]
-    fn next(&mut self) -> Option<RecordView<'a>> {
-        loop {
-            if let Some(batch) = &mut self.batch {
-                while let Some(record) = batch.next(self.run) {
-                    if self.run.holds(record.offset) {
-                        return Some(record);
-                    }
-                }
+    #[inline(always)]
+    fn next_in_batch(&mut self) -> Option<RecordView<'a>> {
+        let batch = self.batch.as_mut()?;
+        while let Some(record) = batch.next(self.run) {
+            if self.run.holds(record.offset) {
+                return Some(record);
             }
-            let header = self.header()?;
-            self.batch = Batch::new(&header, self.bytes, self.at);
-            self.skip(&header);
         }
+        None
+    }
+
+    fn next_batch(&mut self) -> bool {
+        let Some(header) = self.header() else { return false };
+        self.batch = Batch::new(&header, self.bytes, self.at);
+        self.skip(&header);
+        self.batch.is_some()
     }
 }
 
@@ -211,7 +230,7 @@ impl<'a> Batch<'a> {
         Some(Batch { base: header.base, append_time: header.append_time, payload, start, at: 0, index: 0 })
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, run: &'a Run) -> Option<RecordView<'a>> {
         if self.at >= self.payload.len() {
             return None;

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::{File, RegionReader};
 use crate::threads::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,10 +15,6 @@ use crate::threads::{Condvar, Mutex};
 
 /// How much is brought in at a time: some ten microseconds' work.
 pub(super) const STEP_BYTES: usize = 256 << 10;
-/// The same for who writes so much that nobody syncs a part of it. Zeros that are written in one piece of this size, at a
-/// multiple of it, are a huge page where the kernel has those for files: brought in for two thirds of the time, mapped by
-/// one entry instead of 512, and protected, or unmapped, with one.
-const HUGE_STEP_BYTES: usize = 2 << 20;
 /// How much room a runner reserves at a time.
 const RESERVE_BYTES: usize = 4 << 20;
 /// How far a runner goes ahead of the writer.
@@ -26,8 +22,7 @@ const LEAD_BYTES: usize = 4 << 20;
 /// How often a writer looks at most whether its runner is far enough ahead.
 const LOOK_BYTES: usize = 128 << 10;
 const PAGE_BYTES: usize = 4096;
-/// Zeros that nobody has touched: to the kernel all of them are one page.
-static ZEROS: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; HUGE_STEP_BYTES]);
+static ZEROS: [u8; STEP_BYTES] = [0; STEP_BYTES];
 
 /// The pages in front of one writer.
 #[derive(Debug)]
@@ -40,8 +35,6 @@ pub(super) struct Ahead {
     reserved: AtomicUsize,
     /// How far it may ever have.
     capacity: usize,
-    /// Whether huge steps are worth it.
-    huge: AtomicBool,
     /// Whether the file may have been cut to its end.
     stopped: Mutex<bool>,
     /// Whether a runner has it in its queue.
@@ -57,21 +50,9 @@ impl Ahead {
             warm: AtomicUsize::new(published),
             reserved: AtomicUsize::new(published),
             capacity,
-            huge: AtomicBool::new(false),
             stopped: Mutex::new(false),
             asked: AtomicBool::new(false),
         }
-    }
-
-    /// Says whether its writer writes so much that huge steps are worth it.
-    pub(super) fn expect_much(&self, much: bool) {
-        self.huge.store(much, Ordering::Relaxed);
-    }
-
-    /// Where the step from here ends, if there is room.
-    fn step_end(&self, from: usize) -> usize {
-        let step = if self.huge.load(Ordering::Relaxed) { HUGE_STEP_BYTES } else { STEP_BYTES };
-        (from / step + 1) * step
     }
 
     /// Below this position the writer may write.
@@ -144,11 +125,11 @@ impl Ahead {
 
     /// Reserves what the next step needs, and some more.
     fn make_room(&self) -> io::Result<usize> {
-        let (reserved, wanted) = (self.reserved.load(Ordering::Acquire), self.step_end(self.warm()));
-        if wanted <= reserved {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        if self.warm() + STEP_BYTES <= reserved {
             return Ok(reserved);
         }
-        self.reserve_locked((wanted.next_multiple_of(RESERVE_BYTES)).min(self.capacity))
+        self.reserve_locked((reserved + RESERVE_BYTES).min(self.capacity))
     }
 
     /// Brings in the next step, or more to reach `end`, of what is reserved; says whether there was any. The lock is held.
@@ -157,11 +138,11 @@ impl Ahead {
     /// one by one, when they are touched.
     fn step(&self, end: usize, stopped: bool) -> bool {
         let from = self.warm();
-        let to = end.max(self.step_end(from)).min(self.reserved.load(Ordering::Acquire));
+        let to = end.max(from + STEP_BYTES).min(self.reserved.load(Ordering::Acquire));
         if stopped || from >= to {
             return false;
         }
-        let zeros = &ZEROS[..(to - from).min(HUGE_STEP_BYTES)];
+        let zeros = &ZEROS[..(to - from).min(STEP_BYTES)];
         let _one_by_one = self.file.write_at(zeros, from as u64).and_then(|_| self.memory.populate(from..to));
         self.warm.store(to, Ordering::Release);
         true
@@ -302,23 +283,6 @@ mod tests {
     }
 
     #[test]
-    fn steps_end_at_their_multiples_and_are_huge_for_a_writer_of_much() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let (_writer, ahead) = ahead(&file(dir.path()), CAPACITY);
-        ahead.claim(1000);
-        ahead.bring(1001);
-        assert_eq!(ahead.warm(), STEP_BYTES);
-        ahead.expect_much(true);
-        ahead.bring(STEP_BYTES + 1);
-        assert_eq!(ahead.warm(), HUGE_STEP_BYTES);
-        ahead.bring(HUGE_STEP_BYTES + 1);
-        assert_eq!(ahead.warm(), 2 * HUGE_STEP_BYTES);
-        ahead.expect_much(false);
-        ahead.bring(2 * HUGE_STEP_BYTES + 1);
-        assert_eq!(ahead.warm(), 2 * HUGE_STEP_BYTES + STEP_BYTES);
-    }
-
-    #[test]
     fn the_step_in_front_of_a_writer_that_syncs_is_written_once() {
         let dir = tempfile::tempdir().expect("makes a directory");
         let file = file(dir.path());
@@ -341,7 +305,7 @@ mod tests {
         ahead.run();
         assert_eq!(ahead.warm(), LEAD_BYTES);
         let reserved = ahead.reserve(0).expect("asks only");
-        assert_eq!((reserved, file.len().expect("is open")), (RESERVE_BYTES, reserved as u64));
+        assert_eq!((reserved, file.len().expect("is open")), (4096 + RESERVE_BYTES, reserved as u64));
         writer.grow(reserved);
         writer.publish(reserved);
         ahead.claim(reserved);

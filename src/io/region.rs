@@ -25,16 +25,6 @@ pub(crate) enum Way {
     /// Through the map, by a writer of so much that pages are brought in ahead of it. Not for who syncs after a few
     /// bytes: the kernel keeps such a piece as one, and writes all of it out when a byte of it has changed.
     Bulk,
-    /// The same by a writer of so much more that it brings them in by huge steps, if it has to do so itself: a thread beside
-    /// it might take its processor for as long as that takes.
-    Flood,
-}
-
-impl Way {
-    /// Whether pages are brought in ahead.
-    pub(crate) fn is_ahead(self) -> bool {
-        matches!(self, Way::Bulk | Way::Flood)
-    }
 }
 
 /// The writing end.
@@ -101,7 +91,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Brings in the pages that a writer of much will write first.
+    /// Brings in the pages that it will write first.
     pub(crate) fn run_ahead(&self) {
         if let Side::Mapped { ahead, .. } = &self.side {
             ahead.run();
@@ -219,8 +209,7 @@ impl Tail {
 /// Makes everything below `end` the writer's own; gives the position at which it has to do so again.
 #[cold]
 fn make_way(ahead: &Arc<Ahead>, runner: &Runner, end: usize, way: Way) -> usize {
-    ahead.expect_much(way == Way::Flood && !runner.is_running());
-    if !way.is_ahead() {
+    if way != Way::Bulk {
         ahead.write_once(end);
         return ahead.warm();
     }

@@ -22,8 +22,6 @@ const RESERVE_BYTES_MAX: usize = 4 << 20;
 const MAP_FROM_BYTES: u64 = 16 << 10;
 /// From so many unsynced bytes on, fresh pages are brought in ahead of their use.
 const BULK_FROM_BYTES: u64 = 64 << 10;
-/// From so many on in huge steps: the next sync writes one of them for a single byte in it.
-const FLOOD_FROM_BYTES: u64 = 4 << 20;
 /// The same of an index.
 const INDEX_RESERVE_BYTES_MIN: usize = 4 << 10;
 const INDEX_RESERVE_BYTES_MAX: usize = 64 << 10;
@@ -137,7 +135,7 @@ impl SegmentWriter {
             other => other,
         }
         .map_err(|error| storage_error(error, "reserve space in", &self.segment.home, self.segment.id, bytes))?;
-        if way.is_ahead() && self.tail.reserved() == self.bytes_max {
+        if way == Way::Bulk && self.tail.reserved() == self.bytes_max {
             let room = (self.bytes_max, capacity_of(self.bytes_max));
             self.next.prepare(&self.segment.home, self.segment.id, room);
         }
@@ -259,8 +257,7 @@ fn way(unsynced_bytes: u64) -> Way {
     match unsynced_bytes {
         0..MAP_FROM_BYTES => Way::Call,
         MAP_FROM_BYTES..BULK_FROM_BYTES => Way::Map,
-        BULK_FROM_BYTES..FLOOD_FROM_BYTES => Way::Bulk,
-        _ => Way::Flood,
+        _ => Way::Bulk,
     }
 }
 
@@ -352,7 +349,7 @@ impl IndexWriter {
         }
         let entry = IndexEntry { relative, position, greatest }.encode(self.seed, at as u64);
         // Nobody syncs an index: no page of it is protected, and a fault in 200 entries is less than 200 writes.
-        let way = if way.is_ahead() { Way::Bulk } else { Way::Map };
+        let way = if way == Way::Bulk { way } else { Way::Map };
         self.tail.spare(INDEX_ENTRY_BYTES, way).copy_from_slice(&entry);
         let _sparser = self.tail.publish(INDEX_ENTRY_BYTES);
     }

@@ -27,7 +27,7 @@ impl BatchHeader {
         base: Offset,
         each: impl FnMut(&BatchHeader) -> bool,
     ) {
-        with_sums(EachWhole(Here { bytes, seed, position, base }, each));
+        with_sums(Each::<true, _>(Here { bytes, seed, position, base }, each));
     }
 
     /// The same without a look at what stands behind the headers, which may lie beyond the bytes.
@@ -39,7 +39,7 @@ impl BatchHeader {
         base: Offset,
         each: impl FnMut(&BatchHeader) -> bool,
     ) {
-        with_sums(EachHeader(Here { bytes, seed, position, base }, each));
+        with_sums(Each::<false, _>(Here { bytes, seed, position, base }, each));
     }
 }
 
@@ -95,15 +95,16 @@ impl Summed for Whole<'_> {
     }
 }
 
-struct EachWhole<'a, F>(Here<'a>, F);
+/// Goes on over whole batches, or over headers alone.
+struct Each<'a, const WHOLE: bool, F>(Here<'a>, F);
 
-impl<F: FnMut(&BatchHeader) -> bool> Summed for EachWhole<'_, F> {
+impl<const WHOLE: bool, F: FnMut(&BatchHeader) -> bool> Summed for Each<'_, WHOLE, F> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, sums: impl Sums) {
-        let EachWhole(mut here, mut each) = self;
-        while let Some(header) = here.whole(sums)
+        let Each(mut here, mut each) = self;
+        while let Some(header) = if WHOLE { here.whole(sums) } else { here.header(sums) }
             && each(&header)
         {
             here = here.behind(&header);
@@ -111,18 +112,52 @@ impl<F: FnMut(&BatchHeader) -> bool> Summed for EachWhole<'_, F> {
     }
 }
 
-struct EachHeader<'a, F>(Here<'a>, F);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::fixtures::{SEGMENT, batch, plain, varied};
 
-impl<F: FnMut(&BatchHeader) -> bool> Summed for EachHeader<'_, F> {
-    type Output = ();
+    const AT: u64 = 96;
 
-    #[inline(always)]
-    fn run(self, sums: impl Sums) {
-        let EachHeader(mut here, mut each) = self;
-        while let Some(header) = here.header(sums)
-            && each(&header)
-        {
-            here = here.behind(&header);
+    /// Two batches, the second behind the first.
+    fn two() -> (Vec<u8>, usize) {
+        let mut bytes = batch(&varied(), 101, AT);
+        let first = bytes.len();
+        bytes.extend(batch(&plain(), 104, AT + first as u64));
+        (bytes, first)
+    }
+
+    /// How many are gone over, of as many as asked for.
+    fn passed(bytes: &[u8], most: usize) -> (usize, usize) {
+        let (base, mut whole, mut headers) = (Offset::new(101), 0, 0);
+        let count = |passed: &mut usize| {
+            *passed += 1;
+            *passed < most
+        };
+        BatchHeader::each_whole(bytes, SEGMENT.seed(), AT, base, |_| count(&mut whole));
+        BatchHeader::each_header(bytes, SEGMENT.seed(), AT, base, |_| count(&mut headers));
+        (whole, headers)
+    }
+
+    #[test]
+    fn they_are_gone_over_as_long_as_the_next_is_asked_for_and_there() {
+        let (bytes, first) = two();
+        assert_eq!((passed(&bytes, 9), passed(&bytes, 1)), ((2, 2), (1, 1)));
+        assert_eq!(passed(&bytes[..first + BATCH_HEADER_BYTES], 9), (1, 2), "a header says nothing of its payload");
+        assert_eq!(passed(&bytes[..first + BATCH_HEADER_BYTES - 1], 9), (1, 1));
+        assert_eq!(passed(&bytes[first..], 9), (0, 0), "it stands somewhere else, and has another offset");
+    }
+
+    #[test]
+    fn every_flipped_bit_stops_at_the_batch_that_it_is_in() {
+        let (good, first) = two();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let (in_first, at) = (bit / 8 < first, (bit / 8) % first);
+            let whole = usize::from(!in_first);
+            let headers = if at < BATCH_HEADER_BYTES { whole } else { 2 };
+            assert_eq!(passed(&bad, 9), (whole, headers), "bit {bit}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What an open keeps, copies, cuts and sets aside, and what of it a second crash can take.
 
 use epochlog::Durability::{Durable, Written};
-use epochlog::testing::{Fault, Pending};
+use epochlog::testing::{Dir, Fault, File, Lie, Pending};
 use epochlog::{Offset, TopicOptions};
 
 use super::*;
@@ -34,6 +34,30 @@ fn a_crash_within_a_recovery_leaves_what_the_recovery_found() {
                 assert!(end >= 2, "{at}: {end}");
                 assert_eq!(all(&partition), heavies(0..end), "{at}");
             });
+        }
+    });
+}
+
+/// The scan and the copy read the file one behind the other; what the disk changes between the two isn't given a checksum.
+#[test]
+fn a_byte_that_one_read_of_a_recovery_finds_changed_is_never_shown() {
+    both_ways(|mapping| {
+        for nth in 1..=6 {
+            let mut world = world(mapping);
+            pile(&world.partition(), 2, Written);
+            world.go_down(Image::after_kill);
+            let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+            let segment = world.disk.files().into_iter().find(is_log).expect("is there");
+            let mut bytes = world.disk.read(&segment);
+            let digit = bytes.iter().rposition(|&byte| byte == b'1').expect("ends the second value");
+            bytes[digit] = b'7';
+            world.disk.create(Path::new("changed")).and_then(|file| file.write_at(&bytes, 0)).expect("writes");
+            let lie = Lie::Elsewhere { path: Some("changed".into()), shift: 0 };
+            world.disk.fail(Fault::of("read").on(".log").nth(nth).lies(lie));
+            world.open();
+            // A recovery that it stopped is done again when the topic is asked for.
+            let partition = world.partition();
+            assert_eq!(all(&partition), heavies(0..partition.end().get()), "read {nth}");
         }
     });
 }

@@ -56,6 +56,16 @@ fn is_whole(partition: &Partition) {
     assert!(read.iter().enumerate().all(|(i, value)| value.ends_with(&format!("number {i}"))));
 }
 
+/// Every record is there, no unfinished file is when the store is closed, and every record again in the next one.
+fn closes_whole(store: Store, partition: Partition, disk: &SimDisk, mapping: Mapping) {
+    is_whole(&partition);
+    store.close().expect("closes");
+    drop(partition);
+    assert!(!holds(disk, ".new"), "{:?}", disk.files());
+    let store = options(disk, mapping).open("/sim").expect("opens");
+    is_whole(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+}
+
 #[test]
 fn who_writes_a_lot_goes_on_in_files_that_were_prepared() {
     both_ways(|mapping| {
@@ -66,12 +76,7 @@ fn who_writes_a_lot_goes_on_in_files_that_were_prepared() {
         // Not by the first roll, if the thread is slow.
         append_until(&partition, || disk.count("rename") >= renamed + 2);
         assert!(segments(&disk) > 1);
-        is_whole(&partition);
-        store.close().expect("closes");
-        drop(partition);
-        assert!(!holds(&disk, ".new"), "{:?}", disk.files());
-        let store = options(&disk, mapping).open("/sim").expect("opens");
-        is_whole(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+        closes_whole(store, partition, &disk, mapping);
     });
 }
 
@@ -110,12 +115,7 @@ fn when_prepared_files_fail_the_roll_makes_its_own() {
             let (store, partition) = background(&disk, mapping);
             disk.fail(fault.clone().forever());
             append_until(&partition, || segments(&disk) == 4);
-            is_whole(&partition);
-            store.close().expect("closes");
-            drop(partition);
-            assert!(!holds(&disk, ".new"), "{fault:?}: {:?}", disk.files());
-            let store = options(&disk, mapping).open("/sim").expect("opens");
-            is_whole(&store.topic("orders").expect("is there").partition(0).expect("is there"));
+            closes_whole(store, partition, &disk, mapping);
         });
     }
 }

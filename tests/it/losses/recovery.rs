@@ -1,7 +1,7 @@
 //! What an open keeps, copies, cuts and sets aside, and what of it a second crash can take.
 
 use epochlog::Durability::{Durable, Written};
-use epochlog::testing::{Dir, Fault, File, Lie, Pending};
+use epochlog::testing::{Dir, Fault, Lie, Pending};
 use epochlog::{Offset, TopicOptions};
 
 use super::*;

@@ -22,6 +22,9 @@ use crate::topic::Topic;
 
 use poll::Assigned;
 
+/// How many bytes one poll gives, about, unless the consumer is told otherwise: a commit may follow each, and take a sync.
+const POLL_BYTES_DEFAULT: usize = 1 << 20;
+
 /// What a consumer does when retention has passed its commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Expired {
@@ -69,7 +72,7 @@ impl Topic {
             auto_commit: false,
             expired: Expired::Refuse,
             visibility: Visibility::Written,
-            bytes_max: crate::log::READ_BYTES_DEFAULT,
+            bytes_max: POLL_BYTES_DEFAULT,
         }
     }
 }

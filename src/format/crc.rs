@@ -4,8 +4,8 @@
 //! Invariant: for any state and bytes the answer is that of `crc32fast`, which the tests compare. The algorithm is that
 //! of Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009: the
 //! message is taken as a polynomial in blocks of 16 bytes, each folded into the next, and the last one reduced. Zeros in
-//! front of a message change nothing, so the odd bytes go first, behind zeros. Beside `io::map` the only place with
-//! unsafe code: three calls of functions for processors that have the instruction.
+//! front of a message change nothing, so the odd bytes go first, behind zeros. Three calls are unsafe: of functions
+//! for processors that have the instruction.
 
 /// From so many bytes on `crc32fast` is as fast.
 #[cfg(any(test, target_arch = "x86_64"))]

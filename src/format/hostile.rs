@@ -6,7 +6,7 @@
 use super::cursor::Cursor;
 use super::filename::{parse_index, parse_segment, parse_topic_dir};
 use super::frame::read_frames;
-use super::{BatchHeader, Entry, HEADER_BYTES, Headers, Identity, IndexEntry, Seed, check_records, next_record};
+use super::{BatchHeader, Entry, HEADER_BYTES, Headers, Identity, IndexEntry, Seed, Usual, check_records, next_record};
 use crate::name::{GroupName, TopicName};
 use crate::place::Place;
 
@@ -54,9 +54,9 @@ fn batch(bytes: &mut [u8], reseal: bool) -> bool {
     if check_records(&header, payload).is_err() {
         return false;
     }
-    let mut position = 0;
+    let (mut position, usual) = (0, Usual::of(header.count, payload));
     for index in 0..header.count {
-        let (record, end) = next_record(payload, position, index, header.append_time).expect("was checked");
+        let (record, end) = next_record(payload, position, usual, index, header.append_time).expect("was checked");
         position = end;
         Headers::new(&payload[record.headers]).for_each(drop);
     }

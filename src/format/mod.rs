@@ -185,12 +185,14 @@ pub(crate) mod batch;
 mod crc;
 pub(crate) mod cursor;
 pub(crate) mod entry;
+mod fetch;
 pub(crate) mod filename;
 pub(crate) mod frame;
 pub(crate) mod header;
 #[cfg(feature = "testing")]
 pub(crate) mod hostile;
 pub(crate) mod index;
+mod plain;
 pub(crate) mod record;
 mod whole;
 
@@ -204,6 +206,7 @@ pub(crate) use filename::{
 pub(crate) use frame::{FRAME_BYTES_MAX, Rest, Salvage, encode_frame, is_worth_rewriting, read_frames, salvage_frames};
 pub(crate) use header::{FileKind, HEADER_BYTES, Identity, NO_EPOCH};
 pub(crate) use index::{INDEX_ENTRY_BYTES, IndexEntry};
+pub(crate) use plain::Usual;
 pub use record::Headers;
 pub(crate) use record::{RawRecord, check_records, next_record};
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::cursor::{Cursor, Flaw, Slots, varint_bytes, zigzag};
+use super::plain::{Usual, behind_plain};
 use super::{BatchHeader, DecodeError};
 use crate::offset::Timestamp;
 use crate::record::Record;
@@ -107,14 +108,22 @@ fn put_headers(record: &Record<'_>, out: &mut Slots<'_>) {
 pub(crate) fn next_record(
     payload: &[u8],
     at: usize,
+    usual: Usual,
     index: u32,
     append_time: Timestamp,
 ) -> Result<(RawRecord, usize), Flaw> {
+    if let Some(end) = usual.behind(payload, at) {
+        return Ok((plain(at, end, index), end));
+    }
     if let Some(end) = behind_plain(payload, at) {
-        let value = Some(at + 2..end);
-        return Ok((RawRecord { offset_delta: index, timestamp: None, key: None, value, headers: 0..0 }, end));
+        return Ok((plain(at, end, index), end));
     }
     take_record(payload, at, index, append_time, |_| true)
+}
+
+#[inline]
+fn plain(at: usize, end: usize, index: u32) -> RawRecord {
+    RawRecord { offset_delta: index, timestamp: None, key: None, value: Some(at + 2..end), headers: 0..0 }
 }
 
 /// A record that may have every part; `is_name` says which bytes may be the name of a header.
@@ -190,12 +199,6 @@ fn take_headers<'a>(body: &mut Cursor<'a>, is_name: impl Fn(&[u8]) -> bool) -> R
     body.take_bytes((ahead.at() - body.at()) as u64)
 }
 
-/// Whether a payload is exactly so many records that have a value and nothing else.
-#[inline]
-pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
-    (0..count).try_fold(0, |at, _| behind_plain(payload, at)) == Some(payload.len())
-}
-
 /// Checks that a verified payload is exactly the records that its header promises: their number, their offsets, every
 /// length, every header's name. Allocates nothing. Runs at every read.
 pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), DecodeError> {
@@ -212,14 +215,6 @@ pub(crate) fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), 
         least = offset_delta + 1;
     }
     if at == payload.len() { Ok(()) } else { Err(DecodeError::Malformed("batch with bytes behind its last record")) }
-}
-
-/// Where the next record stands if this one is nothing but a short value; many are.
-#[inline]
-fn behind_plain(payload: &[u8], at: usize) -> Option<usize> {
-    let &[length, attributes] = payload.get(at..)?.first_chunk()?;
-    let end = at + 1 + usize::from(length);
-    (attributes == 0 && (1..0x80).contains(&length) && end <= payload.len()).then_some(end)
 }
 
 #[inline]
@@ -268,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::format::DecodeError;
-    use crate::format::fixtures::{SEGMENT, TIME, batch, plain, varied};
+    use crate::format::fixtures::{self, SEGMENT, TIME, batch, varied};
     use crate::offset::Offset;
 
     const PLAIN: BatchHeader = BatchHeader {
@@ -296,9 +291,9 @@ mod tests {
         let header = BatchHeader::decode(&bytes, SEGMENT.seed(), 96).expect("is valid");
         let payload = header.verify(&bytes, SEGMENT.seed(), 96).expect("is valid");
         assert_eq!(check_records(&header, payload), Ok(()));
-        let mut at = 0;
+        let (mut at, usual) = (0, Usual::of(header.count, payload));
         for (index, record) in (0..).zip(records) {
-            let (raw, end) = next_record(payload, at, index, TIME).expect("was checked");
+            let (raw, end) = next_record(payload, at, usual, index, TIME).expect("was checked");
             at = end;
             let part = |range: Option<Range<usize>>| range.map(|range| &payload[range]);
             assert_eq!((raw.offset_delta, raw.timestamp), (index, record.get_timestamp()));
@@ -310,7 +305,7 @@ mod tests {
 
     #[test]
     fn records_of_every_form_come_back() {
-        comes_back(&plain());
+        comes_back(&fixtures::plain());
         comes_back(&varied());
         comes_back(&[Record::new(&[7; 126]), Record::new(&[7; 127]), Record::new(&[7; 20_000])]);
         comes_back(&[Record::new("").timestamp(Timestamp::MIN), Record::new("").timestamp(Timestamp::MAX)]);
@@ -341,9 +336,9 @@ mod tests {
         #[test]
         fn what_is_checked_is_read_without_failing(payload in vec(0_u8..32, 2..24), count in 1_u32..4) {
             if check(count, 40, &payload).is_ok() {
-                let mut at = 0;
+                let (mut at, usual) = (0, Usual::of(count, &payload));
                 for index in 0..count {
-                    let read = next_record(&payload, at, index, TIME);
+                    let read = next_record(&payload, at, usual, index, TIME);
                     prop_assert!(read.is_ok());
                     at = read.map_or(at, |(_, end)| end);
                 }
@@ -355,8 +350,9 @@ mod tests {
     fn offsets_that_were_kept_after_others_went_are_read() {
         let payload = [4, OFFSET_DELTA, 3, b'a', b'b', 3, OFFSET_DELTA, 9, b'c'];
         assert_eq!(check(2, 10, &payload), Ok(()));
-        let (first, end) = next_record(&payload, 0, 0, TIME).expect("is valid");
-        let (second, _) = next_record(&payload, end, 1, TIME).expect("is valid");
+        let usual = Usual::of(2, &payload);
+        let (first, end) = next_record(&payload, 0, usual, 0, TIME).expect("is valid");
+        let (second, _) = next_record(&payload, end, usual, 1, TIME).expect("is valid");
         assert_eq!((first.offset_delta, second.offset_delta), (3, 9));
     }
 

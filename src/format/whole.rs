@@ -7,7 +7,9 @@
 use super::Seed;
 use super::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use super::crc::{Summed, Sums, with_sums};
-use super::record::{are_plain, check_records};
+use super::fetch::Fetched;
+use super::plain::are_plain;
+use super::record::check_records;
 use crate::offset::Offset;
 
 impl BatchHeader {
@@ -104,10 +106,15 @@ impl<const WHOLE: bool, F: FnMut(&BatchHeader) -> bool> Summed for Each<'_, WHOL
     #[inline(always)]
     fn run(self, sums: impl Sums) {
         let Each(mut here, mut each) = self;
-        while let Some(header) = if WHOLE { here.whole(sums) } else { here.header(sums) }
-            && each(&header)
-        {
+        let (all, mut at, mut fetched) = (here.bytes, 0, Fetched::nothing());
+        loop {
+            fetched.up_to(all, at);
+            let Some(header) = (if WHOLE { here.whole(sums) } else { here.header(sums) }) else { return };
+            if !each(&header) {
+                return;
+            }
             here = here.behind(&header);
+            at += header.bytes();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::site::Site;
 use super::topic::read_topic;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{BatchHeader, FileKind, Headers, RawRecord, next_record};
+use crate::format::{BatchHeader, FileKind, Headers, RawRecord, Usual, next_record};
 use crate::io::Access;
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
@@ -130,9 +130,9 @@ impl Dump {
     fn records_of(&mut self, position: usize, header: &BatchHeader) -> Result<Vec<RecordDescription>> {
         let bytes = self.walk.window.at(position, header.bytes()).at("read", &self.path)?;
         let payload = bytes.get(header.header_bytes..).unwrap_or_default();
-        let mut at = 0;
+        let (mut at, usual) = (0, Usual::of(header.count, payload));
         let decoded = (0..header.count).map_while(|index| {
-            let (raw, end) = next_record(payload, at, index, header.append_time).ok()?;
+            let (raw, end) = next_record(payload, at, usual, index, header.append_time).ok()?;
             at = end;
             Some(describe(header, payload, &raw))
         });

@@ -1,5 +1,5 @@
-//! Memory over a file, mapped or on the heap, split into one writer and its readers. Beside three calls in
-//! `format::crc` the only unsafe code of the crate.
+//! Memory over a file, mapped or on the heap, split into one writer and its readers. Beside four calls in
+//! `format` the only unsafe code of the crate.
 //!
 //! Invariant: bytes below `published` never change; bytes from `published` to `reserved` belong to the one
 //! [`RegionWriter`]; nothing from `reserved` on is touched. So no reference ever overlaps one that can be written

@@ -32,7 +32,6 @@ use append::Appender;
 pub(crate) use history::{Evidence, History};
 pub(crate) use lineage::{Begun, Lineage};
 use live::Live;
-pub(crate) use read::READ_BYTES_DEFAULT;
 pub use read::{Gap, Reader, Target};
 pub(crate) use recover::Aside;
 use recover::Known;

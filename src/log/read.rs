@@ -19,8 +19,9 @@ use crate::options::{Start, Visibility};
 use crate::place::Place;
 use crate::segment::{Cursor, Records, Run, Segment, Window, only_zeros, read_one};
 
-/// How many bytes one read gives, about, unless the reader is told otherwise.
-pub(crate) const READ_BYTES_DEFAULT: usize = 1 << 20;
+/// How many bytes one read gives, about, unless the reader is told otherwise: what was verified is still in the cache of
+/// most processors when it is walked.
+const READ_BYTES_DEFAULT: usize = 256 << 10;
 /// How often a reader in a read-only store looks at what the other process wrote: nobody can wake it.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -199,7 +200,7 @@ impl Reader {
         self
     }
 
-    /// About how many bytes one read gives, at least one batch. Default: 1 MiB.
+    /// About how many bytes one read gives, at least one batch. Default: 256 KiB.
     #[must_use]
     pub fn bytes_max(mut self, bytes: usize) -> Reader {
         self.bytes_max = bytes.max(1);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 pub use crate::format::Headers;
-use crate::format::{BatchHeader, RawRecord, next_record};
+use crate::format::{BatchHeader, RawRecord, Usual, next_record};
 use crate::io::View;
 use crate::offset::{Epoch, Offset, Timestamp};
 use crate::place::Place;
@@ -168,6 +168,7 @@ struct Batch<'a> {
     /// Where the payload begins in the run's view.
     start: usize,
     at: usize,
+    usual: Usual,
     index: u32,
 }
 
@@ -227,7 +228,15 @@ impl<'a> Batch<'a> {
     fn new(header: &BatchHeader, bytes: &'a [u8], at: usize) -> Option<Batch<'a>> {
         let start = at + header.header_bytes;
         let payload = bytes.get(start..at + header.bytes())?;
-        Some(Batch { base: header.base, append_time: header.append_time, payload, start, at: 0, index: 0 })
+        Some(Batch {
+            base: header.base,
+            append_time: header.append_time,
+            payload,
+            start,
+            at: 0,
+            usual: Usual::of(header.count, payload),
+            index: 0,
+        })
     }
 
     #[inline(always)]
@@ -235,7 +244,7 @@ impl<'a> Batch<'a> {
         if self.at >= self.payload.len() {
             return None;
         }
-        let (raw, end) = next_record(self.payload, self.at, self.index, self.append_time).ok()?;
+        let (raw, end) = next_record(self.payload, self.at, self.usual, self.index, self.append_time).ok()?;
         self.at = end;
         self.index += 1;
         let offset = self.base.plus(u64::from(raw.offset_delta));

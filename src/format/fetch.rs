@@ -4,12 +4,18 @@
 //! reading in order then waits for the first lines of the next one. The one call is unsafe because it takes an address.
 
 /// How far ahead.
-pub(crate) const AHEAD_BYTES: usize = 4096;
+const AHEAD_BYTES: usize = 4096;
 const LINE_BYTES: usize = 64;
 
-/// Asks for the memory of byte `at`, if there is one.
+/// Asks for the memory of these bytes.
+#[inline]
+pub(crate) fn fetch(bytes: &[u8]) {
+    (0..bytes.len()).step_by(LINE_BYTES).for_each(|at| fetch_line(bytes, at));
+}
+
+/// Asks for the memory of byte `at`, if there is one, and what comes with it.
 #[inline(always)]
-pub(crate) fn fetch(bytes: &[u8], at: usize) {
+fn fetch_line(bytes: &[u8], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(byte) = bytes.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -33,7 +39,7 @@ impl Fetched {
     pub(crate) fn up_to(&mut self, bytes: &[u8], at: usize) {
         self.0 = self.0.max(at);
         while self.0 < at + AHEAD_BYTES {
-            fetch(bytes, self.0);
+            fetch_line(bytes, self.0);
             self.0 += LINE_BYTES;
         }
     }

@@ -199,6 +199,7 @@ mod whole;
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
 use crc::{Sums, crc32};
 pub(crate) use entry::{Entry, Reason};
+pub(crate) use fetch::fetch;
 pub(crate) use filename::{
     COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
     parse_segment, parse_topic_dir, segment_file, topic_dir,

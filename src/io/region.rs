@@ -9,7 +9,7 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::ahead::Ahead;
 use super::mark::Mark;
@@ -264,15 +264,20 @@ impl Source {
     /// The published bytes from `position` on: all of them from a map, about `want` of them by a read. Empty at the
     /// end.
     pub(crate) fn view(&self, position: usize, want: usize) -> io::Result<View> {
+        self.clone().into_view(position, want)
+    }
+
+    /// The same for who needs it no more.
+    pub(crate) fn into_view(self, position: usize, want: usize) -> io::Result<View> {
         match self {
             Source::Mapped(reader) => {
                 let end = reader.published();
-                Ok(View::mapped(reader.clone(), position.min(end)..end))
+                Ok(View::mapped(reader, position.min(end)..end))
             }
             Source::Positioned { file, end } => {
                 let end = end.published();
                 let mut bytes = vec![0; want.min(end.saturating_sub(position))];
-                let got = read_full_at(&**file, &mut bytes, position as u64)?;
+                let got = read_full_at(&*file, &mut bytes, position as u64)?;
                 bytes.truncate(got);
                 Ok(View::owned(bytes.into()))
             }
@@ -308,6 +313,20 @@ impl View {
             }
             View::Owned(mut bytes) => {
                 bytes.truncate(n);
+                View::Owned(bytes)
+            }
+        }
+    }
+
+    /// Without the first `n` bytes of it, or empty if it has fewer.
+    pub(crate) fn behind(self, n: usize) -> View {
+        match self {
+            View::Mapped(reader, whole) => {
+                let start = whole.end.min(whole.start.saturating_add(n));
+                View::Mapped(reader, start..whole.end)
+            }
+            View::Owned(mut bytes) => {
+                bytes.advance(n.min(bytes.len()));
                 View::Owned(bytes)
             }
         }

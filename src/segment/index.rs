@@ -88,28 +88,12 @@ impl Index {
         self.last_where(self.guess(base, offset), holds)
     }
 
-    /// Where the batch of this offset stands, if the index has an entry at the offset's share of it, and if all batches
-    /// from there to the next entry are single records of one size. Nothing but a guess.
-    pub(crate) fn guess_position(&self, base: Offset, offset: Offset) -> Option<usize> {
-        let relative = offset.since(base);
-        let mut at = self.guess(base, offset);
-        let mut entry = self.trusted(at)?;
-        let mut next = self.trusted(at + 1)?;
-        // The share is rounded, and the first entries stand a little further apart.
-        for _ in 0..2 {
-            if u64::from(next.relative) <= relative {
-                at += 1;
-                (entry, next) = (next, self.trusted(at + 1)?);
-            } else if u64::from(entry.relative) > relative {
-                at = at.checked_sub(1)?;
-                (entry, next) = (self.trusted(at)?, entry);
-            }
-        }
-        let further = relative.checked_sub(entry.relative.into()).filter(|_| relative < next.relative.into())?;
-        let records = next.relative.checked_sub(entry.relative).filter(|&records| records > 0)?;
-        let bytes = next.position.checked_sub(entry.position)?;
-        let position = u64::from(entry.position) + further * u64::from(bytes / records);
-        if bytes.is_multiple_of(records) { usize::try_from(position).ok() } else { None }
+    /// Between which entries an offset's batch stands. Nothing but a guess.
+    pub(crate) fn stretch(&self, base: Offset, offset: Offset) -> Stretch {
+        let behind = self.search(self.guess(base, offset), |entry| base.plus(u64::from(entry.relative)) <= offset);
+        let border = |entry: IndexEntry| (base.plus(u64::from(entry.relative)), entry.position as usize);
+        let before = behind.checked_sub(1).and_then(|i| self.trusted(i)).map_or((base, HEADER_BYTES), border);
+        Stretch { from: before, to: self.trusted(behind).map(border) }
     }
 
     /// The last entry before which every record is older than this time.
@@ -137,10 +121,24 @@ impl Index {
         usize::try_from(share).map_or(last, |share| share.min(last))
     }
 
-    /// The last entry that meets a condition which holds up to some entry and not from there on. Searches outwards from
-    /// a guess in doubling steps, then by halves; looks at the checksums of that entry and the next alone, and so knows
-    /// that it is the one, whatever the others say.
+    /// The last entry that meets a condition which holds up to some entry and not from there on. Looks at the checksums of
+    /// that entry and the next alone, and so knows that it is the one, whatever the others say.
     fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
+        let behind = self.search(guess, &holds);
+        if behind < self.len() {
+            match self.entry(behind) {
+                Ok(next) if holds(&next) => return Err(Wrong),
+                Err(Wrong) if !self.is_live() => return Err(Wrong),
+                _ => {}
+            }
+        }
+        let Some(last) = behind.checked_sub(1) else { return Ok(None) };
+        Some(self.entry(last)?).filter(holds).ok_or(Wrong).map(Some)
+    }
+
+    /// The first entry that doesn't meet such a condition, or their number. Searches outwards from a guess in doubling
+    /// steps, then by halves, and believes every entry.
+    fn search(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> usize {
         let len = self.len();
         let (mut low, mut high, mut at, mut step) = (0, len, guess, 1);
         while low < high {
@@ -156,15 +154,30 @@ impl Index {
             };
             step *= 2;
         }
-        if low < len {
-            match self.entry(low) {
-                Ok(next) if holds(&next) => return Err(Wrong),
-                Err(Wrong) if !self.is_live() => return Err(Wrong),
-                _ => {}
-            }
-        }
-        let Some(last) = low.checked_sub(1) else { return Ok(None) };
-        Some(self.entry(last)?).filter(holds).ok_or(Wrong).map(Some)
+        low
+    }
+}
+
+/// What lies between two entries of an index: offset and position of the first batch there, and of the one behind the
+/// last, unless it is the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from: (Offset, usize),
+    pub(crate) to: Option<(Offset, usize)>,
+}
+
+impl Stretch {
+    /// Its length, if it is known.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        self.to?.1.checked_sub(self.from.1)
+    }
+
+    /// How far from its beginning an offset's record stands if all are of one length; and whether they can be.
+    pub(crate) fn share(&self, offset: Offset) -> Option<(usize, bool)> {
+        let records = self.to?.0.since(self.from.0);
+        let bytes = self.bytes()? as u64;
+        let share = offset.since(self.from.0).checked_mul(bytes)?.checked_div(records)?;
+        Some((usize::try_from(share).ok()?, bytes.is_multiple_of(records)))
     }
 }
 
@@ -232,20 +245,34 @@ mod tests {
         (1..=count).map(entry).collect()
     }
 
-    /// Entries of single records of 100 bytes each, 41 of them between two entries.
     #[test]
-    fn where_all_are_alike_the_position_is_guessed_and_elsewhere_none_is() {
-        let entry = |i: u32| IndexEntry { relative: 41 * i, position: 96 + 4100 * i, greatest: Timestamp::MIN };
-        let (mut entries, base) = ((1..=50).map(entry).collect::<Vec<_>>(), Offset::new(7));
-        let guessed =
-            |entries: &[IndexEntry], relative| Index::Built(entries.to_vec()).guess_position(base, base.plus(relative));
-        for relative in 41..50 * 41 {
-            assert_eq!(guessed(&entries, relative), usize::try_from(96 + relative * 100).ok(), "{relative}");
+    fn a_stretch_lies_between_the_entries_around_an_offset_or_the_ends() {
+        let (all, base) = (entries(20), Offset::new(1000));
+        let border = |entry: &IndexEntry| (base.plus(u64::from(entry.relative)), entry.position as usize);
+        for relative in 0..420 {
+            let before = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
+            let next = all.iter().find(|entry| u64::from(entry.relative) > relative);
+            let expected = Stretch { from: before.map_or((base, HEADER_BYTES), border), to: next.map(border) };
+            assert_eq!(Index::Built(all.clone()).stretch(base, base.plus(relative)), expected, "{relative}");
         }
-        assert_eq!([0, 40, 50 * 41, u64::MAX >> 8].map(|relative| guessed(&entries, relative)), [None; 4]);
-        entries[20].position += 1;
-        assert_eq!((guessed(&entries, 20 * 41), guessed(&entries, 21 * 41)), (None, None));
-        assert_eq!((guessed(&[], 3), guessed(&entries[..1], 41)), (None, None));
+        let whole = Stretch { from: (base, HEADER_BYTES), to: None };
+        assert_eq!(Index::Built(Vec::new()).stretch(base, base.plus(7)), whole);
+        assert_eq!((whole.bytes(), whole.share(base.plus(7))), (None, None));
+    }
+
+    #[test]
+    fn an_offsets_share_of_a_stretch_is_told_and_nothing_that_makes_no_sense() {
+        let stretch = |to| Stretch { from: (Offset::new(1000), 96), to: Some((Offset::new(1041), to)) };
+        let share = |to, offset| stretch(to).share(Offset::new(offset));
+        assert_eq!(
+            [1000, 1001, 1040].map(|offset| share(4196, offset)),
+            [(0, true), (100, true), (4000, true)].map(Some)
+        );
+        assert_eq!(share(4197, 1040), Some((4000, false)));
+        assert_eq!((stretch(4196).bytes(), stretch(95).bytes(), share(95, 1040)), (Some(4100), None, None));
+        assert_eq!(share(usize::MAX, u64::MAX), None, "it would lie behind any file");
+        let empty = Stretch { from: (Offset::new(1000), 96), to: Some((Offset::new(1000), 4196)) };
+        assert_eq!(empty.share(Offset::new(1001)), None);
     }
 
     /// The entries as a file has them.

@@ -7,6 +7,7 @@
 mod blank;
 mod cache;
 mod index;
+mod near;
 mod reader;
 mod records;
 mod scan;
@@ -17,12 +18,14 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::threads::Mutex;
+use crate::threads::RwLock;
 
 pub(crate) use blank::Prepared;
 pub(crate) use cache::{Cache, Open};
+use index::Stretch;
 pub(crate) use index::{Index, build as build_index};
-pub(crate) use reader::{Cursor, read_one};
+pub(crate) use near::read_one;
+pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
 pub(crate) use scan::{Ending, Reached, Scan, batch_at, known_durable, next_header, only_zeros, scan};
@@ -115,7 +118,7 @@ pub(crate) struct Segment {
     pub(crate) home: Arc<Home>,
     pub(crate) seed: Seed,
     sealed: OnceLock<Sealed>,
-    slot: Mutex<Slot>,
+    slot: RwLock<Slot>,
 }
 
 /// What is open of a segment.
@@ -153,13 +156,13 @@ impl Segment {
 
     fn new(home: &Arc<Home>, id: SegmentId, slot: Slot) -> Segment {
         let seed = home.identity(FileKind::Segment, id).seed();
-        Segment { id, home: home.clone(), seed, sealed: OnceLock::new(), slot: Mutex::new(slot) }
+        Segment { id, home: home.clone(), seed, sealed: OnceLock::new(), slot: RwLock::new(slot) }
     }
 
     /// Says that nothing will be added to it. The writing map is given up; readers open the file anew.
     pub(crate) fn seal(&self, sealed: Sealed) {
         self.sealed.set(sealed).expect("a segment is sealed once");
-        let written_through = std::mem::take(&mut *self.slot.lock());
+        let written_through = std::mem::take(&mut *self.slot.write());
         if written_through.source.is_some() {
             self.home.runner.later(move || drop(written_through));
         }
@@ -167,12 +170,12 @@ impl Segment {
 
     /// Says that the writer has closed its files; readers open them anew.
     fn rest(&self, lengths: Lengths) {
-        *self.slot.lock() = Slot { resting: Some(lengths), ..Slot::default() };
+        *self.slot.write() = Slot { resting: Some(lengths), ..Slot::default() };
     }
 
     /// Says that the writer goes on, through these.
     fn resume(&self, source: Source, index: Option<Arc<Index>>) {
-        *self.slot.lock() = Slot { source: Some(source), index, resting: None };
+        *self.slot.write() = Slot { source: Some(source), index, resting: None };
     }
 
     /// How many bytes of the file count.
@@ -180,7 +183,7 @@ impl Segment {
         if let Some(sealed) = self.sealed.get() {
             return sealed.bytes;
         }
-        let resting = self.slot.lock().resting;
+        let resting = self.slot.read().resting;
         let published = || self.source().map_or(0, |source| source.published());
         resting.map_or_else(published, |lengths| lengths.log) as u64
     }
@@ -195,7 +198,10 @@ impl Segment {
 
     /// What its bytes are read through.
     pub(crate) fn source(self: &Arc<Self>) -> Result<Source> {
-        let mut slot = self.slot.lock();
+        if let Some(source) = &self.slot.read().source {
+            return Ok(source.clone());
+        }
+        let mut slot = self.slot.write();
         if let Some(source) = &slot.source {
             return Ok(source.clone());
         }
@@ -264,21 +270,25 @@ impl Segment {
 
     /// Sees what another process has added.
     pub(crate) fn look_again(&self) -> Result<()> {
-        match &self.slot.lock().source {
+        match &self.slot.read().source {
             Some(source) => source.look_again().at("read the length of", &self.home.shown(&self.path())),
             None => Ok(()),
         }
     }
 
-    /// What its bytes and its index are read through, if both are open.
-    fn opened(&self) -> Option<(Source, Arc<Index>)> {
-        let slot = self.slot.lock();
-        Some((slot.source.clone()?, slot.index.clone()?))
+    /// What its bytes are read through, and between which entries of its index an offset's batch stands, if both are open.
+    fn stretch(&self, offset: Offset) -> Option<(Source, Stretch)> {
+        let slot = self.slot.read();
+        let stretch = slot.index.as_ref()?.stretch(self.id.base, offset);
+        Some((slot.source.clone()?, stretch))
     }
 
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.
     pub(crate) fn index(&self) -> Option<Arc<Index>> {
-        let mut slot = self.slot.lock();
+        if let Some(index) = &self.slot.read().index {
+            return Some(index.clone());
+        }
+        let mut slot = self.slot.write();
         if slot.index.is_none() {
             let counts = slot.resting.map_or(usize::MAX, |lengths| lengths.index);
             slot.index = Index::open(&self.home, self.id, counts, self.is_foreign_tail()).map(Arc::new);
@@ -289,13 +299,13 @@ impl Segment {
     /// Puts a rebuilt index in place of one that was found wrong.
     pub(crate) fn replace_index(&self, index: Index) -> Arc<Index> {
         let index = Arc::new(index);
-        self.slot.lock().index = Some(index.clone());
+        self.slot.write().index = Some(index.clone());
         index
     }
 
     /// Closes what is open; the next reader opens it again.
     fn evict(&self) {
-        let mut slot = self.slot.lock();
+        let mut slot = self.slot.write();
         if self.sealed.get().is_some() || slot.resting.is_some() {
             *slot = Slot { resting: slot.resting, ..Slot::default() };
         }

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Wrong;
+use super::near;
 use super::scan::{known_durable, next_header};
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
@@ -39,35 +40,12 @@ enum Step {
     End,
 }
 
-/// Reads the batch that holds an offset, if it is there. Records from `limit` on are left out.
-pub(crate) fn read_one(segment: &Arc<Segment>, offset: Offset, limit: Offset) -> Result<Option<Run>> {
-    match read_guessed(segment, offset, limit) {
-        Some(run) => Ok(Some(run)),
-        None => Cursor::seek(segment, offset)?.read(offset, limit, 1),
-    }
-}
-
-/// Reads it from where it stands if the batches around it are all alike, and if that is where it stands. Most are.
-fn read_guessed(segment: &Arc<Segment>, offset: Offset, limit: Offset) -> Option<Run> {
-    let (source, index) = segment.opened()?;
-    let position = index.guess_position(segment.id.base, offset)?;
-    let view = source.view(position, LOOKUP_BYTES).ok()?;
-    let header = BatchHeader::whole(&view, segment.seed, position as u64, offset)?;
-    Some(Run {
-        view: view.cut(header.bytes()),
-        partition: segment.home.partition,
-        epoch: segment.id.epoch,
-        first: offset,
-        limit,
-        base: offset,
-        behind: header.end(),
-        dense: header.count == header.span,
-    })
-}
-
 impl Cursor {
     /// Stands at the batch that holds `offset`, or at the end of the segment.
     pub(crate) fn seek(segment: &Arc<Segment>, offset: Offset) -> Result<Cursor> {
+        if let Some((position, next)) = near::position_of(segment, offset) {
+            return Ok(Cursor { segment: segment.clone(), source: segment.source()?, position, next });
+        }
         let mut cursor = Cursor::at_index(segment, &Lookup::Offset(offset))?;
         cursor.walk_to(offset)?;
         Ok(cursor)
@@ -149,9 +127,6 @@ impl Cursor {
     /// Walks over batch headers until the batch that holds `offset`, over damaged ones too, if valid ones come behind.
     fn walk_to(&mut self, offset: Offset) -> Result<()> {
         let mut view = self.view(LOOKUP_BYTES)?;
-        if self.leap_to(offset, &view) || self.hop_to(offset, &view) {
-            return Ok(());
-        }
         loop {
             if self.walk_while(view, |header| header.end() <= offset)?
                 || self.position >= self.source.published()
@@ -204,52 +179,6 @@ impl Cursor {
             }
         }
         Ok(false)
-    }
-
-    /// Goes straight to where the batch that holds `offset` would be if all from here on were like the first. Believed
-    /// only if that batch stands there, with its checksum. Says whether it arrived.
-    fn leap_to(&mut self, offset: Offset, bytes: &[u8]) -> bool {
-        let Some(first) = BatchHeader::trusted(bytes).filter(|first| first.base == self.next && first.span > 0) else {
-            return false;
-        };
-        let batches = offset.since(first.base) / u64::from(first.span);
-        let at = usize::try_from(batches).map_or(usize::MAX, |batches| batches.saturating_mul(first.bytes()));
-        let position = self.position.saturating_add(at);
-        let Some(Ok(there)) = bytes.get(at..).map(|b| BatchHeader::decode(b, self.segment.seed, position as u64))
-        else {
-            return false;
-        };
-        let arrived = there.base <= offset && offset < there.end();
-        if arrived {
-            self.position = position;
-            self.next = there.base;
-        }
-        arrived
-    }
-
-    /// Goes to the batch that holds `offset` by headers whose checksums it doesn't ask. Only the last one must hold: no
-    /// wrong way leads to a batch that is valid at its position and has the offset that was promised. Says whether it
-    /// arrived; if not, it stands where it stood.
-    fn hop_to(&mut self, offset: Offset, bytes: &[u8]) -> bool {
-        let (mut at, mut next) = (0, self.next);
-        while at < LOOKUP_BYTES {
-            let Some(header) = bytes.get(at..).and_then(BatchHeader::trusted) else { return false };
-            if header.base != next {
-                return false;
-            }
-            if header.end() > offset {
-                let position = (self.position + at) as u64;
-                let arrived = BatchHeader::decode(&bytes[at..], self.segment.seed, position).is_ok();
-                if arrived {
-                    self.position += at;
-                    self.next = next;
-                }
-                return arrived;
-            }
-            at = at.saturating_add(header.bytes());
-            next = header.end();
-        }
-        false
     }
 
     fn pass(&mut self, header: &BatchHeader) {

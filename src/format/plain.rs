@@ -22,7 +22,7 @@ pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
 fn are_alike(count: u32, payload: &[u8]) -> bool {
     let usual = Usual::of(count, payload);
     usual.bytes * count as usize == payload.len()
-        && payload.chunks_exact(usual.bytes).all(|record| record.first_chunk() == Some(&usual.front))
+        && payload.chunks_exact(usual.bytes).all(|record| usual.begins(record))
 }
 
 /// What every record of a payload is if all are plain and of one length. Then no record has to be read to know where the
@@ -30,20 +30,20 @@ fn are_alike(count: u32, payload: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usual {
     bytes: usize,
-    /// What it begins with.
-    front: [u8; 2],
+    /// What it begins with. One number: bytes that were stored one by one can't be loaded together before long.
+    front: u16,
 }
 
 impl Usual {
     /// No record of less than two bytes is one.
-    const NONE: Usual = Usual { bytes: 1, front: [0, 0] };
+    const NONE: Usual = Usual { bytes: 1, front: 0 };
 
     /// Of so many records in this payload.
     #[inline]
     pub(crate) fn of(count: u32, payload: &[u8]) -> Usual {
         let bytes = if count == 1 { Some(payload.len()) } else { payload.len().checked_div(count as usize) };
         match bytes.map(u8::try_from) {
-            Some(Ok(bytes @ 2..=0x80)) => Usual { bytes: usize::from(bytes), front: [bytes - 1, 0] },
+            Some(Ok(bytes @ 2..=0x80)) => Usual { bytes: usize::from(bytes), front: u16::from(bytes) - 1 },
             _ => Usual::NONE,
         }
     }
@@ -52,7 +52,12 @@ impl Usual {
     #[inline]
     pub(super) fn behind(self, payload: &[u8], at: usize) -> Option<usize> {
         let end = at + self.bytes;
-        (payload.get(at..end)?.first_chunk() == Some(&self.front)).then_some(end)
+        self.begins(payload.get(at..end)?).then_some(end)
+    }
+
+    #[inline]
+    fn begins(self, record: &[u8]) -> bool {
+        record.first_chunk().is_some_and(|front| u16::from_le_bytes(*front) == self.front)
     }
 }
 

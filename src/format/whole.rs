@@ -108,13 +108,16 @@ impl<const WHOLE: bool, F: FnMut(&BatchHeader) -> bool> Summed for Each<'_, WHOL
         let Each(mut here, mut each) = self;
         let (all, mut at, mut fetched) = (here.bytes, 0, Fetched::nothing());
         loop {
-            fetched.up_to(all, at);
             let Some(header) = (if WHOLE { here.whole(sums) } else { here.header(sums) }) else { return };
             if !each(&header) {
                 return;
             }
             here = here.behind(&header);
             at += header.bytes();
+            // Not before the first: who asks for one batch needs no more than that.
+            if WHOLE {
+                fetched.up_to(all, at);
+            }
         }
     }
 }

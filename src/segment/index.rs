@@ -83,7 +83,7 @@ impl Index {
     }
 
     /// The last entry at or before this offset.
-    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<IndexEntry>, Wrong> {
+    pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<Floor>, Wrong> {
         let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
         self.last_where(self.guess(base, offset), holds)
     }
@@ -97,7 +97,7 @@ impl Index {
     }
 
     /// The last entry before which every record is older than this time.
-    pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<IndexEntry>, Wrong> {
+    pub(crate) fn floor_time(&self, time: Timestamp) -> Result<Option<Floor>, Wrong> {
         self.last_where(self.guess_time(time), |entry| entry.greatest < time)
     }
 
@@ -106,34 +106,31 @@ impl Index {
         let last = self.len().saturating_sub(1);
         // In front of the first entry there is no record, or hardly any.
         let (Some(second), Some(newest)) = (self.trusted(last.min(1)), self.trusted(last)) else { return last / 2 };
-        let since = |time: Timestamp| i128::from(time.as_millis()) - i128::from(second.greatest.as_millis());
-        let share = since(time).max(0) * last as i128 / since(newest.greatest).max(1);
-        usize::try_from(share).map_or(last, |share| share.min(last))
+        share(since(second.greatest, time), since(second.greatest, newest.greatest), last)
     }
 
     /// Where an offset's entry would be if all batches were alike.
     fn guess(&self, base: Offset, offset: Offset) -> usize {
         let last = self.len().saturating_sub(1);
         let Some(entry) = self.trusted(last) else { return last / 2 };
-        // Neither reaches 2^32 in a segment, and an index has far fewer entries.
-        let share =
-            offset.since(base).min(u32::MAX.into()).saturating_mul(last as u64) / u64::from(entry.relative.max(1));
-        usize::try_from(share).map_or(last, |share| share.min(last))
+        share(offset.since(base), entry.relative.into(), last)
     }
 
     /// The last entry that meets a condition which holds up to some entry and not from there on. Looks at the checksums of
     /// that entry and the next alone, and so knows that it is the one, whatever the others say.
-    fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<IndexEntry>, Wrong> {
+    fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<Floor>, Wrong> {
         let behind = self.search(guess, &holds);
+        let mut next = None;
         if behind < self.len() {
             match self.entry(behind) {
                 Ok(next) if holds(&next) => return Err(Wrong),
                 Err(Wrong) if !self.is_live() => return Err(Wrong),
-                _ => {}
+                other => next = other.ok(),
             }
         }
         let Some(last) = behind.checked_sub(1) else { return Ok(None) };
-        Some(self.entry(last)?).filter(holds).ok_or(Wrong).map(Some)
+        let entry = Some(self.entry(last)?).filter(holds).ok_or(Wrong)?;
+        Ok(Some(Floor { entry, next }))
     }
 
     /// The first entry that doesn't meet such a condition, or their number. Searches outwards from a guess in doubling
@@ -156,6 +153,35 @@ impl Index {
         }
         low
     }
+}
+
+/// An entry that was looked for, and the one behind it, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Floor {
+    pub(crate) entry: IndexEntry,
+    next: Option<IndexEntry>,
+}
+
+impl Floor {
+    /// How far behind the entry a time's record stands if as much was written at all times. Nothing but a guess.
+    pub(crate) fn share_of_time(&self, time: Timestamp) -> usize {
+        let Some(next) = self.next else { return 0 };
+        let bytes = next.position.saturating_sub(self.entry.position);
+        share(since(self.entry.greatest, time), since(self.entry.greatest, next.greatest), bytes as usize)
+    }
+}
+
+/// How many milliseconds one time is after another.
+fn since(earlier: Timestamp, later: Timestamp) -> u64 {
+    later.as_millis().saturating_sub(earlier.as_millis()).max(0).cast_unsigned()
+}
+
+/// As large a part of `of` as `part` is of `whole`, roughly.
+fn share(part: u64, whole: u64, of: usize) -> usize {
+    // What is longer than 2^32 is taken for that: hardly anything is.
+    let whole = whole.clamp(1, u32::MAX.into());
+    let share = part.min(whole) * (of as u64).min(u32::MAX.into()) / whole;
+    usize::try_from(share).map_or(of, |share| share.min(of))
 }
 
 /// What lies between two entries of an index: offset and position of the first batch there, and of the one behind the
@@ -301,14 +327,15 @@ mod tests {
             for relative in (0..420).step_by(3) {
                 let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
                 match index.floor(base, base.plus(relative)) {
-                    Ok(found) => assert_eq!(found.as_ref(), walked, "{relative}, bit {bit}"),
+                    Ok(found) => assert_eq!(found.map(|found| found.entry).as_ref(), walked, "{relative}, bit {bit}"),
                     Err(Wrong) => refused += 1,
                 }
             }
             for time in (0..22).map(Timestamp::from_millis) {
                 let walked = all.iter().rev().find(|entry| entry.greatest < time);
-                let found = index.floor_time(time);
-                assert!(found.is_err() || found.as_ref().is_ok_and(|found| found.as_ref() == walked), "bit {bit}");
+                if let Ok(found) = index.floor_time(time) {
+                    assert_eq!(found.map(|found| found.entry).as_ref(), walked, "{time}, bit {bit}");
+                }
             }
         }
         assert!(refused > 1000, "{refused}");
@@ -323,11 +350,12 @@ mod tests {
             for relative in 0..=u64::from(count * count + 20) {
                 let walked = all.iter().rev().find(|entry| u64::from(entry.relative) <= relative);
                 let found = index.floor(base, base.plus(relative)).expect("every entry validates");
-                assert_eq!(found.as_ref(), walked, "{relative} of {count}");
+                assert_eq!(found.map(|found| found.entry).as_ref(), walked, "{relative} of {count}");
             }
             for time in (0..=i64::from(count) + 1).map(Timestamp::from_millis) {
                 let walked = all.iter().rev().find(|entry| entry.greatest < time);
-                assert_eq!(index.floor_time(time).expect("every entry validates").as_ref(), walked);
+                let found = index.floor_time(time).expect("every entry validates");
+                assert_eq!(found.map(|found| found.entry).as_ref(), walked, "{time} of {count}");
             }
         }
     }

@@ -84,7 +84,7 @@ impl Near {
 }
 
 /// The bytes up to a batch that stands about so far in them, and some more.
-fn around(bytes: &[u8], at: usize) -> &[u8] {
+pub(super) fn around(bytes: &[u8], at: usize) -> &[u8] {
     &bytes[..bytes.len().min(at.saturating_add(AROUND_BYTES))]
 }
 

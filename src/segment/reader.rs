@@ -8,11 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Wrong;
-use super::near;
+use super::near::{self, around};
 use super::scan::{known_durable, next_header};
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records};
+use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records, fetch};
 use crate::io::{Access, File, Source, View, remove_if_there, write_all_at};
 use crate::offset::{Offset, Position, Timestamp};
 
@@ -91,19 +91,23 @@ impl Cursor {
 
     fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<(usize, Offset)>, Wrong> {
         let base = self.segment.id.base;
-        let entry = match lookup {
+        let floor = match lookup {
             Lookup::Offset(offset) => index.floor(base, *offset)?,
             Lookup::Time(time) => index.floor_time(*time)?,
         };
-        let Some(entry) = entry else { return Ok(None) };
-        let header = self.header_at(entry.position as usize)?;
+        let Some(floor) = floor else { return Ok(None) };
+        let far = if let Lookup::Time(time) = lookup { floor.share_of_time(*time) } else { 0 };
+        let entry = floor.entry;
+        let header = self.header_at(entry.position as usize, far)?;
         let promised = base.plus(u64::from(entry.relative));
         if header.base == promised { Ok(Some((entry.position as usize, promised))) } else { Err(Wrong) }
     }
 
-    /// The batch that a hint points at; whatever keeps it from being one, the hint is wrong.
-    fn header_at(&self, position: usize) -> Result<BatchHeader, Wrong> {
+    /// The batch that a hint points at; whatever keeps it from being one, the hint is wrong. What stands so far behind it
+    /// is asked for.
+    fn header_at(&self, position: usize, far: usize) -> Result<BatchHeader, Wrong> {
         let view = self.source.view(position, usize::from(u8::MAX)).map_err(|_| Wrong)?;
+        fetch(around(&view, far));
         BatchHeader::decode(&view, self.segment.seed, position as u64).map_err(|_| Wrong)
     }
 

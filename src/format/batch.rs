@@ -5,7 +5,8 @@
 
 use super::crc::{Summed, Sums, with_sums};
 use super::cursor::{Cursor, Slots};
-use super::record::{put_record, record_bytes};
+use super::plain::Usual;
+use super::record::{next_record, put_record, record_bytes};
 use super::{DecodeError, Seed};
 use crate::offset::{Offset, Timestamp};
 use crate::record::Record;
@@ -68,6 +69,20 @@ impl BatchHeader {
             i32::MAX => Timestamp::MAX,
             delta => Timestamp::from_millis(self.append_time.as_millis().saturating_add(i64::from(delta))),
         }
+    }
+
+    /// The greatest timestamp of its records, where the header is too narrow to tell. The payload was checked.
+    pub(crate) fn greatest_in(&self, payload: &[u8]) -> Timestamp {
+        if !matches!(self.greatest_delta, i32::MIN | i32::MAX) {
+            return self.greatest_timestamp();
+        }
+        let (mut at, usual, mut greatest) = (0, Usual::of(self.count, payload), Timestamp::MIN);
+        for index in 0..self.count {
+            let Ok((record, end)) = next_record(payload, at, usual, index, self.append_time) else { break };
+            greatest = greatest.max(record.timestamp.unwrap_or(self.append_time));
+            at = end;
+        }
+        greatest
     }
 
     /// Reads and checks the header of the batch at the front of the bytes, which stands at this position of the file.
@@ -236,8 +251,8 @@ pub(crate) fn payload_bytes(records: &[Record<'_>], append_time: Timestamp) -> u
     records.iter().fold(0, |sum: u64, record| sum.saturating_add(record_bytes(record, append_time)))
 }
 
-/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file. Gives the time that
-/// no record is later than, and the append time as it was stored.
+/// Encodes a batch into exactly its 46 bytes and `payload_bytes`, for this position of a segment file. Gives the greatest
+/// timestamp of a record, and the append time as it was stored.
 ///
 /// Panics if `out` is not of that length, or if there is no record: the caller's errors. Runs at every append.
 #[inline]
@@ -269,7 +284,7 @@ impl Summed for Encode<'_, '_, '_> {
         let (head, payload) = out.split_first_chunk_mut().expect("room for the header");
         assert_eq!(payload.len(), payload_bytes, "room for the payload");
         let append_time = storable(draft.append_time);
-        let greatest_delta = put_records(draft.records, append_time, payload);
+        let greatest = put_records(draft.records, append_time, payload);
         let count = narrow(draft.records.len());
         assert!(count > 0, "a batch holds at least one record");
         let mut header = BatchHeader {
@@ -279,7 +294,7 @@ impl Summed for Encode<'_, '_, '_> {
             count,
             span: count,
             append_time,
-            greatest_delta,
+            greatest_delta: saturating_delta(greatest, append_time),
             mark: draft.mark,
             codec: 0,
             flags: 0,
@@ -287,19 +302,19 @@ impl Summed for Encode<'_, '_, '_> {
             payload_checksum: 0,
         };
         header.seal(sums, seed, position, head, payload);
-        (header.greatest_timestamp(), append_time)
+        (greatest, append_time)
     }
 }
 
-/// Writes the records and gives the greatest of their timestamps as a delta.
+/// Writes the records and gives the greatest of their timestamps.
 // By itself, so that the loop has the registers.
 #[inline(never)]
-fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8]) -> i32 {
+fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8]) -> Timestamp {
     let mut out = Slots::new(payload);
-    let mut greatest = i32::MIN;
+    let mut greatest = Timestamp::MIN;
     for record in records {
         put_record(record, append_time, &mut out);
-        greatest = greatest.max(record.get_timestamp().map_or(0, |time| saturating_delta(time, append_time)));
+        greatest = greatest.max(record.get_timestamp().unwrap_or(append_time));
     }
     assert_eq!(out.left(), 0, "the payload has the size that was computed");
     greatest
@@ -576,6 +591,22 @@ mod tests {
         assert_eq!(BatchHeader { mark: NO_MARK, ..header }.durable_end(), Offset::ZERO);
         let early = BatchHeader { greatest_delta: i32::MIN, ..header };
         assert!(early.greatest_timestamp() < TIME);
+    }
+
+    #[test]
+    fn the_greatest_timestamp_is_told_exactly_by_who_encodes_and_who_looks_into_the_payload() {
+        let year = 365 * 24 * 3600 * 1000;
+        for millis in [TIME.as_millis() - 30 * year, TIME.as_millis() - 5, TIME.as_millis() + 30 * year] {
+            let time = |after: i64| Timestamp::from_millis(millis + after);
+            let records = [Record::new("a").timestamp(time(0)), Record::new("b").timestamp(time(3))];
+            let draft = Draft { base: Offset::new(101), append_time: TIME, mark: 0, records: &records };
+            let size = usize::try_from(payload_bytes(&records, TIME)).expect("is small");
+            let mut bytes = vec![0; BATCH_HEADER_BYTES + size];
+            assert_eq!(encode(&draft, size, SEGMENT.seed(), AT, &mut bytes), (time(3), TIME));
+            let header = read(&bytes, SEGMENT.seed(), AT).expect("is valid");
+            assert_eq!(header.greatest_in(&bytes[BATCH_HEADER_BYTES..]), time(3));
+            assert!(header.greatest_timestamp() >= time(3), "no record is later than the header says");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::scan::next_header;
 use super::writer::INDEX_EVERY_BYTES;
 use super::{Home, Segment, SegmentId, Window, open_checked};
 use crate::error::{IoContext, Result};
-use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, check_records};
 use crate::io::{Access, File, Source};
 use crate::offset::{Offset, Timestamp};
 
@@ -233,7 +233,8 @@ pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usiz
     };
     let mut at = HEADER_BYTES;
     while let Some((position, header)) = next_header(&mut window, segment.seed, at).at("read", &shown)? {
-        builder.take(position, &header);
+        let greatest = greatest_of(&mut window, segment.seed, position, &header).at("read", &shown)?;
+        builder.take(position, &header, greatest);
         at = position.saturating_add(header.bytes());
     }
     Ok(Index::Built(builder.entries))
@@ -247,7 +248,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn take(&mut self, position: usize, header: &BatchHeader) {
+    fn take(&mut self, position: usize, header: &BatchHeader, greatest: Timestamp) {
         if position >= self.due {
             self.due = position + INDEX_EVERY_BYTES;
             if let (Ok(relative), Ok(position)) = (u32::try_from(header.base.since(self.base)), u32::try_from(position))
@@ -255,8 +256,18 @@ impl Builder {
                 self.entries.push(IndexEntry { relative, position, greatest: self.greatest });
             }
         }
-        self.greatest = self.greatest.max(header.greatest_timestamp());
+        self.greatest = self.greatest.max(greatest);
     }
+}
+
+/// The greatest timestamp of a batch, or a later one if its payload is damaged.
+fn greatest_of(window: &mut Window, seed: Seed, position: usize, header: &BatchHeader) -> std::io::Result<Timestamp> {
+    let bytes = window.at(position, header.bytes())?;
+    let checked = header.verify(bytes, seed, position as u64).and_then(|payload| {
+        check_records(header, payload)?;
+        Ok(header.greatest_in(payload))
+    });
+    Ok(checked.unwrap_or(header.greatest_timestamp()))
 }
 
 #[cfg(test)]

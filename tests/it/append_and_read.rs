@@ -1,6 +1,6 @@
 //! What goes in comes out.
 
-use epochlog::{Error, Offset, Record, Start, Timestamp};
+use epochlog::{Error, Mapping, Offset, Record, Start, Timestamp, TopicOptions};
 
 use crate::support::*;
 
@@ -99,4 +99,39 @@ fn a_time_is_found_where_a_walk_over_all_records_finds_it() {
             assert_eq!(found.place().next(), Offset::new(walked as u64), "{}", time - began);
         }
     });
+}
+
+/// The header of a batch can tell only of times within a month of its append.
+#[test]
+fn a_time_long_before_or_after_the_append_is_found_without_reading_all() {
+    const BATCHES: u64 = 3000;
+    let millis = |year: i64, n: u64| Timestamp::from_millis((year - 1970) * 365 * 86_400_000 + n.cast_signed());
+    for year in [2005, 2055] {
+        let mut world = world(Mapping::Never);
+        let topic = world.store().create_topic("times", TopicOptions::new()).expect("creates");
+        let partition = topic.partition(0).expect("has one");
+        for n in 0..BATCHES {
+            let record = Record::new("a value of some length").timestamp(millis(year, n));
+            partition.append_batch_with(&[record], written()).expect("appends");
+        }
+        for lost in [false, true] {
+            world.close();
+            if lost {
+                let files = world.disk.files().into_iter();
+                let index = files.filter(|path| path.extension().is_some_and(|end| end == "index"));
+                index.for_each(|path| world.disk.remove(path));
+            }
+            world.open();
+            let partition = world.store().topic("times").expect("is there").partition(0).expect("has one");
+            // The first lookup opens the files, and builds the index if there is none.
+            partition.read_from(Start::Time(millis(year, 0))).expect("looks");
+            let before = world.disk.count("read");
+            for wanted in (0..BATCHES).step_by(300) {
+                let found = partition.read_from(Start::Time(millis(year, wanted))).expect("looks");
+                assert_eq!(found.place().next(), Offset::new(wanted), "{year}, index lost: {lost}");
+            }
+            let reads = world.disk.count("read") - before;
+            assert!(reads > 0 && reads < 10 * 200, "{reads} reads in {year}, index lost: {lost}");
+        }
+    }
 }

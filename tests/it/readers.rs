@@ -374,3 +374,33 @@ fn a_reader_that_begins_beside_the_writer_sees_what_was_cut_before() {
         assert_eq!(all(&seen), ["v0"]);
     });
 }
+
+/// Two ways lead to a record: by its share of what lies around it, where all are of one length, and from header to header.
+#[test]
+fn a_record_read_by_its_offset_is_right_or_refused_whatever_bit_around_it_is_flipped() {
+    for lengths in [[90, 90, 90], [60, 100, 110]] {
+        let mut world = world(Mapping::Never);
+        let topic = world.store().create_topic("wide", TopicOptions::new()).expect("creates");
+        let value = |n: usize| format!("{n:0width$}", width = lengths[n % 3]);
+        (0..200).for_each(|n| drop(topic.append(&value(n)).expect("appends")));
+        world.reopen();
+        let wide = world.store().topic("wide").expect("is there").partition(0).expect("has one");
+        let read = |n: u64| wide.get(Offset::new(n)).map(|records| values(&records));
+        let file = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with("@2.log"));
+        let file = file.expect("one segment");
+        let stood = world.disk.read(&file);
+        let text = value(70);
+        let begins = stood.windows(text.len()).position(|bytes| bytes == text.as_bytes()).expect("stands there");
+        for bit in (begins - 200) * 8..(begins + text.len()) * 8 {
+            world.disk.flip(&file, bit as u64);
+            match read(70) {
+                Ok(found) => assert_eq!(found, [text.clone()], "bit {bit}"),
+                Err(error) => {
+                    assert!(matches!(error, Error::Corrupt(_)) && bit / 8 >= begins - 48, "{error}: bit {bit}")
+                }
+            }
+            world.disk.flip(&file, bit as u64);
+        }
+        assert_eq!(read(70).expect("reads"), [text]);
+    }
+}

@@ -143,6 +143,10 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes bytes and length durable, those written through a map included.
     fn sync(&self) -> io::Result<()>;
 
+    /// Lets the system begin to bring written bytes to the medium, so that the sync that follows finds less to do.
+    /// Promises nothing.
+    fn begin_sync(&self, _written: std::ops::Range<u64>) {}
+
     /// Cuts or extends (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
 

@@ -177,6 +177,16 @@ impl File for OsFile {
         self.syncs.one(|| self.file.sync_data())
     }
 
+    #[cfg(target_os = "linux")]
+    fn begin_sync(&self, written: std::ops::Range<u64>) {
+        // Told that nobody needs them, the kernel begins to write dirty pages out, and drops those that are clean. An error
+        // of that is told to the next sync.
+        let len = std::num::NonZeroU64::new(written.end.saturating_sub(written.start));
+        if len.is_some() {
+            let _only_a_hint = rustix::fs::fadvise(&self.file, written.start, len, rustix::fs::Advice::DontNeed);
+        }
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
@@ -420,6 +430,20 @@ mod tests {
         let raw = fs::OpenOptions::new().write(true).open(temp.path().join("a"))?;
         reserving::write_zeros(&raw, 3, 5000)?;
         assert_eq!((file.len()?, &read(&*file)[..4]), (5000, &b"abc\0"[..]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_being_synced_reads_as_it_was_written() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        let file = dir.create(Path::new("a"))?;
+        for piece in 0..4 {
+            file.write_at(&[piece; 5000], u64::from(piece) * 5000)?;
+            file.begin_sync(u64::from(piece) * 5000..(u64::from(piece) + 1) * 5000);
+        }
+        file.begin_sync(7..7);
+        file.sync()?;
+        assert_eq!(read(&*file), (0..4).flat_map(|piece| [piece; 5000]).collect::<Vec<_>>());
         Ok(())
     }
 

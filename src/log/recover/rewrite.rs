@@ -213,7 +213,9 @@ impl Out {
 
     fn flush(&mut self) -> std::io::Result<()> {
         write_all_at(&*self.file, &self.bytes, self.at)?;
-        self.at += self.bytes.len() as u64;
+        let end = self.at + self.bytes.len() as u64;
+        self.file.begin_sync(self.at..end);
+        self.at = end;
         self.bytes.clear();
         Ok(())
     }

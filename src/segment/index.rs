@@ -84,13 +84,12 @@ impl Index {
 
     /// The last entry at or before this offset.
     pub(crate) fn floor(&self, base: Offset, offset: Offset) -> Result<Option<Floor>, Wrong> {
-        let holds = |entry: &IndexEntry| base.plus(u64::from(entry.relative)) <= offset;
-        self.last_where(self.guess(base, offset), holds)
+        self.last_where(self.guess(base, offset), at_or_before(base, offset))
     }
 
     /// Between which entries an offset's batch stands. Nothing but a guess.
     pub(crate) fn stretch(&self, base: Offset, offset: Offset) -> Stretch {
-        let behind = self.search(self.guess(base, offset), |entry| base.plus(u64::from(entry.relative)) <= offset);
+        let behind = self.search(self.guess(base, offset), at_or_before(base, offset));
         let border = |entry: IndexEntry| (base.plus(u64::from(entry.relative)), entry.position as usize);
         let before = behind.checked_sub(1).and_then(|i| self.trusted(i)).map_or((base, HEADER_BYTES), border);
         Stretch { from: before, to: self.trusted(behind).map(border) }
@@ -155,6 +154,11 @@ impl Index {
     }
 }
 
+fn at_or_before(base: Offset, offset: Offset) -> impl Fn(&IndexEntry) -> bool {
+    let relative = offset.since(base);
+    move |entry| u64::from(entry.relative) <= relative
+}
+
 /// An entry that was looked for, and the one behind it, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Floor {
@@ -202,8 +206,10 @@ impl Stretch {
     pub(crate) fn share(&self, offset: Offset) -> Option<(usize, bool)> {
         let records = self.to?.0.since(self.from.0);
         let bytes = self.bytes()? as u64;
-        let share = offset.since(self.from.0).checked_mul(bytes)?.checked_div(records)?;
-        Some((usize::try_from(share).ok()?, bytes.is_multiple_of(records)))
+        let (further, each) = (offset.since(self.from.0), bytes.checked_div(records)?);
+        let alike = each * records == bytes;
+        let share = if alike { further.checked_mul(each)? } else { further.checked_mul(bytes)? / records };
+        Some((usize::try_from(share).ok()?, alike))
     }
 }
 

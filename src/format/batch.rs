@@ -5,7 +5,7 @@
 
 use super::crc::{Summed, Sums, with_sums};
 use super::cursor::{Cursor, Slots};
-use super::plain::Usual;
+use super::plain::{Usual, lone_value};
 use super::record::{next_record, put_record, record_bytes};
 use super::{DecodeError, Seed};
 use crate::offset::{Offset, Timestamp};
@@ -212,17 +212,9 @@ impl BatchHeader {
         [first, second, third]
     }
 
-    /// Writes the header in front of its payload, with both checksums.
+    /// Writes the header, which has its payload's checksum, with its own.
     #[inline(always)]
-    fn seal(
-        &mut self,
-        sums: impl Sums,
-        seed: Seed,
-        position: u64,
-        header: &mut [u8; BATCH_HEADER_BYTES],
-        payload: &[u8],
-    ) {
-        self.payload_checksum = seed.checksum_by(sums, position, payload);
+    fn seal(&mut self, sums: impl Sums, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
         let words = self.words();
         self.header_checksum = seed.checksum_of_words_by(sums, position, words);
         let front = u128::from(self.header_checksum) | words[0] << 32;
@@ -284,7 +276,19 @@ impl Summed for Encode<'_, '_, '_> {
         let (head, payload) = out.split_first_chunk_mut().expect("room for the header");
         assert_eq!(payload.len(), payload_bytes, "room for the payload");
         let append_time = storable(draft.append_time);
-        let greatest = put_records(draft.records, append_time, payload);
+        let (greatest, payload_checksum) = match lone_value(draft.records) {
+            // Summed up where it comes from: what was just stored couldn't be loaded in blocks before all of it is.
+            Some((front, value)) => {
+                let (front_bytes, rest) = payload.split_first_chunk_mut().expect("room for two bytes");
+                *front_bytes = front.to_le_bytes();
+                rest.copy_from_slice(value);
+                (append_time, seed.checksum_of_fronted_by(sums, position, front, value))
+            }
+            None => {
+                let greatest = put_records(draft.records, append_time, payload);
+                (greatest, seed.checksum_by(sums, position, payload))
+            }
+        };
         let count = narrow(draft.records.len());
         assert!(count > 0, "a batch holds at least one record");
         let mut header = BatchHeader {
@@ -299,9 +303,9 @@ impl Summed for Encode<'_, '_, '_> {
             codec: 0,
             flags: 0,
             header_checksum: 0,
-            payload_checksum: 0,
+            payload_checksum,
         };
-        header.seal(sums, seed, position, head, payload);
+        header.seal(sums, seed, position, head);
         (greatest, append_time)
     }
 }
@@ -346,7 +350,8 @@ impl Summed for Reseal<'_> {
         let header_bytes = header.header_bytes;
         if header_bytes == BATCH_HEADER_BYTES {
             let (head, payload) = batch.split_first_chunk_mut().expect("a header of this length");
-            return header.seal(sums, seed, position, head, payload);
+            header.payload_checksum = seed.checksum_by(sums, position, payload);
+            return header.seal(sums, seed, position, head);
         }
         // What a longer header says beyond is kept.
         let payload_checksum = seed.checksum_by(sums, position, &batch[header_bytes..]);

@@ -4,7 +4,7 @@
 //! Invariant: for any state and bytes the answer is that of `crc32fast`, which the tests compare. The algorithm is that
 //! of Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009: the
 //! message is taken as a polynomial in blocks of 16 bytes, each folded into the next, and the last one reduced. Zeros in
-//! front of a message change nothing, so the odd bytes go first, behind zeros. Three calls are unsafe: of functions
+//! front of a message change nothing, so the odd bytes go first, behind zeros. Four calls are unsafe: of functions
 //! for processors that have the instruction.
 
 /// From so many bytes on `crc32fast` is as fast.
@@ -35,6 +35,8 @@ pub(crate) trait Sums: Copy {
     /// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
     /// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
     fn of_words(self, state: u32, words: [u128; 3]) -> u32;
+    /// Continues a checksum with two bytes, the low one first, and those behind them, which stand somewhere else.
+    fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32;
 }
 
 /// A step of work with checksums in it.
@@ -67,6 +69,11 @@ impl Sums for Library {
     #[inline]
     fn of_words(self, state: u32, words: [u128; 3]) -> u32 {
         by_library(state, &bytes_of(words))
+    }
+
+    #[inline]
+    fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32 {
+        by_library(by_library(state, &front.to_le_bytes()), rest)
     }
 }
 
@@ -103,6 +110,8 @@ mod folding {
         __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
         _mm_set_epi64x, _mm_shuffle_epi8, _mm_srli_si128, _mm_xor_si128,
     };
+
+    const BLOCK_BYTES: usize = 16;
 
     // The paper's constants for the reflected polynomial 0xedb88320.
     const FOLD: (i64, i64) = (0x1_7519_97d0, 0x0_ccaa_009e);
@@ -149,6 +158,15 @@ mod folding {
             // SAFETY: as above.
             unsafe { of_words(state, words) }
         }
+
+        #[inline(always)]
+        fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32 {
+            if rest.len() < BLOCK_BYTES * 2 || rest.len() >= FEW_BYTES {
+                return by_library(by_library(state, &front.to_le_bytes()), rest);
+            }
+            // SAFETY: as above.
+            unsafe { of_fronted(state, front, rest) }
+        }
     }
 
     #[inline]
@@ -176,6 +194,24 @@ mod folding {
         }
         let second = _mm_xor_si128(block(array(&bytes[odd..odd + 16])), _mm_cvtsi32_si128(behind as i32));
         !reduce(fold_all(fold(move_back(first, odd), second), &bytes[odd + 16..]))
+    }
+
+    /// Of at least 30 bytes behind the front.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn of_fronted(state: u32, front: u16, rest: &[u8]) -> u32 {
+        let state = !state;
+        let odd = (2 + rest.len()) % BLOCK_BYTES;
+        let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
+        let begins = u128::from_le_bytes(*array(&rest[..BLOCK_BYTES]));
+        let first = number((begins << 16 | u128::from(front)) ^ u128::from(state));
+        let second = match odd {
+            0 => return !reduce(fold_all(first, &rest[BLOCK_BYTES - 2..])),
+            1 => begins << 8 | u128::from(front >> 8),
+            _ => u128::from_le_bytes(*array(&rest[odd - 2..odd + BLOCK_BYTES - 2])),
+        };
+        let folded = fold(move_back(first, odd), number(second ^ u128::from(behind)));
+        !reduce(fold_all(folded, &rest[odd + BLOCK_BYTES - 2..]))
     }
 
     #[inline]
@@ -297,6 +333,27 @@ mod tests {
         for state in STATES {
             assert_eq!(with_sums(OfWords(state, words)), by_library(state, &bytes), "{state:#x}");
             assert_eq!(Library.of_words(state, words), by_library(state, &bytes), "{state:#x}");
+        }
+    }
+
+    struct OfFronted<'a>(u32, u16, &'a [u8]);
+
+    impl Summed for OfFronted<'_> {
+        type Output = u32;
+
+        fn run(self, sums: impl Sums) -> u32 {
+            sums.of_fronted(self.0, self.1, self.2)
+        }
+    }
+
+    #[test]
+    fn a_front_and_what_is_behind_it_are_summed_as_if_they_stood_together() {
+        let bytes = noise(2 * FEW_BYTES);
+        for (len, state) in (0..2 * FEW_BYTES - 2).flat_map(|len| STATES.map(|state| (len, state))) {
+            let (front, rest) = (u16::from_le_bytes([bytes[0], bytes[1]]), &bytes[2..2 + len]);
+            let together = by_library(state, &bytes[..2 + len]);
+            assert_eq!(with_sums(OfFronted(state, front, rest)), together, "{len} bytes from {state:#x}");
+            assert_eq!(Library.of_fronted(state, front, rest), together, "{len} bytes from {state:#x}");
         }
     }
 

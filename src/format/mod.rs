@@ -239,6 +239,12 @@ impl Seed {
         sums.of(self.at(position), bytes)
     }
 
+    /// The same of two bytes and those behind them, given as [`Sums::of_fronted`] takes them.
+    #[inline(always)]
+    fn checksum_of_fronted_by(self, sums: impl Sums, position: u64, front: u16, rest: &[u8]) -> u32 {
+        sums.of_fronted(self.at(position), front, rest)
+    }
+
     /// That of a batch header, given as [`Sums::of_words`] takes it.
     #[inline(always)]
     fn checksum_of_words_by(self, sums: impl Sums, position: u64, words: [u128; 3]) -> u32 {

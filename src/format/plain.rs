@@ -2,6 +2,21 @@
 //!
 //! Invariant: what is said of a record or a payload here is what `record` would say of it. Used by `record` and `whole`.
 
+use crate::record::Record;
+
+/// The longest value of such a record.
+const VALUE_BYTES_MAX: usize = 0x7e;
+
+/// The value of the only record, and the two bytes in front of it, if it is such a record.
+#[inline]
+pub(super) fn lone_value<'a>(records: &[Record<'a>]) -> Option<(u16, &'a [u8])> {
+    let [record] = records else { return None };
+    let value = record.value().filter(|value| value.len() <= VALUE_BYTES_MAX)?;
+    let is_bare = record.get_key().is_none() && record.get_headers().is_empty() && record.get_timestamp().is_none();
+    let length = u16::try_from(value.len() + 1).ok()?;
+    is_bare.then_some((length, value))
+}
+
 /// Where the next record stands if this one is nothing but a short value.
 #[inline]
 pub(super) fn behind_plain(payload: &[u8], at: usize) -> Option<usize> {

@@ -106,11 +106,22 @@ fn sequential(criterion: &mut Criterion) {
 fn random(criterion: &mut Criterion) {
     let mut group = per_record(criterion, "read/random/100B");
     let dir = support::dir();
-    group.bench_function("floor/1", |bencher| {
+    let frames = LazyCell::new(|| {
         let mut frames = Frames::new(&dir, 132 * records());
         frames.fill(&VALUE, 1);
+        frames
+    });
+    group.bench_function("floor/1", |bencher| {
         let mut number = scattered(records() as u64);
         bencher.iter(|| frames.get(usize::try_from(number()).expect("is small"), VALUE.len()));
+    });
+    // The processor fetches several of those above at once. Who needs one to know the next can't have that.
+    group.bench_function("floor, one after the other/1", |bencher| {
+        let (mut number, mut last) = (scattered(records() as u64), 0);
+        bencher.iter(|| {
+            let next = (number() + u64::from(last)) % records() as u64;
+            last = frames.get(usize::try_from(next).expect("is small"), VALUE.len());
+        });
     });
     for batch in BATCHES {
         for (mapping, name) in MAPPINGS {

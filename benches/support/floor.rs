@@ -80,9 +80,11 @@ impl Frames {
         copy.sync_data().expect("syncs");
     }
 
-    /// Verifies the frame with this number, where all are of one size.
-    pub fn get(&self, number: usize, value_bytes: usize) {
-        self.check(number * (HEADER_BYTES + value_bytes));
+    /// Verifies the frame with this number, where all are of one size; gives its checksum.
+    pub fn get(&self, number: usize, value_bytes: usize) -> u32 {
+        let at = number * (HEADER_BYTES + value_bytes);
+        self.check(at);
+        u32::from_le_bytes(self.map[at..at + 4].try_into().expect("four bytes"))
     }
 
     fn check(&self, at: usize) -> usize {

@@ -71,11 +71,13 @@ impl BatchHeader {
         }
     }
 
-    /// The greatest timestamp of its records, where the header is too narrow to tell. The payload was checked.
+    /// Whether the header can tell the greatest timestamp of its records: one within a month of the append.
+    pub(crate) fn is_near_in_time(&self) -> bool {
+        !matches!(self.greatest_delta, i32::MIN | i32::MAX)
+    }
+
+    /// The greatest timestamp of its records, read from them. The payload was checked.
     pub(crate) fn greatest_in(&self, payload: &[u8]) -> Timestamp {
-        if !matches!(self.greatest_delta, i32::MIN | i32::MAX) {
-            return self.greatest_timestamp();
-        }
         let (mut at, usual, mut greatest) = (0, Usual::of(self.count, payload), Timestamp::MIN);
         for index in 0..self.count {
             let Ok((record, end)) = next_record(payload, at, usual, index, self.append_time) else { break };

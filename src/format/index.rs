@@ -44,9 +44,11 @@ impl IndexEntry {
         Ok(entry)
     }
 
-    /// The entry at the front of the bytes as they stand, unchecked: only for a guess that is checked itself.
+    /// The entry at the front of the bytes as they stand, unchecked: only for a guess that is checked itself. `None` for one
+    /// that isn't written yet.
     pub(crate) fn trusted(bytes: &[u8]) -> Option<IndexEntry> {
-        IndexEntry::fields(bytes).map(|(entry, _)| entry)
+        let (entry, _) = IndexEntry::fields(bytes)?;
+        (entry.position as usize >= HEADER_BYTES).then_some(entry)
     }
 
     /// The fields, and the checksum.
@@ -106,8 +108,10 @@ mod tests {
         for position in [0, 95] {
             let inside = IndexEntry { position, ..ENTRY }.encode(INDEX.seed(), 96);
             let refused = Err(DecodeError::Malformed("index entry that points into the file header"));
-            assert_eq!(IndexEntry::decode(&inside, INDEX.seed(), 96), refused);
+            assert_eq!((IndexEntry::decode(&inside, INDEX.seed(), 96), IndexEntry::trusted(&inside)), (refused, None));
         }
-        assert!(IndexEntry::decode(&[0; INDEX_ENTRY_BYTES], INDEX.seed(), 96).is_err());
+        let zeros = [0; INDEX_ENTRY_BYTES];
+        assert!(IndexEntry::decode(&zeros, INDEX.seed(), 96).is_err() && IndexEntry::trusted(&zeros).is_none());
+        assert_eq!(IndexEntry::trusted(&ENTRY.encode(INDEX.seed(), 96)), Some(ENTRY));
     }
 }

@@ -404,3 +404,20 @@ fn a_record_read_by_its_offset_is_right_or_refused_whatever_bit_around_it_is_fli
         assert_eq!(read(70).expect("reads"), [text]);
     }
 }
+
+/// The end of what another process writes is behind the last entry of its index, not behind all that lies before.
+#[test]
+fn opening_beside_a_writer_reads_little_of_what_it_has_written() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("wide", TopicOptions::new()).expect("creates");
+        (0..60_000).for_each(|n| drop(topic.append_with(&format!("{n:0100}"), written()).expect("appends")));
+        let before = world.disk.count("read");
+        let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let wide = reading.topic("wide").expect("is there").partition(0).expect("has one");
+        assert_eq!(wide.end(), Offset::new(60_000));
+        assert_eq!(values(&wide.get(Offset::new(59_999)).expect("reads")), [format!("{:0100}", 59_999)]);
+        let reads = world.disk.count("read") - before;
+        assert!((1..=24).contains(&reads), "{reads} reads");
+    });
+}

@@ -161,7 +161,7 @@ mod folding {
 
         #[inline(always)]
         fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32 {
-            if rest.len() < BLOCK_BYTES * 2 || rest.len() >= FEW_BYTES {
+            if !(2 * BLOCK_BYTES - 2..FEW_BYTES).contains(&rest.len()) {
                 return by_library(by_library(state, &front.to_le_bytes()), rest);
             }
             // SAFETY: as above.
@@ -196,7 +196,7 @@ mod folding {
         !reduce(fold_all(fold(move_back(first, odd), second), &bytes[odd + 16..]))
     }
 
-    /// Of at least 30 bytes behind the front.
+    /// Of at least 30 bytes behind the front: with it the first block, and the second begins behind the odd bytes.
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
     fn of_fronted(state: u32, front: u16, rest: &[u8]) -> u32 {

@@ -36,7 +36,7 @@ pub(super) fn are_plain(count: u32, payload: &[u8]) -> bool {
 #[inline]
 fn are_alike(count: u32, payload: &[u8]) -> bool {
     let usual = Usual::of(count, payload);
-    usual.bytes * count as usize == payload.len()
+    usual.bytes as u64 * u64::from(count) == payload.len() as u64
         && payload.chunks_exact(usual.bytes).all(|record| usual.begins(record))
 }
 

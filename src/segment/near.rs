@@ -83,9 +83,9 @@ impl Near {
     }
 }
 
-/// The bytes up to a batch that stands about so far in them, and some more.
+/// The bytes up to a batch that stands about so far in them, and some more; no more than is worth asking for.
 pub(super) fn around(bytes: &[u8], at: usize) -> &[u8] {
-    &bytes[..bytes.len().min(at.saturating_add(AROUND_BYTES))]
+    &bytes[..bytes.len().min(at.min(STRETCH_BYTES_MIN) + AROUND_BYTES)]
 }
 
 /// Goes from header to header, the first of which has this offset, to the batch that holds an offset.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use epochlog::testing::{Fault, Image, SimDisk};
-use epochlog::{Error, Mapping, Offset, Partition, Reader, Start, Store, TopicOptions};
+use epochlog::{Error, Mapping, Offset, Partition, Reader, Start, Store, Timestamp, TopicOptions};
 
 use crate::support::*;
 
@@ -138,6 +138,8 @@ fn a_record_of_a_resting_partition_is_found_by_its_index() {
     let (turns, first, _awake) = at_rest(Mapping::Never, TopicOptions::new(), 5000);
     let opened = turns.disk.count("open");
     assert_eq!(values(&first.get(Offset::new(4321)).expect("is there")), ["v4321"]);
+    let latest = first.read_from(Start::Time(Timestamp::MAX)).expect("looks");
+    assert_eq!(latest.place().next(), Offset::new(5000));
     assert_eq!(turns.disk.count("open") - opened, 2, "the log and the index, and not the log again to build another");
     let guessed = turns.disk.count("read");
     assert_eq!(values(&first.get(Offset::new(1234)).expect("is there")), ["v1234"]);

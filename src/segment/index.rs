@@ -121,10 +121,9 @@ impl Index {
         let behind = self.search(guess, &holds);
         let mut next = None;
         if behind < self.len() {
-            match self.entry(behind) {
-                Ok(next) if holds(&next) => return Err(Wrong),
-                Err(Wrong) if !self.is_live() => return Err(Wrong),
-                other => next = other.ok(),
+            next = self.entry(behind).ok();
+            if next.as_ref().map_or(!self.is_live(), &holds) {
+                return Err(Wrong);
             }
         }
         let Some(last) = behind.checked_sub(1) else { return Ok(None) };

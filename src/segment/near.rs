@@ -12,9 +12,9 @@ use crate::format::{BatchHeader, fetch};
 use crate::io::View;
 use crate::offset::Offset;
 
-/// How much of a stretch is looked at if its end isn't known, and at most.
+/// How much of a stretch is looked at if its end isn't known, and at most: a long one is one batch, and read in one piece.
 const STRETCH_BYTES_MIN: usize = 8 << 10;
-const STRETCH_BYTES_MAX: usize = 64 << 10;
+const STRETCH_BYTES_MAX: usize = 256 << 10;
 /// How much around a batch is asked for before it is looked at.
 const AROUND_BYTES: usize = 256;
 
@@ -67,7 +67,7 @@ impl Near {
         let (likely, alike) = stretch.share(offset).unwrap_or_default();
         let judged = |at: usize, base| {
             let header = judge(view.get(at..)?, (start + at) as u64, base)?;
-            (header.base <= offset && offset < header.end()).then_some((at, header))
+            Some((at, header))
         };
         let direct = || {
             fetch(around(view.get(likely..)?, 0));

@@ -1,12 +1,13 @@
 //! Brings the pages of a mapped file into memory ahead of its writer: a page fault costs more than many appends.
 //!
-//! Invariant: zeros are written at or above `warm` alone, by whoever holds the lock, and the writer touches nothing there
-//! before it has moved `warm` under the same lock. So no zero ever falls on a byte of a record, whichever thread writes
-//! it. After [`stop`](Ahead::stop) none is written any more: a file that was cut to its end stays so. The writer does it
-//! itself, or asks [`Runner`], which does it on a thread of the store. Used by `region`.
+//! Invariant: zeros are written at or above `warm` alone, by one at a time, into a step that it has taken under a lock; the
+//! writer touches nothing there before `warm` has moved past it. So no zero ever falls on a byte of a record, whichever
+//! thread writes it. After [`stop`](Ahead::stop) none is written any more: a file that was cut to its end stays so. The
+//! writer does it itself, or asks `runner`, which does it on a thread of the store; a writer that has caught up does every
+//! other step. Used by `region`.
 
-use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{File, RegionReader};
@@ -16,11 +17,9 @@ use crate::threads::{Condvar, Mutex};
 /// How much is brought in at a time: some ten microseconds' work.
 pub(super) const STEP_BYTES: usize = 256 << 10;
 /// How much room a runner reserves at a time.
-const RESERVE_BYTES: usize = 4 << 20;
+pub(super) const RESERVE_BYTES: usize = 4 << 20;
 /// How far a runner goes ahead of the writer.
-const LEAD_BYTES: usize = 4 << 20;
-/// How often a writer looks at most whether its runner is far enough ahead.
-const LOOK_BYTES: usize = 128 << 10;
+pub(super) const LEAD_BYTES: usize = 4 << 20;
 const PAGE_BYTES: usize = 4096;
 static ZEROS: [u8; STEP_BYTES] = [0; STEP_BYTES];
 
@@ -29,16 +28,35 @@ static ZEROS: [u8; STEP_BYTES] = [0; STEP_BYTES];
 pub(super) struct Ahead {
     file: Arc<dyn File>,
     memory: RegionReader,
-    /// Pages below this position are in memory, or were touched by the writer.
+    /// The pages below this position are the writer's: no zero is written there any more.
     warm: AtomicUsize,
-    /// How far the file has room.
+    /// How far the file has room; grows under a lock of its own, since that may take as long as a step.
     reserved: AtomicUsize,
+    reserving: Mutex<()>,
     /// How far it may ever have.
     capacity: usize,
-    /// Whether the file may have been cut to its end.
-    stopped: Mutex<bool>,
+    turns: Mutex<Turns>,
+    /// Told when nobody writes zeros any more.
+    written: Condvar,
     /// Whether a runner has it in its queue.
-    asked: AtomicBool,
+    pub(super) asked: AtomicBool,
+}
+
+/// Who does what.
+#[derive(Debug)]
+struct Turns {
+    /// Everything below was brought in, is being brought in, or was left to the writer.
+    taken: usize,
+    /// Where the zeros begin that somebody is writing.
+    writing: Option<usize>,
+    /// Whether the file may have been cut to its end.
+    stopped: bool,
+}
+
+impl Turns {
+    fn warm(&self) -> usize {
+        self.writing.unwrap_or(self.taken)
+    }
 }
 
 impl Ahead {
@@ -49,10 +67,22 @@ impl Ahead {
             memory,
             warm: AtomicUsize::new(published),
             reserved: AtomicUsize::new(published),
+            reserving: Mutex::new(()),
             capacity,
-            stopped: Mutex::new(false),
+            turns: Mutex::new(Turns { taken: published, writing: None, stopped: false }),
+            written: Condvar::new(),
             asked: AtomicBool::new(false),
         }
+    }
+
+    /// The end of what the writer has published.
+    pub(super) fn published(&self) -> usize {
+        self.memory.published()
+    }
+
+    /// The most bytes that the file may ever have.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Below this position the writer may write.
@@ -67,7 +97,7 @@ impl Ahead {
             // A runner did it, and may hold the lock for its next step.
             return Ok(reserved);
         }
-        let _one_at_a_time = self.stopped.lock();
+        let _one_at_a_time = self.reserving.lock();
         self.reserve_locked(len)
     }
 
@@ -83,8 +113,12 @@ impl Ahead {
 
     /// Leaves everything below `end` to the writer, cold as it may be.
     pub(super) fn claim(&self, end: usize) {
-        let _nobody_writes_zeros = self.stopped.lock();
-        self.warm.fetch_max(end, Ordering::AcqRel);
+        let mut turns = self.turns.lock();
+        turns.taken = turns.taken.max(end);
+        while turns.warm() < end {
+            self.written.wait(&mut turns);
+        }
+        self.warm.store(turns.warm(), Ordering::Release);
     }
 
     /// Leaves everything below `end` to a writer that syncs often, and the next step behind it with its blocks written
@@ -92,156 +126,106 @@ impl Ahead {
     /// so takes up to twice as long for the sync. Page by page: what is written in one piece the kernel keeps as one,
     /// and writes all of it out when a byte of it has changed.
     pub(super) fn write_once(&self, end: usize) {
-        let stopped = self.stopped.lock();
-        let mut at = self.warm().max(end);
-        let to = (at + STEP_BYTES).min(self.reserved.load(Ordering::Acquire));
-        while !*stopped && at < to {
-            let page_end = (at / PAGE_BYTES + 1) * PAGE_BYTES;
-            let _else_with_its_first_record = self.file.write_at(&ZEROS[..page_end.min(to) - at], at as u64);
+        self.claim(end);
+        let Some(Step { range, alone: true }) = self.take(0) else { return };
+        let mut at = range.start;
+        while at < range.end {
+            let page_end = ((at / PAGE_BYTES + 1) * PAGE_BYTES).min(range.end);
+            let _else_with_its_first_record = self.file.write_at(&ZEROS[..page_end - at], at as u64);
             at = page_end;
         }
-        self.warm.fetch_max(to.max(end), Ordering::AcqRel);
+        self.done();
     }
 
-    /// Brings in the next step, and everything below `end`, unless a runner has just done it.
+    /// Brings in everything below `end`, unless a runner has just done it: the next step, while a runner that is at work on
+    /// the one before finishes it.
     pub(super) fn bring(&self, end: usize) {
-        let stopped = self.stopped.lock();
         if self.warm() < end {
-            self.step(end, *stopped);
-            self.warm.fetch_max(end, Ordering::AcqRel);
+            self.step(end);
+            self.claim(end);
         }
     }
 
-    /// What a runner does for it, step by step, with the lock free in between. Ends when it is far enough ahead, or can
-    /// go no further.
+    /// What a runner does for it, step by step. Ends when it is far enough ahead, or can go no further.
     pub(super) fn run(&self) {
-        while self.warm() < self.memory.published() + LEAD_BYTES {
-            let stopped = self.stopped.lock();
-            if *stopped || self.make_room().is_err() || !self.step(0, *stopped) {
-                return;
-            }
-        }
+        while self.warm() < self.published() + LEAD_BYTES && self.make_room().is_ok() && self.step(0) {}
     }
 
     /// Reserves what the next step needs, and some more.
-    fn make_room(&self) -> io::Result<usize> {
+    fn make_room(&self) -> io::Result<()> {
+        let _one_at_a_time = self.reserving.lock();
         let reserved = self.reserved.load(Ordering::Acquire);
-        if self.warm() + STEP_BYTES <= reserved {
-            return Ok(reserved);
+        if self.is_short_of(reserved) {
+            self.reserve_locked((reserved + RESERVE_BYTES).min(self.capacity))?;
         }
-        self.reserve_locked((reserved + RESERVE_BYTES).min(self.capacity))
+        Ok(())
     }
 
-    /// Brings in the next step, or more to reach `end`, of what is reserved; says whether there was any. The lock is held.
-    /// Zeros that are
+    /// Whether the next step needs more room.
+    fn is_short_of(&self, reserved: usize) -> bool {
+        let turns = self.turns.lock();
+        !turns.stopped && turns.taken + STEP_BYTES > reserved
+    }
+
+    /// Brings in the next step, or more to reach `end`, of what is reserved; says whether there was any. Zeros that are
     /// written in one piece and mapped in one step cost a third of as many page faults. If it fails they are brought in
-    /// one by one, when they are touched.
-    fn step(&self, end: usize, stopped: bool) -> bool {
-        let from = self.warm();
-        let to = end.max(from + STEP_BYTES).min(self.reserved.load(Ordering::Acquire));
-        if stopped || from >= to {
-            return false;
+    /// one by one, when they are touched. The kernel lets one at a time write to a file: who meets another takes the
+    /// faults, which don't wait for that.
+    fn step(&self, end: usize) -> bool {
+        let Some(Step { range, alone }) = self.take(end) else { return false };
+        if alone {
+            let zeros = &ZEROS[..range.len().min(STEP_BYTES)];
+            let _one_by_one = self.file.write_at(zeros, range.start as u64);
         }
-        let zeros = &ZEROS[..(to - from).min(STEP_BYTES)];
-        let _one_by_one = self.file.write_at(zeros, from as u64).and_then(|_| self.memory.populate(from..to));
-        self.warm.store(to, Ordering::Release);
+        let _when_touched = self.memory.populate(range);
+        if alone {
+            self.done();
+        }
         true
     }
 
-    /// No zero is written from now on.
+    /// Takes the next step, or more to reach `end`, so that nobody else does it.
+    fn take(&self, end: usize) -> Option<Step> {
+        let mut turns = self.turns.lock();
+        let from = turns.taken;
+        let to = end.max(from + STEP_BYTES).min(self.reserved.load(Ordering::Acquire));
+        if turns.stopped || from >= to {
+            return None;
+        }
+        let alone = turns.writing.is_none();
+        turns.taken = to;
+        if alone {
+            turns.writing = Some(from);
+        }
+        Some(Step { range: from..to, alone })
+    }
+
+    /// Who was alone has done it.
+    fn done(&self) {
+        let mut turns = self.turns.lock();
+        turns.writing = None;
+        self.warm.store(turns.warm(), Ordering::Release);
+        drop(turns);
+        self.written.notify_all();
+    }
+
+    /// No zero is written from now on, and a runner reserves no room.
     pub(super) fn stop(&self) {
-        *self.stopped.lock() = true;
-    }
-}
-
-/// Runs ahead of the writers that ask for it, while a thread is [`run`](Runner::run)ning.
-#[derive(Default)]
-pub(crate) struct Runner {
-    queue: Mutex<Queue>,
-    news: Condvar,
-}
-
-impl fmt::Debug for Runner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runner").finish_non_exhaustive()
-    }
-}
-
-#[derive(Default)]
-struct Queue {
-    running: bool,
-    ahead: Vec<Arc<Ahead>>,
-    /// What nobody waits for. To unmap a full segment takes as long as ten thousand appends.
-    later: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-impl Runner {
-    /// Asks for pages if less than half of the lead is there. Gives the position at which the writer looks again.
-    pub(super) fn ask(&self, ahead: &Arc<Ahead>) -> usize {
-        let (warm, published) = (ahead.warm(), ahead.memory.published());
-        let wanted = warm < (published + LEAD_BYTES / 2).min(ahead.capacity);
-        if wanted && !ahead.asked.swap(true, Ordering::AcqRel) {
-            let mut queue = self.queue.lock();
-            if queue.running {
-                queue.ahead.push(ahead.clone());
-                drop(queue);
-                self.news.notify_all();
-            } else {
-                ahead.asked.store(false, Ordering::Release);
-                return warm;
-            }
+        let mut turns = self.turns.lock();
+        turns.stopped = true;
+        while turns.writing.is_some() {
+            self.written.wait(&mut turns);
         }
-        warm.min((published + LOOK_BYTES).max(warm.saturating_sub(LEAD_BYTES / 2)))
+        drop(turns);
+        drop(self.reserving.lock());
     }
+}
 
-    /// Whether a thread runs.
-    pub(crate) fn is_running(&self) -> bool {
-        self.queue.lock().running
-    }
-
-    /// Does something that may take long and that nobody waits for, on the thread that runs; at once if none does.
-    pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
-        let mut queue = self.queue.lock();
-        if !queue.running {
-            drop(queue);
-            return work();
-        }
-        queue.later.push(Box::new(work));
-        drop(queue);
-        self.news.notify_all();
-    }
-
-    /// From now on writers may ask.
-    pub(crate) fn start(&self) {
-        self.queue.lock().running = true;
-    }
-
-    /// Runs ahead of whoever asks, until [`stop`](Runner::stop).
-    pub(crate) fn run(&self) {
-        let mut queue = self.queue.lock();
-        while queue.running {
-            // Writers first: they are about to wait.
-            if let Some(ahead) = queue.ahead.pop() {
-                drop(queue);
-                ahead.run();
-                ahead.asked.store(false, Ordering::Release);
-            } else if let Some(work) = queue.later.pop() {
-                drop(queue);
-                work();
-            } else {
-                self.news.wait(&mut queue);
-                continue;
-            }
-            queue = self.queue.lock();
-        }
-    }
-
-    /// Ends the run, and does what was left for later. Writers bring in their pages themselves.
-    pub(crate) fn stop(&self) {
-        let left = std::mem::take(&mut *self.queue.lock());
-        self.news.notify_all();
-        left.later.into_iter().for_each(|work| work());
-    }
+/// A step that somebody has taken.
+struct Step {
+    range: Range<usize>,
+    /// Whether nobody else writes zeros meanwhile.
+    alone: bool,
 }
 
 #[cfg(test)]
@@ -249,7 +233,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::io::{Dir, OsDir, RegionWriter, Tail, Way, read_full_at};
+    use crate::io::{Dir, OsDir, RegionWriter, read_full_at};
 
     const CAPACITY: usize = 8 << 20;
 
@@ -326,83 +310,51 @@ mod tests {
         assert_eq!(file.len().expect("is open"), 100);
     }
 
-    #[test]
-    fn what_is_written_beside_a_runner_is_there() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let runner = Arc::new(Runner::default());
-        let (mut tail, source) = Tail::begin(file(dir.path()), Some(&runner), CAPACITY, 0).expect("maps");
-        runner.start();
-        std::thread::scope(|scope| {
-            scope.spawn(|| runner.run());
-            for i in 0..(CAPACITY / 1000) as u64 {
-                if tail.reserved() - tail.published() < 1000 {
-                    tail.reserve((tail.published() + RESERVE_BYTES).min(CAPACITY)).expect("there is room");
-                }
-                tail.spare(1000, if i % 7 == 0 { Way::Map } else { Way::Bulk }).fill(i.to_le_bytes()[0] | 1);
-                tail.publish(1000).expect("publishes");
-            }
-            runner.stop();
-        });
-        let bytes = source.view(0, CAPACITY).expect("reads");
-        let whole = |(i, chunk): (usize, &[u8])| chunk.iter().all(|&byte| byte == i.to_le_bytes()[0] | 1);
-        assert_eq!(bytes.len(), CAPACITY / 1000 * 1000);
-        assert!(bytes.chunks(1000).enumerate().all(whole));
+    /// Somebody else writes zeros, into the first step.
+    fn somebody_writes(ahead: &Ahead) {
+        let step = ahead.take(0).expect("there is room");
+        assert!(step.alone && step.range == (0..STEP_BYTES));
+    }
+
+    /// Waits for another thread.
+    fn until(holds: impl Fn() -> bool) {
+        while !holds() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
-    fn without_a_thread_that_runs_nobody_is_asked() {
+    fn a_writer_that_has_caught_up_brings_in_the_next_step_and_waits_for_the_one_before() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let file = file(dir.path());
+        let (_writer, ahead) = ahead(&file, 3 * STEP_BYTES);
+        file.write_at(&[1; 2 * STEP_BYTES], 0).expect("writes");
+        somebody_writes(&ahead);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| ahead.bring(1));
+            until(|| ahead.turns.lock().taken == 2 * STEP_BYTES);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!writer.is_finished() && ahead.warm() == 0);
+            ahead.done();
+        });
+        assert_eq!(ahead.warm(), 2 * STEP_BYTES);
+        let mut bytes = vec![0; 2 * STEP_BYTES];
+        read_full_at(&*file, &mut bytes, 0).expect("reads");
+        assert!(bytes.iter().all(|&byte| byte == 1), "two don't write at once");
+        assert_eq!(ahead.take(0).map(|step| step.range), Some(2 * STEP_BYTES..3 * STEP_BYTES));
+    }
+
+    #[test]
+    fn a_file_is_not_cut_while_somebody_writes_zeros() {
         let dir = tempfile::tempdir().expect("makes a directory");
         let (_writer, ahead) = ahead(&file(dir.path()), STEP_BYTES);
-        let (runner, ahead) = (Runner::default(), Arc::new(ahead));
-        ahead.bring(1);
-        assert_eq!(runner.ask(&ahead), STEP_BYTES);
-        assert!(runner.queue.lock().ahead.is_empty());
-        runner.start();
-        assert_eq!(runner.ask(&ahead), LOOK_BYTES);
-        assert_eq!(runner.queue.lock().ahead.len(), 1);
-        runner.ask(&ahead);
-        assert_eq!(runner.queue.lock().ahead.len(), 1);
-    }
-
-    #[test]
-    fn nobody_is_asked_for_more_than_the_file_may_have() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let (mut writer, ahead) = ahead(&file(dir.path()), CAPACITY);
-        let (runner, ahead) = (Runner::default(), Arc::new(ahead));
-        runner.start();
-        writer.grow(CAPACITY);
-        ahead.claim(CAPACITY);
-        writer.publish(CAPACITY - 1000);
-        runner.ask(&ahead);
-        assert!(runner.queue.lock().ahead.is_empty());
-    }
-
-    #[test]
-    fn what_nobody_waits_for_is_done_by_who_runs_and_else_at_once() {
-        let done_by = Arc::new(Mutex::new(Vec::new()));
-        let note = || {
-            let done_by = done_by.clone();
-            move || done_by.lock().push(std::thread::current().id())
-        };
-        let me = std::thread::current().id();
-        let runner = Runner::default();
-        runner.later(note());
-        assert_eq!(*done_by.lock(), [me]);
-        runner.start();
-        let running = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| runner.run());
-            runner.later(note());
-            while done_by.lock().len() < 2 {
-                std::thread::yield_now();
-            }
-            runner.stop();
-            thread.thread().id()
+        somebody_writes(&ahead);
+        std::thread::scope(|scope| {
+            let stopped = scope.spawn(|| ahead.stop());
+            until(|| ahead.turns.lock().stopped);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!stopped.is_finished());
+            ahead.done();
         });
-        assert_eq!(*done_by.lock(), [me, running]);
-        runner.start();
-        runner.later(note());
-        assert_eq!(done_by.lock().len(), 2, "nobody runs yet");
-        runner.stop();
-        assert_eq!(*done_by.lock(), [me, running, me], "what is left when the run ends is done all the same");
     }
 }

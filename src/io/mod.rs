@@ -21,6 +21,7 @@ mod mark;
 mod os;
 mod region;
 mod reserve;
+mod runner;
 #[cfg(feature = "testing")]
 pub mod sim;
 mod syncs;
@@ -30,11 +31,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use ahead::Runner;
 pub use map::{Memory, RegionReader, RegionWriter};
 pub use os::{OsClock, OsDir, OsEntropy};
 pub(crate) use region::{Source, Tail, View, Way};
 pub(crate) use reserve::Reserve;
+pub(crate) use runner::Runner;
 
 use crate::offset::Timestamp;
 

@@ -216,14 +216,33 @@ impl BatchHeader {
 
     /// Writes the header, which has its payload's checksum, with its own.
     #[inline(always)]
-    fn seal(&mut self, sums: impl Sums, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
+    fn seal(&self, sums: impl Sums, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
         let words = self.words();
-        self.header_checksum = seed.checksum_of_words_by(sums, position, words);
-        let front = u128::from(self.header_checksum) | words[0] << 32;
-        header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
-        header[14..30].copy_from_slice(&words[1].to_le_bytes());
-        header[30..].copy_from_slice(&words[2].to_le_bytes());
+        put_header(seed.checksum_of_words_by(sums, position, words), words, header);
     }
+
+    /// Writes the header with both checksums, of a payload of two bytes and those behind them.
+    #[inline(always)]
+    fn seal_fronted(
+        &self,
+        sums: impl Sums,
+        (seed, position): (Seed, u64),
+        (front, rest): (u16, &[u8]),
+        header: &mut [u8; BATCH_HEADER_BYTES],
+    ) {
+        let mut words = self.words();
+        let (payload, own) = seed.checksums_of_fronted_by(sums, position, (front, rest), words);
+        words[0] |= u128::from(payload);
+        put_header(own, words, header);
+    }
+}
+
+#[inline(always)]
+fn put_header(checksum: u32, words: [u128; 3], header: &mut [u8; BATCH_HEADER_BYTES]) {
+    let front = u128::from(checksum) | words[0] << 32;
+    header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
+    header[14..30].copy_from_slice(&words[1].to_le_bytes());
+    header[30..].copy_from_slice(&words[2].to_le_bytes());
 }
 
 /// What the log decides of a batch before it is encoded.
@@ -278,37 +297,43 @@ impl Summed for Encode<'_, '_, '_> {
         let (head, payload) = out.split_first_chunk_mut().expect("room for the header");
         assert_eq!(payload.len(), payload_bytes, "room for the payload");
         let append_time = storable(draft.append_time);
-        let (greatest, payload_checksum) = match lone_value(draft.records) {
+        if let Some((front, value)) = lone_value(draft.records) {
+            let (front_bytes, rest) = payload.split_first_chunk_mut().expect("room for two bytes");
+            *front_bytes = front.to_le_bytes();
+            rest.copy_from_slice(value);
             // Summed up where it comes from: what was just stored couldn't be loaded in blocks before all of it is.
-            Some((front, value)) => {
-                let (front_bytes, rest) = payload.split_first_chunk_mut().expect("room for two bytes");
-                *front_bytes = front.to_le_bytes();
-                rest.copy_from_slice(value);
-                (append_time, seed.checksum_of_fronted_by(sums, position, front, value))
-            }
-            None => {
-                let greatest = put_records(draft.records, append_time, payload);
-                (greatest, seed.checksum_by(sums, position, payload))
-            }
-        };
-        let count = narrow(draft.records.len());
+            let header = draft.header(payload_bytes, append_time, append_time);
+            header.seal_fronted(sums, (seed, position), (front, value), head);
+            return (append_time, append_time);
+        }
+        let greatest = put_records(draft.records, append_time, payload);
+        let mut header = draft.header(payload_bytes, append_time, greatest);
+        header.payload_checksum = seed.checksum_by(sums, position, payload);
+        header.seal(sums, seed, position, head);
+        (greatest, append_time)
+    }
+}
+
+impl Draft<'_, '_> {
+    /// The header without checksums.
+    #[inline]
+    fn header(&self, payload_bytes: usize, append_time: Timestamp, greatest: Timestamp) -> BatchHeader {
+        let count = narrow(self.records.len());
         assert!(count > 0, "a batch holds at least one record");
-        let mut header = BatchHeader {
+        BatchHeader {
             header_bytes: BATCH_HEADER_BYTES,
             payload_bytes,
-            base: draft.base,
+            base: self.base,
             count,
             span: count,
             append_time,
             greatest_delta: saturating_delta(greatest, append_time),
-            mark: draft.mark,
+            mark: self.mark,
             codec: 0,
             flags: 0,
             header_checksum: 0,
-            payload_checksum,
-        };
-        header.seal(sums, seed, position, head);
-        (greatest, append_time)
+            payload_checksum: 0,
+        }
     }
 }
 

@@ -35,8 +35,16 @@ pub(crate) trait Sums: Copy {
     /// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
     /// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
     fn of_words(self, state: u32, words: [u128; 3]) -> u32;
-    /// Continues a checksum with two bytes, the low one first, and those behind them, which stand somewhere else.
-    fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32;
+    /// Continues a checksum with two bytes, the low one first, and those behind them, which stand somewhere else; and beside
+    /// it the same one with words whose first four bytes are to be the first answer, and are zero here.
+    fn of_fronted_and_words(self, state: u32, fronted: (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
+        one_by_one(self, state, fronted, words)
+    }
+}
+
+fn one_by_one(sums: impl Sums, state: u32, (front, rest): (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
+    let first = by_library(by_library(state, &front.to_le_bytes()), rest);
+    (first, sums.of_words(state, [words[0] | u128::from(first), words[1], words[2]]))
 }
 
 /// A step of work with checksums in it.
@@ -70,11 +78,6 @@ impl Sums for Library {
     fn of_words(self, state: u32, words: [u128; 3]) -> u32 {
         by_library(state, &bytes_of(words))
     }
-
-    #[inline]
-    fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32 {
-        by_library(by_library(state, &front.to_le_bytes()), rest)
-    }
 }
 
 /// The bytes that [`Sums::of_words`] is given.
@@ -104,7 +107,7 @@ mod folding {
 
     use std::sync::LazyLock;
 
-    use super::{FEW_BYTES, Summed, Sums, by_library};
+    use super::{FEW_BYTES, Summed, Sums, by_library, one_by_one};
 
     use std::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
@@ -115,6 +118,8 @@ mod folding {
 
     // The paper's constants for the reflected polynomial 0xedb88320.
     const FOLD: (i64, i64) = (0x1_7519_97d0, 0x0_ccaa_009e);
+    /// Over the 42 bytes of the words: x^(336 + 32) and x^(336 - 32), as the others.
+    const FOLD_WORDS: (i64, i64) = (0x0_a139_84ee, 0x0_2482_5136);
     const FOLD_64: i64 = 0x1_63cd_6124;
     const POLYNOMIAL: i64 = 0x1_db71_0641;
     const QUOTIENT: i64 = 0x1_f701_1641;
@@ -160,12 +165,12 @@ mod folding {
         }
 
         #[inline(always)]
-        fn of_fronted(self, state: u32, front: u16, rest: &[u8]) -> u32 {
+        fn of_fronted_and_words(self, state: u32, (front, rest): (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
             if !(2 * BLOCK_BYTES - 2..FEW_BYTES).contains(&rest.len()) {
-                return by_library(by_library(state, &front.to_le_bytes()), rest);
+                return one_by_one(self, state, (front, rest), words);
             }
             // SAFETY: as above.
-            unsafe { of_fronted(state, front, rest) }
+            unsafe { of_fronted_and_words(state, front, rest, words) }
         }
     }
 
@@ -196,22 +201,33 @@ mod folding {
         !reduce(fold_all(fold(move_back(first, odd), second), &bytes[odd + 16..]))
     }
 
+    /// Neither waits for the other: what the first sum adds to the second is folded there before it is reduced.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn of_fronted_and_words(state: u32, front: u16, rest: &[u8], [odd, second, third]: [u128; 3]) -> (u32, u32) {
+        // The first answer is complemented and so is the state, where the two meet.
+        let first = number((odd ^ u128::from(state)) << 48);
+        let words = fold(fold(first, number(second)), number(third));
+        let fronted = fold_fronted(state, front, rest);
+        (!reduce(fronted), !reduce(fold_over(FOLD_WORDS, fronted, words)))
+    }
+
     /// Of at least 30 bytes behind the front: with it the first block, and the second begins behind the odd bytes.
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
-    fn of_fronted(state: u32, front: u16, rest: &[u8]) -> u32 {
+    fn fold_fronted(state: u32, front: u16, rest: &[u8]) -> __m128i {
         let state = !state;
         let odd = (2 + rest.len()) % BLOCK_BYTES;
         let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
         let begins = u128::from_le_bytes(*array(&rest[..BLOCK_BYTES]));
         let first = number((begins << 16 | u128::from(front)) ^ u128::from(state));
         let second = match odd {
-            0 => return !reduce(fold_all(first, &rest[BLOCK_BYTES - 2..])),
+            0 => return fold_all(first, &rest[BLOCK_BYTES - 2..]),
             1 => begins << 8 | u128::from(front >> 8),
             _ => u128::from_le_bytes(*array(&rest[odd - 2..odd + BLOCK_BYTES - 2])),
         };
         let folded = fold(move_back(first, odd), number(second ^ u128::from(behind)));
-        !reduce(fold_all(folded, &rest[odd + BLOCK_BYTES - 2..]))
+        fold_all(folded, &rest[odd + BLOCK_BYTES - 2..])
     }
 
     #[inline]
@@ -248,7 +264,14 @@ mod folding {
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
     fn fold(bytes: __m128i, next: __m128i) -> __m128i {
-        let by = _mm_set_epi64x(FOLD.1, FOLD.0);
+        fold_over(FOLD, bytes, next)
+    }
+
+    /// Takes 16 bytes further by as much as the constants are for.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn fold_over(by: (i64, i64), bytes: __m128i, next: __m128i) -> __m128i {
+        let by = _mm_set_epi64x(by.1, by.0);
         let (low, high) = (_mm_clmulepi64_si128(bytes, by, 0x00), _mm_clmulepi64_si128(bytes, by, 0x11));
         _mm_xor_si128(_mm_xor_si128(low, next), high)
     }
@@ -336,24 +359,27 @@ mod tests {
         }
     }
 
-    struct OfFronted<'a>(u32, u16, &'a [u8]);
+    struct OfBoth<'a>(u32, u16, &'a [u8], [u128; 3]);
 
-    impl Summed for OfFronted<'_> {
-        type Output = u32;
+    impl Summed for OfBoth<'_> {
+        type Output = (u32, u32);
 
-        fn run(self, sums: impl Sums) -> u32 {
-            sums.of_fronted(self.0, self.1, self.2)
+        fn run(self, sums: impl Sums) -> (u32, u32) {
+            sums.of_fronted_and_words(self.0, (self.1, self.2), self.3)
         }
     }
 
     #[test]
-    fn a_front_and_what_is_behind_it_are_summed_as_if_they_stood_together() {
+    fn words_that_begin_with_a_sum_are_summed_beside_it() {
         let bytes = noise(2 * FEW_BYTES);
+        let number = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen"));
+        let words = [number(0) & (u128::MAX >> 48) & !0xffff_ffff, number(10), number(26)];
         for (len, state) in (0..2 * FEW_BYTES - 2).flat_map(|len| STATES.map(|state| (len, state))) {
             let (front, rest) = (u16::from_le_bytes([bytes[0], bytes[1]]), &bytes[2..2 + len]);
-            let together = by_library(state, &bytes[..2 + len]);
-            assert_eq!(with_sums(OfFronted(state, front, rest)), together, "{len} bytes from {state:#x}");
-            assert_eq!(Library.of_fronted(state, front, rest), together, "{len} bytes from {state:#x}");
+            let sum = by_library(state, &bytes[..2 + len]);
+            let both = (sum, by_library(state, &bytes_of([words[0] | u128::from(sum), words[1], words[2]])));
+            assert_eq!(with_sums(OfBoth(state, front, rest, words)), both, "{len} bytes from {state:#x}");
+            assert_eq!(Library.of_fronted_and_words(state, (front, rest), words), both, "{len} bytes from {state:#x}");
         }
     }
 

@@ -239,10 +239,17 @@ impl Seed {
         sums.of(self.at(position), bytes)
     }
 
-    /// The same of two bytes and those behind them, given as [`Sums::of_fronted`] takes them.
+    /// Those of two bytes and what is behind them, and of the batch header in front, which are given as
+    /// [`Sums::of_fronted_and_words`] takes them.
     #[inline(always)]
-    fn checksum_of_fronted_by(self, sums: impl Sums, position: u64, front: u16, rest: &[u8]) -> u32 {
-        sums.of_fronted(self.at(position), front, rest)
+    fn checksums_of_fronted_by(
+        self,
+        sums: impl Sums,
+        position: u64,
+        fronted: (u16, &[u8]),
+        words: [u128; 3],
+    ) -> (u32, u32) {
+        sums.of_fronted_and_words(self.at(position), fronted, words)
     }
 
     /// That of a batch header, given as [`Sums::of_words`] takes it.

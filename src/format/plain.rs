@@ -11,6 +11,12 @@ const VALUE_BYTES_MAX: usize = 0x7e;
 #[inline]
 pub(super) fn lone_value<'a>(records: &[Record<'a>]) -> Option<(u16, &'a [u8])> {
     let [record] = records else { return None };
+    short_value(record)
+}
+
+/// The value of such a record, and the two bytes in front of it.
+#[inline]
+pub(super) fn short_value<'a>(record: &Record<'a>) -> Option<(u16, &'a [u8])> {
     let value = record.value().filter(|value| value.len() <= VALUE_BYTES_MAX)?;
     let is_bare = record.get_key().is_none() && record.get_headers().is_empty() && record.get_timestamp().is_none();
     let length = u16::try_from(value.len() + 1).ok()?;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::cursor::{Cursor, Flaw, Slots, varint_bytes, zigzag};
-use super::plain::{Usual, behind_plain};
+use super::plain::{Usual, behind_plain, short_value};
 use super::{BatchHeader, DecodeError};
 use crate::offset::Timestamp;
 use crate::record::Record;
@@ -35,6 +35,9 @@ pub(crate) struct RawRecord {
 /// How many bytes [`put_record`] writes for this record.
 #[inline]
 pub(crate) fn record_bytes(record: &Record<'_>, append_time: Timestamp) -> u64 {
+    if let Some((_, value)) = short_value(record) {
+        return value.len() as u64 + 2;
+    }
     let body = body_bytes(record, append_time);
     varint_bytes(body).saturating_add(body)
 }
@@ -69,6 +72,10 @@ fn delta(time: Timestamp, append_time: Timestamp) -> u64 {
 /// Writes one record, whose offset follows from its place in the batch.
 #[inline]
 pub(crate) fn put_record(record: &Record<'_>, append_time: Timestamp, out: &mut Slots<'_>) {
+    if let Some((front, value)) = short_value(record) {
+        out.put_bytes(&front.to_le_bytes());
+        return out.put_bytes(value);
+    }
     out.put_varint(body_bytes(record, append_time));
     out.put_u8(attributes(record));
     if let Some(time) = record.get_timestamp() {

@@ -2,7 +2,7 @@
 //! threads may take their steps.
 //!
 //! Invariant: the engine takes them from here alone, so that the code that is shipped is the code that is checked.
-//! `--cfg shuttle` puts the whole engine under the scheduler of shuttle (`tests/threads`). `--cfg loom` puts the three
+//! `--cfg shuttle` puts the whole engine under the scheduler of shuttle (`tests/threads`). `--cfg loom` puts the four
 //! small machines that use [`small`] under loom, which tries every order and knows what a weak memory may show. Without
 //! either, all of it is `parking_lot` and `std`.
 
@@ -18,7 +18,7 @@ pub(crate) use ::shuttle::sync::atomic;
 #[cfg(shuttle)]
 pub(crate) use ::shuttle_parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
-/// What the small machines are made of: `io::mark`, `log::leader` and `log::signal`.
+/// What the small machines are made of: `io::mark`, `io::turns`, `log::leader` and `log::signal`.
 pub(crate) mod small {
     #[cfg(loom)]
     pub(crate) use super::loomed::{Condvar, Mutex};
@@ -105,6 +105,10 @@ mod loomed {
     pub(crate) struct MutexGuard<'a, T>(Option<::loom::sync::MutexGuard<'a, T>>);
 
     impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Mutex<T> {
+            Mutex(::loom::sync::Mutex::new(value))
+        }
+
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().expect("nobody panics with it")))
         }

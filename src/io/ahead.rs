@@ -1,18 +1,17 @@
 //! Brings the pages of a mapped file into memory ahead of its writer: a page fault costs more than many appends.
 //!
-//! Invariant: zeros are written at or above `warm` alone, by one at a time, into a step that it has taken under a lock; the
-//! writer touches nothing there before `warm` has moved past it. So no zero ever falls on a byte of a record, whichever
-//! thread writes it. After [`stop`](Ahead::stop) none is written any more: a file that was cut to its end stays so. The
-//! writer does it itself, or asks `runner`, which does it on a thread of the store; a writer that has caught up does every
-//! other step. Used by `region`.
+//! Invariant: zeros are written at or above `warm` alone, into a step that was taken (see `turns`), and the writer touches
+//! nothing there. So no zero ever falls on a byte of a record, whichever thread writes it. After [`stop`](Ahead::stop) none
+//! is written any more: a file that was cut to its end stays so. The writer does it itself, or asks `runner`, which does it
+//! on a thread of the store; a writer that has caught up with that does every other step. Used by `region`.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::turns::{Step, Turns};
 use super::{File, RegionReader};
+use crate::threads::Mutex;
 use crate::threads::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::threads::{Condvar, Mutex};
 
 /// How much is brought in at a time: some ten microseconds' work.
 pub(super) const STEP_BYTES: usize = 256 << 10;
@@ -28,35 +27,14 @@ static ZEROS: [u8; STEP_BYTES] = [0; STEP_BYTES];
 pub(super) struct Ahead {
     file: Arc<dyn File>,
     memory: RegionReader,
-    /// The pages below this position are the writer's: no zero is written there any more.
-    warm: AtomicUsize,
+    turns: Turns,
     /// How far the file has room; grows under a lock of its own, since that may take as long as a step.
     reserved: AtomicUsize,
     reserving: Mutex<()>,
     /// How far it may ever have.
     capacity: usize,
-    turns: Mutex<Turns>,
-    /// Told when nobody writes zeros any more.
-    written: Condvar,
     /// Whether a runner has it in its queue.
     pub(super) asked: AtomicBool,
-}
-
-/// Who does what.
-#[derive(Debug)]
-struct Turns {
-    /// Everything below was brought in, is being brought in, or was left to the writer.
-    taken: usize,
-    /// Where the zeros begin that somebody is writing.
-    writing: Option<usize>,
-    /// Whether the file may have been cut to its end.
-    stopped: bool,
-}
-
-impl Turns {
-    fn warm(&self) -> usize {
-        self.writing.unwrap_or(self.taken)
-    }
 }
 
 impl Ahead {
@@ -65,12 +43,10 @@ impl Ahead {
         Ahead {
             file,
             memory,
-            warm: AtomicUsize::new(published),
+            turns: Turns::new(published),
             reserved: AtomicUsize::new(published),
             reserving: Mutex::new(()),
             capacity,
-            turns: Mutex::new(Turns { taken: published, writing: None, stopped: false }),
-            written: Condvar::new(),
             asked: AtomicBool::new(false),
         }
     }
@@ -87,7 +63,7 @@ impl Ahead {
 
     /// Below this position the writer may write.
     pub(super) fn warm(&self) -> usize {
-        self.warm.load(Ordering::Acquire)
+        self.turns.warm()
     }
 
     /// Reserves the file's space up to `len`, or more; says how far it is reserved. On failure nothing has changed.
@@ -113,12 +89,7 @@ impl Ahead {
 
     /// Leaves everything below `end` to the writer, cold as it may be.
     pub(super) fn claim(&self, end: usize) {
-        let mut turns = self.turns.lock();
-        turns.taken = turns.taken.max(end);
-        while turns.warm() < end {
-            self.written.wait(&mut turns);
-        }
-        self.warm.store(turns.warm(), Ordering::Release);
+        self.turns.claim(end);
     }
 
     /// Leaves everything below `end` to a writer that syncs often, and the next step behind it with its blocks written
@@ -127,14 +98,14 @@ impl Ahead {
     /// and writes all of it out when a byte of it has changed.
     pub(super) fn write_once(&self, end: usize) {
         self.claim(end);
-        let Some(Step { range, alone: true }) = self.take(0) else { return };
+        let Some(Step { range, writes: true }) = self.take(0) else { return };
         let mut at = range.start;
         while at < range.end {
             let page_end = ((at / PAGE_BYTES + 1) * PAGE_BYTES).min(range.end);
             let _else_with_its_first_record = self.file.write_at(&ZEROS[..page_end - at], at as u64);
             at = page_end;
         }
-        self.done();
+        self.turns.done();
     }
 
     /// Brings in everything below `end`, unless a runner has just done it: the next step, while a runner that is at work on
@@ -155,16 +126,10 @@ impl Ahead {
     fn make_room(&self) -> io::Result<()> {
         let _one_at_a_time = self.reserving.lock();
         let reserved = self.reserved.load(Ordering::Acquire);
-        if self.is_short_of(reserved) {
+        if self.turns.next().is_some_and(|next| next + STEP_BYTES > reserved) {
             self.reserve_locked((reserved + RESERVE_BYTES).min(self.capacity))?;
         }
         Ok(())
-    }
-
-    /// Whether the next step needs more room.
-    fn is_short_of(&self, reserved: usize) -> bool {
-        let turns = self.turns.lock();
-        !turns.stopped && turns.taken + STEP_BYTES > reserved
     }
 
     /// Brings in the next step, or more to reach `end`, of what is reserved; says whether there was any. Zeros that are
@@ -172,60 +137,27 @@ impl Ahead {
     /// one by one, when they are touched. The kernel lets one at a time write to a file: who meets another takes the
     /// faults, which don't wait for that.
     fn step(&self, end: usize) -> bool {
-        let Some(Step { range, alone }) = self.take(end) else { return false };
-        if alone {
+        let Some(Step { range, writes }) = self.take(end) else { return false };
+        if writes {
             let zeros = &ZEROS[..range.len().min(STEP_BYTES)];
             let _one_by_one = self.file.write_at(zeros, range.start as u64);
         }
         let _when_touched = self.memory.populate(range);
-        if alone {
-            self.done();
+        if writes {
+            self.turns.done();
         }
         true
     }
 
-    /// Takes the next step, or more to reach `end`, so that nobody else does it.
     fn take(&self, end: usize) -> Option<Step> {
-        let mut turns = self.turns.lock();
-        let from = turns.taken;
-        let to = end.max(from + STEP_BYTES).min(self.reserved.load(Ordering::Acquire));
-        if turns.stopped || from >= to {
-            return None;
-        }
-        let alone = turns.writing.is_none();
-        turns.taken = to;
-        if alone {
-            turns.writing = Some(from);
-        }
-        Some(Step { range: from..to, alone })
-    }
-
-    /// Who was alone has done it.
-    fn done(&self) {
-        let mut turns = self.turns.lock();
-        turns.writing = None;
-        self.warm.store(turns.warm(), Ordering::Release);
-        drop(turns);
-        self.written.notify_all();
+        self.turns.take(STEP_BYTES, end, self.reserved.load(Ordering::Acquire))
     }
 
     /// No zero is written from now on, and a runner reserves no room.
     pub(super) fn stop(&self) {
-        let mut turns = self.turns.lock();
-        turns.stopped = true;
-        while turns.writing.is_some() {
-            self.written.wait(&mut turns);
-        }
-        drop(turns);
+        self.turns.stop();
         drop(self.reserving.lock());
     }
-}
-
-/// A step that somebody has taken.
-struct Step {
-    range: Range<usize>,
-    /// Whether nobody else writes zeros meanwhile.
-    alone: bool,
 }
 
 #[cfg(test)]
@@ -310,51 +242,19 @@ mod tests {
         assert_eq!(file.len().expect("is open"), 100);
     }
 
-    /// Somebody else writes zeros, into the first step.
-    fn somebody_writes(ahead: &Ahead) {
-        let step = ahead.take(0).expect("there is room");
-        assert!(step.alone && step.range == (0..STEP_BYTES));
-    }
-
-    /// Waits for another thread.
-    fn until(holds: impl Fn() -> bool) {
-        while !holds() {
-            std::thread::yield_now();
-        }
-    }
-
     #[test]
-    fn a_writer_that_has_caught_up_brings_in_the_next_step_and_waits_for_the_one_before() {
+    fn who_meets_a_step_that_is_being_written_brings_in_the_next_one_without_writing() {
         let dir = tempfile::tempdir().expect("makes a directory");
         let file = file(dir.path());
-        let (_writer, ahead) = ahead(&file, 3 * STEP_BYTES);
+        let (_writer, ahead) = ahead(&file, 2 * STEP_BYTES);
         file.write_at(&[1; 2 * STEP_BYTES], 0).expect("writes");
-        somebody_writes(&ahead);
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| ahead.bring(1));
-            until(|| ahead.turns.lock().taken == 2 * STEP_BYTES);
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            assert!(!writer.is_finished() && ahead.warm() == 0);
-            ahead.done();
-        });
-        assert_eq!(ahead.warm(), 2 * STEP_BYTES);
+        let theirs = ahead.take(0).expect("there is room");
+        assert!(ahead.step(1) && ahead.warm() == 0);
+        ahead.turns.done();
+        ahead.bring(1);
+        assert_eq!((theirs.range, ahead.warm()), (0..STEP_BYTES, 2 * STEP_BYTES));
         let mut bytes = vec![0; 2 * STEP_BYTES];
         read_full_at(&*file, &mut bytes, 0).expect("reads");
         assert!(bytes.iter().all(|&byte| byte == 1), "two don't write at once");
-        assert_eq!(ahead.take(0).map(|step| step.range), Some(2 * STEP_BYTES..3 * STEP_BYTES));
-    }
-
-    #[test]
-    fn a_file_is_not_cut_while_somebody_writes_zeros() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        let (_writer, ahead) = ahead(&file(dir.path()), STEP_BYTES);
-        somebody_writes(&ahead);
-        std::thread::scope(|scope| {
-            let stopped = scope.spawn(|| ahead.stop());
-            until(|| ahead.turns.lock().stopped);
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            assert!(!stopped.is_finished());
-            ahead.done();
-        });
     }
 }

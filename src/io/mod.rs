@@ -25,6 +25,7 @@ mod runner;
 #[cfg(feature = "testing")]
 pub mod sim;
 mod syncs;
+mod turns;
 
 use std::fmt;
 use std::io;

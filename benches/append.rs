@@ -5,9 +5,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use epochlog::{Durability, Mapping, Record};
+use epochlog::{Durability, Mapping, Record, StoreOptions};
 use support::floor::{Frames, Synced};
-use support::{MAPPINGS, home, level, per_record, share, taking_turns, timed};
+use support::{MAPPINGS, home, home_with, level, per_record, share, taking_turns, timed};
 
 const SIZES: [usize; 2] = [100, 1024];
 const BATCHES: [usize; 3] = [1, 10, 100];
@@ -27,8 +27,10 @@ fn written(criterion: &mut Criterion) {
                     timed(count, batch as u64, u64::MAX, || (), |()| frames.append(&value, batch))
                 });
             });
-            for (mapping, name) in MAPPINGS {
-                let home = home(mapping);
+            let stores = MAPPINGS.map(|(mapping, name)| (StoreOptions::new().mapping(mapping), name));
+            let with_background = (StoreOptions::new().background(true), "mapped, with background threads");
+            for (options, name) in stores.into_iter().chain([with_background]) {
+                let home = home_with(options);
                 let records = vec![Record::new(&value); batch];
                 group.bench_function(BenchmarkId::new(name, batch), |bencher| {
                     bencher.iter_custom(|count| {

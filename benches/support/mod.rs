@@ -30,8 +30,12 @@ pub struct Home {
 }
 
 pub fn home(mapping: Mapping) -> Home {
+    home_with(StoreOptions::new().mapping(mapping))
+}
+
+pub fn home_with(options: StoreOptions) -> Home {
     let dir = dir();
-    let store = StoreOptions::new().mapping(mapping).create(dir.path().join("store")).expect("creates");
+    let store = options.create(dir.path().join("store")).expect("creates");
     Home { dir, store }
 }
 

@@ -88,16 +88,22 @@ fn bare_tail(seconds: u64) {
     let seen_by_waiter = newest.clone();
     let waiting = std::thread::spawn(move || {
         let (mut taken, mut seen) = (histogram(), 0);
-        while seen < u64::MAX {
+        loop {
             let due = seen_by_waiter.load(Ordering::Acquire);
             if due == seen {
                 std::thread::park();
                 continue;
             }
-            seen = due;
-            if due < u64::MAX {
-                taken.saturating_record(nanos(began.elapsed()).saturating_sub(due).max(1));
+            if due == u64::MAX {
+                break;
             }
+            // All that were handed over while it slept, or its latest hours would not count.
+            let now = nanos(began.elapsed());
+            let first = if seen == 0 { due } else { seen + nanos(TAIL_EVERY) };
+            for due in (first..=due).step_by(TAIL_EVERY.as_nanos() as usize) {
+                taken.saturating_record(now.saturating_sub(due).max(1));
+            }
+            seen = due;
         }
         taken
     });

@@ -119,12 +119,12 @@ fn bare_tail(seconds: u64) {
 }
 
 /// From the moment an append was due to the moment a waiting reader in another thread has the record.
-fn tail(seconds: u64) {
+fn tail(name: &str, spin: Duration, seconds: u64) {
     let dir = support::dir();
     let (_open, partition) = partition(&dir);
     let began = Instant::now();
     let count = Duration::from_secs(seconds).as_nanos() / TAIL_EVERY.as_nanos();
-    let mut reader = partition.read_from(Start::Earliest).expect("is at the beginning");
+    let mut reader = partition.read_from(Start::Earliest).expect("is at the beginning").spin(spin);
     let waiting = std::thread::spawn(move || {
         let mut taken = histogram();
         while u128::from(taken.len()) < count {
@@ -142,7 +142,7 @@ fn tail(seconds: u64) {
         value[..8].copy_from_slice(&nanos(due - began).to_le_bytes());
         assert!(partition.append_with(&value, level(Durability::Written)).is_ok());
     });
-    print("tail: append to reader", &waiting.join().expect("reads them all"));
+    print(name, &waiting.join().expect("reads them all"));
 }
 
 fn main() {
@@ -152,5 +152,6 @@ fn main() {
     written(seconds);
     durable(seconds);
     bare_tail(seconds);
-    tail(seconds);
+    tail("tail: append to reader", Duration::ZERO, seconds);
+    tail("tail: to one that spins", TAIL_EVERY * 10, seconds);
 }

@@ -11,6 +11,7 @@ mod groups;
 mod poll;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::log::{Origin, Reader, Target};
@@ -59,6 +60,7 @@ pub struct ConsumerBuilder {
     expired: Expired,
     visibility: Visibility,
     bytes_max: usize,
+    spin: Duration,
 }
 
 impl Topic {
@@ -73,6 +75,7 @@ impl Topic {
             expired: Expired::Refuse,
             visibility: Visibility::Written,
             bytes_max: POLL_BYTES_DEFAULT,
+            spin: Duration::ZERO,
         }
     }
 }
@@ -115,6 +118,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// For so long a `poll` that finds nothing keeps looking before it sleeps, as [`Reader::spin`](crate::Reader::spin).
+    /// Default: not at all.
+    pub fn spin(mut self, spin: Duration) -> ConsumerBuilder {
+        self.spin = spin;
+        self
+    }
+
     /// Opens the consumer. What is wrong with its commits is said by `poll`.
     ///
     /// # Errors
@@ -138,6 +148,7 @@ impl ConsumerBuilder {
             expired: self.expired,
             visibility: self.visibility,
             bytes_max: self.bytes_max,
+            spin: self.spin,
             follows_all,
             assigned: Vec::new(),
             turn: 0,
@@ -163,6 +174,7 @@ pub struct Consumer {
     expired: Expired,
     visibility: Visibility,
     bytes_max: usize,
+    spin: Duration,
     follows_all: bool,
     assigned: Vec<Assigned>,
     /// Whose turn it is in the next poll.

@@ -235,7 +235,7 @@ impl Consumer {
         let has_news = |assigned: &Assigned| {
             assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
         };
-        self.topic.owner().signal.wait_until(deadline, || {
+        self.topic.owner().signal.wait_until(self.spin, deadline, || {
             self.assigned.iter().any(has_news)
                 || !self.topic.owner().lives()
                 || (self.follows_all && self.has_new_partitions())

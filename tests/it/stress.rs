@@ -378,12 +378,14 @@ const AN_HOUR: Duration = Duration::from_secs(3600);
 fn a_blocked_poll_is_woken_by_an_append_a_delete_and_a_close() {
     both_ways(|mapping| {
         let mut world = world(mapping);
-        for round in 0..20 {
+        for round in 0..24 {
             let partition = world.partition();
+            let spin = if round % 3 == 0 { AN_HOUR } else { Duration::ZERO };
             // The first append of a session begins an epoch, and that is news as well.
             partition.append_batch_with(&[record("old")], written()).expect("appends");
-            let mut reader = partition.read_from(Start::Latest).expect("begins");
-            let mut consumer = partition.topic().consumer("billing").start(Start::Latest).open().expect("opens");
+            let mut reader = partition.read_from(Start::Latest).expect("begins").spin(spin);
+            let mut consumer =
+                partition.topic().consumer("billing").start(Start::Latest).spin(spin).open().expect("opens");
             assert!(consumer.poll(AT_ONCE).expect("polls").is_empty());
             let (read, polled) = waits_until(
                 || {

@@ -3,7 +3,7 @@
 //! Invariant: a length is trusted only after the header's checksum, records only after the payload's. `log::append`
 //! encodes straight into the active segment's memory; `segment::scan` and `segment::reader` decode.
 
-use super::crc::{Summed, Sums, with_sums};
+use super::crc::{Message, Summed, Sums, with_sums};
 use super::cursor::{Cursor, Slots};
 use super::plain::{Usual, lone_value};
 use super::record::{next_record, put_record, record_bytes};
@@ -196,14 +196,13 @@ impl BatchHeader {
         DecodeError::Unsupported { found, supported: "version 1 with codec 0 and none" }
     }
 
-    /// The header behind its checksum, as little-endian numbers: 10 bytes, 16 and 16.
+    /// The header behind its checksum, as little-endian numbers: 10 bytes, 16 and 16. Zeros stand for its payload's.
     #[inline]
     fn words(&self) -> [u128; 3] {
         let base = u128::from(self.base.get());
         let time = u128::from(self.append_time.as_millis().cast_unsigned());
         let low = |number: u128, bits: u32| number & ((1 << bits) - 1);
-        let first =
-            u128::from(self.payload_checksum) | u128::from(narrow(self.payload_bytes)) << 32 | low(base, 16) << 64;
+        let first = u128::from(narrow(self.payload_bytes)) << 32 | low(base, 16) << 64;
         let second = base >> 16 | u128::from(self.count) << 48 | u128::from(self.span) << 80 | low(time, 16) << 112;
         let third = low(time >> 16, 32)
             | u128::from(self.greatest_delta.cast_unsigned()) << 32
@@ -214,35 +213,22 @@ impl BatchHeader {
         [first, second, third]
     }
 
-    /// Writes the header, which has its payload's checksum, with its own.
+    /// Writes the header, with its payload's checksum and its own.
     #[inline(always)]
-    fn seal(&self, sums: impl Sums, seed: Seed, position: u64, header: &mut [u8; BATCH_HEADER_BYTES]) {
-        let words = self.words();
-        put_header(seed.checksum_of_words_by(sums, position, words), words, header);
-    }
-
-    /// Writes the header with both checksums, of a payload of two bytes and those behind them.
-    #[inline(always)]
-    fn seal_fronted(
+    fn seal(
         &self,
         sums: impl Sums,
         (seed, position): (Seed, u64),
-        (front, rest): (u16, &[u8]),
-        header: &mut [u8; BATCH_HEADER_BYTES],
+        payload: Message<'_>,
+        out: &mut [u8; BATCH_HEADER_BYTES],
     ) {
-        let mut words = self.words();
-        let (payload, own) = seed.checksums_of_fronted_by(sums, position, (front, rest), words);
-        words[0] |= u128::from(payload);
-        put_header(own, words, header);
+        let words = self.words();
+        let (of_payload, own) = seed.checksums_by(sums, position, payload, words);
+        let front = u128::from(own) | u128::from(of_payload) << 32 | words[0] << 32;
+        out[..14].copy_from_slice(&front.to_le_bytes()[..14]);
+        out[14..30].copy_from_slice(&words[1].to_le_bytes());
+        out[30..].copy_from_slice(&words[2].to_le_bytes());
     }
-}
-
-#[inline(always)]
-fn put_header(checksum: u32, words: [u128; 3], header: &mut [u8; BATCH_HEADER_BYTES]) {
-    let front = u128::from(checksum) | words[0] << 32;
-    header[..14].copy_from_slice(&front.to_le_bytes()[..14]);
-    header[14..30].copy_from_slice(&words[1].to_le_bytes());
-    header[30..].copy_from_slice(&words[2].to_le_bytes());
 }
 
 /// What the log decides of a batch before it is encoded.
@@ -303,13 +289,12 @@ impl Summed for Encode<'_, '_, '_> {
             rest.copy_from_slice(value);
             // Summed up where it comes from: what was just stored couldn't be loaded in blocks before all of it is.
             let header = draft.header(payload_bytes, append_time, append_time);
-            header.seal_fronted(sums, (seed, position), (front, value), head);
+            header.seal(sums, (seed, position), Message::Fronted(front, value), head);
             return (append_time, append_time);
         }
         let greatest = put_records(draft.records, append_time, payload);
-        let mut header = draft.header(payload_bytes, append_time, greatest);
-        header.payload_checksum = seed.checksum_by(sums, position, payload);
-        header.seal(sums, seed, position, head);
+        let header = draft.header(payload_bytes, append_time, greatest);
+        header.seal(sums, (seed, position), Message::Whole(payload), head);
         (greatest, append_time)
     }
 }
@@ -373,12 +358,11 @@ impl Summed for Reseal<'_> {
     fn run(self, sums: impl Sums) {
         let Reseal { batch, seed, position, mark } = self;
         let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
-        let mut header = BatchHeader { mark, ..header.expect("exactly one verified batch") };
+        let header = BatchHeader { mark, ..header.expect("exactly one verified batch") };
         let header_bytes = header.header_bytes;
         if header_bytes == BATCH_HEADER_BYTES {
             let (head, payload) = batch.split_first_chunk_mut().expect("a header of this length");
-            header.payload_checksum = seed.checksum_by(sums, position, payload);
-            return header.seal(sums, seed, position, head);
+            return header.seal(sums, (seed, position), Message::Whole(payload), head);
         }
         // What a longer header says beyond is kept.
         let payload_checksum = seed.checksum_by(sums, position, &batch[header_bytes..]);

@@ -4,12 +4,14 @@
 //! Invariant: for any state and bytes the answer is that of `crc32fast`, which the tests compare. The algorithm is that
 //! of Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009: the
 //! message is taken as a polynomial in blocks of 16 bytes, each folded into the next, and the last one reduced. Zeros in
-//! front of a message change nothing, so the odd bytes go first, behind zeros. Four calls are unsafe: of functions
+//! front of a message change nothing, so the odd bytes go first, behind zeros. Four steps are unsafe: calls of functions
 //! for processors that have the instruction.
 
-/// From so many bytes on `crc32fast` is as fast.
+/// From so many bytes on `crc32fast` is as fast, and from so many where its answer is waited for.
 #[cfg(any(test, target_arch = "x86_64"))]
 const FEW_BYTES: usize = 128;
+#[cfg(any(test, target_arch = "x86_64"))]
+const FEW_BYTES_OF_BOTH: usize = 256;
 
 /// Continues a checksum.
 #[inline]
@@ -35,15 +37,36 @@ pub(crate) trait Sums: Copy {
     /// Continues a checksum with 42 bytes: ten in the low end of the first number, and sixteen in each other one. What was
     /// just computed needn't go through memory, where it couldn't be loaded in blocks before all of it is stored.
     fn of_words(self, state: u32, words: [u128; 3]) -> u32;
-    /// Continues a checksum with two bytes, the low one first, and those behind them, which stand somewhere else; and beside
-    /// it the same one with words whose first four bytes are to be the first answer, and are zero here.
-    fn of_fronted_and_words(self, state: u32, fronted: (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
-        one_by_one(self, state, fronted, words)
+    /// Continues a checksum with a message, and beside it the same one with words whose first four bytes are to be the first
+    /// answer, and are zero here.
+    fn of_both(self, state: u32, message: Message<'_>, words: [u128; 3]) -> (u32, u32) {
+        one_by_one(self, state, message, words)
     }
 }
 
-fn one_by_one(sums: impl Sums, state: u32, (front, rest): (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
-    let first = by_library(by_library(state, &front.to_le_bytes()), rest);
+/// Some bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message<'a> {
+    Whole(&'a [u8]),
+    /// Two bytes, the low one first, and those behind them, which stand somewhere else.
+    Fronted(u16, &'a [u8]),
+}
+
+impl Message<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        match self {
+            Message::Whole(bytes) => bytes.len(),
+            Message::Fronted(_, rest) => 2 + rest.len(),
+        }
+    }
+}
+
+fn one_by_one(sums: impl Sums, state: u32, message: Message<'_>, words: [u128; 3]) -> (u32, u32) {
+    let first = match message {
+        Message::Whole(bytes) => sums.of(state, bytes),
+        Message::Fronted(front, rest) => by_library(by_library(state, &front.to_le_bytes()), rest),
+    };
     (first, sums.of_words(state, [words[0] | u128::from(first), words[1], words[2]]))
 }
 
@@ -107,7 +130,7 @@ mod folding {
 
     use std::sync::LazyLock;
 
-    use super::{FEW_BYTES, Summed, Sums, by_library, one_by_one};
+    use super::{FEW_BYTES, FEW_BYTES_OF_BOTH, Message, Summed, Sums, by_library, one_by_one};
 
     use std::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
@@ -165,12 +188,17 @@ mod folding {
         }
 
         #[inline(always)]
-        fn of_fronted_and_words(self, state: u32, (front, rest): (u16, &[u8]), words: [u128; 3]) -> (u32, u32) {
-            if !(2 * BLOCK_BYTES - 2..FEW_BYTES).contains(&rest.len()) {
-                return one_by_one(self, state, (front, rest), words);
+        fn of_both(self, state: u32, message: Message<'_>, words: [u128; 3]) -> (u32, u32) {
+            if !(2 * BLOCK_BYTES..FEW_BYTES_OF_BOTH).contains(&message.len()) {
+                return one_by_one(self, state, message, words);
             }
             // SAFETY: as above.
-            unsafe { of_fronted_and_words(state, front, rest, words) }
+            unsafe {
+                match message {
+                    Message::Whole(bytes) => of_both(fold_bytes(state, bytes), state, words),
+                    Message::Fronted(front, rest) => of_both(fold_fronted(state, front, rest), state, words),
+                }
+            }
         }
     }
 
@@ -183,33 +211,42 @@ mod folding {
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
     pub(super) fn of_bytes(state: u32, bytes: &[u8]) -> u32 {
-        let state = !state;
-        let odd = bytes.len() % 16;
-        // What of the state lies behind the first `odd` bytes.
-        let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
-        let Some((first, rest)) = bytes.split_first_chunk::<16>() else {
-            let mut padded = [0; 16];
-            padded[..odd].copy_from_slice(bytes);
-            let first = _mm_xor_si128(block(&padded), _mm_cvtsi32_si128(state as i32));
-            return !(reduce(move_back(first, odd)) ^ behind);
-        };
-        let first = _mm_xor_si128(block(first), _mm_cvtsi32_si128(state as i32));
-        if odd == 0 {
-            return !reduce(fold_all(first, rest));
+        if bytes.len() >= BLOCK_BYTES {
+            return !reduce(fold_bytes(state, bytes));
         }
-        let second = _mm_xor_si128(block(array(&bytes[odd..odd + 16])), _mm_cvtsi32_si128(behind as i32));
-        !reduce(fold_all(fold(move_back(first, odd), second), &bytes[odd + 16..]))
+        let (state, odd) = (!state, bytes.len());
+        // What of the state lies behind the bytes.
+        let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
+        let mut padded = [0; BLOCK_BYTES];
+        padded[..odd].copy_from_slice(bytes);
+        let only = _mm_xor_si128(block(&padded), _mm_cvtsi32_si128(state as i32));
+        !(reduce(move_back(only, odd)) ^ behind)
     }
 
-    /// Neither waits for the other: what the first sum adds to the second is folded there before it is reduced.
+    /// Neither answer waits for the other: what the first adds to the second is folded there before it is reduced.
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
-    fn of_fronted_and_words(state: u32, front: u16, rest: &[u8], [odd, second, third]: [u128; 3]) -> (u32, u32) {
+    fn of_both(folded: __m128i, state: u32, [odd, second, third]: [u128; 3]) -> (u32, u32) {
         // The first answer is complemented and so is the state, where the two meet.
         let first = number((odd ^ u128::from(state)) << 48);
         let words = fold(fold(first, number(second)), number(third));
-        let fronted = fold_fronted(state, front, rest);
-        (!reduce(fronted), !reduce(fold_over(FOLD_WORDS, fronted, words)))
+        (!reduce(folded), !reduce(fold_over(FOLD_WORDS, folded, words)))
+    }
+
+    /// Of at least one block.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn fold_bytes(state: u32, bytes: &[u8]) -> __m128i {
+        let (state, odd) = (!state, bytes.len() % BLOCK_BYTES);
+        // What of the state lies behind the first `odd` bytes.
+        let behind = if odd < 4 { state >> (8 * odd) } else { 0 };
+        let first = _mm_xor_si128(block(array(&bytes[..BLOCK_BYTES])), _mm_cvtsi32_si128(state as i32));
+        if odd == 0 {
+            return fold_all(first, &bytes[BLOCK_BYTES..]);
+        }
+        let second = block(array(&bytes[odd..odd + BLOCK_BYTES]));
+        let second = _mm_xor_si128(second, _mm_cvtsi32_si128(behind as i32));
+        fold_all(fold(move_back(first, odd), second), &bytes[odd + BLOCK_BYTES..])
     }
 
     /// Of at least 30 bytes behind the front: with it the first block, and the second begins behind the odd bytes.
@@ -359,27 +396,29 @@ mod tests {
         }
     }
 
-    struct OfBoth<'a>(u32, u16, &'a [u8], [u128; 3]);
+    struct OfBoth<'a>(u32, &'a [u8], [u128; 3]);
 
     impl Summed for OfBoth<'_> {
-        type Output = (u32, u32);
+        type Output = [(u32, u32); 2];
 
-        fn run(self, sums: impl Sums) -> (u32, u32) {
-            sums.of_fronted_and_words(self.0, (self.1, self.2), self.3)
+        fn run(self, sums: impl Sums) -> [(u32, u32); 2] {
+            let OfBoth(state, bytes, words) = self;
+            let fronted = Message::Fronted(u16::from_le_bytes([bytes[0], bytes[1]]), &bytes[2..]);
+            [Message::Whole(bytes), fronted].map(|message| sums.of_both(state, message, words))
         }
     }
 
     #[test]
     fn words_that_begin_with_a_sum_are_summed_beside_it() {
-        let bytes = noise(2 * FEW_BYTES);
+        let bytes = noise(FEW_BYTES_OF_BOTH + 40);
         let number = |at: usize| u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen"));
         let words = [number(0) & (u128::MAX >> 48) & !0xffff_ffff, number(10), number(26)];
-        for (len, state) in (0..2 * FEW_BYTES - 2).flat_map(|len| STATES.map(|state| (len, state))) {
-            let (front, rest) = (u16::from_le_bytes([bytes[0], bytes[1]]), &bytes[2..2 + len]);
-            let sum = by_library(state, &bytes[..2 + len]);
-            let both = (sum, by_library(state, &bytes_of([words[0] | u128::from(sum), words[1], words[2]])));
-            assert_eq!(with_sums(OfBoth(state, front, rest, words)), both, "{len} bytes from {state:#x}");
-            assert_eq!(Library.of_fronted_and_words(state, (front, rest), words), both, "{len} bytes from {state:#x}");
+        for (len, state) in (2..bytes.len()).flat_map(|len| STATES.map(|state| (len, state))) {
+            let first = by_library(state, &bytes[..len]);
+            let second = by_library(state, &bytes_of([words[0] | u128::from(first), words[1], words[2]]));
+            let of_both = || OfBoth(state, &bytes[..len], words);
+            assert_eq!(with_sums(of_both()), [(first, second); 2], "{len} bytes from {state:#x}");
+            assert_eq!(of_both().run(Library), [(first, second); 2], "{len} bytes from {state:#x}");
         }
     }
 

@@ -197,7 +197,7 @@ pub(crate) mod record;
 mod whole;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
-use crc::{Sums, crc32};
+use crc::{Message, Sums, crc32};
 pub(crate) use entry::{Entry, Reason};
 pub(crate) use fetch::fetch;
 pub(crate) use filename::{
@@ -239,17 +239,10 @@ impl Seed {
         sums.of(self.at(position), bytes)
     }
 
-    /// Those of two bytes and what is behind them, and of the batch header in front, which are given as
-    /// [`Sums::of_fronted_and_words`] takes them.
+    /// That of a payload, and that of the batch header in front of it, given as [`Sums::of_both`] takes it.
     #[inline(always)]
-    fn checksums_of_fronted_by(
-        self,
-        sums: impl Sums,
-        position: u64,
-        fronted: (u16, &[u8]),
-        words: [u128; 3],
-    ) -> (u32, u32) {
-        sums.of_fronted_and_words(self.at(position), fronted, words)
+    fn checksums_by(self, sums: impl Sums, position: u64, payload: Message<'_>, words: [u128; 3]) -> (u32, u32) {
+        sums.of_both(self.at(position), payload, words)
     }
 
     /// That of a batch header, given as [`Sums::of_words`] takes it.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::batch::{encode, payload_bytes};
-use super::{BATCH_HEADER_BYTES, Draft, Entry, FileKind, Identity, NO_EPOCH, Reason, encode_frame};
+use super::encode::{encode, payload_bytes};
+use super::{
+    BATCH_HEADER_BYTES, BatchHeader, DecodeError, Draft, Entry, FileKind, Identity, NO_EPOCH, Reason, Seed,
+    check_records, encode_frame,
+};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Timestamp};
 use crate::options::{Durability, TopicOptions};
@@ -108,4 +111,11 @@ pub(crate) fn frames_file<'a>(
         ends.push(bytes.len());
     }
     (bytes, ends)
+}
+
+/// The header of the batch at the front of the bytes, checked with everything behind it.
+pub(crate) fn read(bytes: &[u8], seed: Seed, position: u64) -> Result<BatchHeader, DecodeError> {
+    let header = BatchHeader::decode(bytes, seed, position)?;
+    check_records(&header, header.verify(bytes, seed, position)?)?;
+    Ok(header)
 }

@@ -184,6 +184,7 @@ use crate::offset::{Offset, Position};
 pub(crate) mod batch;
 mod crc;
 pub(crate) mod cursor;
+mod encode;
 pub(crate) mod entry;
 mod fetch;
 pub(crate) mod filename;
@@ -196,8 +197,9 @@ mod plain;
 pub(crate) mod record;
 mod whole;
 
-pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, Draft, NO_MARK, encode, payload_bytes, reseal};
+pub(crate) use batch::{BATCH_HEADER_BYTES, BatchHeader, NO_MARK};
 use crc::{Message, Sums, crc32};
+pub(crate) use encode::{Draft, encode, payload_bytes, reseal};
 pub(crate) use entry::{Entry, Reason};
 pub(crate) use fetch::fetch;
 pub(crate) use filename::{

@@ -6,6 +6,7 @@
 //! Where the machine doesn't allow something (no `strace`, no root, no loop device) the test says so aloud and passes.
 //!
 //! - `kill`: killed at a random moment, for many rounds over one store. F1.
+//! - `bulk`: the same to a writer of large batches beside the background threads. F1.
 //! - `at_every_call`: killed at every system call that changes something, recovery too. F1, F18.
 //! - `errors`: a system call fails, for every one of them. F7, F8, F9.
 //! - `full`: a disk that fills up and is emptied again. F9. `limit`: a limit on the size of files. F9.
@@ -33,6 +34,7 @@ mod worker;
 
 mod alone;
 mod at_every_call;
+mod bulk;
 mod errors;
 mod full;
 mod kill;

@@ -56,6 +56,7 @@ fn plays_its_part() {
     crate::strace::get_clear_of_the_loader();
     match role.as_str() {
         "work" => crate::worker::work(&stage),
+        "bulk" => crate::bulk::write(&stage),
         "script" => crate::script::script(&stage),
         "recover" => crate::script::recover(&stage),
         "limited" => crate::limit::limited(&stage),

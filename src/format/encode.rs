@@ -7,7 +7,7 @@ use super::Seed;
 use super::batch::{BATCH_HEADER_BYTES, BatchHeader, LENGTH};
 use super::crc::{Message, Summed, Sums, with_sums};
 use super::cursor::Slots;
-use super::plain::lone_value;
+use super::plain::short_value;
 use super::record::{put_record, record_bytes};
 use crate::offset::{Offset, Timestamp};
 use crate::record::Record;
@@ -67,7 +67,9 @@ impl Summed for Encode<'_, '_, '_> {
         let (head, payload) = out.split_first_chunk_mut().expect("room for the header");
         assert_eq!(payload.len(), payload_bytes, "room for the payload");
         let append_time = storable(draft.append_time);
-        if let Some((front, value)) = lone_value(draft.records) {
+        if let [record] = draft.records
+            && let Some((front, value)) = short_value(record)
+        {
             let (front_bytes, rest) = payload.split_first_chunk_mut().expect("room for two bytes");
             *front_bytes = front.to_le_bytes();
             rest.copy_from_slice(value);

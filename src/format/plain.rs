@@ -1,18 +1,11 @@
 //! Records that have a short value and nothing else, as most have: where each ends is told by its first two bytes.
 //!
-//! Invariant: what is said of a record or a payload here is what `record` would say of it. Used by `record` and `whole`.
+//! Invariant: what is said of a record or a payload here is what `record` would say of it. Used by `record`, `encode` and `whole`.
 
 use crate::record::Record;
 
 /// The longest value of such a record.
 const VALUE_BYTES_MAX: usize = 0x7e;
-
-/// The value of the only record, and the two bytes in front of it, if it is such a record.
-#[inline]
-pub(super) fn lone_value<'a>(records: &[Record<'a>]) -> Option<(u16, &'a [u8])> {
-    let [record] = records else { return None };
-    short_value(record)
-}
 
 /// The value of such a record, and the two bytes in front of it.
 #[inline]

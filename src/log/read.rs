@@ -240,9 +240,8 @@ impl Reader {
     /// [`Error::OffsetOutOfRange`]; [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`] and [`Error::Corrupt`] if a
     /// time had to be looked up. The reader stays where it was.
     pub fn seek(&mut self, target: impl Into<Target>) -> Result<()> {
-        let fresh = Reader::new(self.log.clone(), target.into(), Origin::Caller)?;
-        let Reader { visibility, bytes_max, spin, .. } = *self;
-        *self = Reader { visibility, bytes_max, spin, ..fresh };
+        let Reader { place, version, .. } = Reader::new(self.log.clone(), target.into(), Origin::Caller)?;
+        (self.place, self.version, self.cursor, self.idle) = (place, version, None, false);
         Ok(())
     }
 

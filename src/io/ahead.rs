@@ -161,20 +161,20 @@ impl Ahead {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::io::{Dir, OsDir, RegionWriter, read_full_at};
 
-    const CAPACITY: usize = 8 << 20;
+    pub(in crate::io) const CAPACITY: usize = 8 << 20;
 
-    fn file(dir: &Path) -> Arc<dyn File> {
+    pub(in crate::io) fn file(dir: &Path) -> Arc<dyn File> {
         OsDir::new(dir).create("segment".as_ref()).expect("creates")
     }
 
     /// A file with room, and what runs ahead of its writer.
-    fn ahead(file: &Arc<dyn File>, room: usize) -> (RegionWriter, Ahead) {
+    pub(in crate::io) fn ahead(file: &Arc<dyn File>, room: usize) -> (RegionWriter, Ahead) {
         let (writer, reader) = file.map_write(CAPACITY, 0).expect("maps");
         let ahead = Ahead::new(file.clone(), reader, CAPACITY);
         ahead.reserve(room).expect("there is room");
@@ -256,5 +256,21 @@ mod tests {
         let mut bytes = vec![0; 2 * STEP_BYTES];
         read_full_at(&*file, &mut bytes, 0).expect("reads");
         assert!(bytes.iter().all(|&byte| byte == 1), "two don't write at once");
+    }
+
+    #[test]
+    fn a_file_is_not_cut_while_somebody_reserves_room() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let (_writer, ahead) = ahead(&file(dir.path()), STEP_BYTES);
+        let reserving = ahead.reserving.lock();
+        std::thread::scope(|scope| {
+            let stopped = scope.spawn(|| ahead.stop());
+            while ahead.turns.next().is_some() {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!stopped.is_finished());
+            drop(reserving);
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! Memory over a file, mapped or on the heap, split into one writer and its readers. Beside five calls in
+//! Memory over a file, mapped or on the heap, split into one writer and its readers. Beside five blocks in
 //! `format` the only unsafe code of the crate.
 //!
 //! Invariant: bytes below `published` never change; bytes from `published` to `reserved` belong to the one

@@ -105,25 +105,10 @@ impl Runner {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::io::ahead::tests::{CAPACITY, ahead, file};
     use crate::io::ahead::{RESERVE_BYTES, STEP_BYTES};
-    use crate::io::{Dir, File, OsDir, RegionWriter, Tail, Way};
-
-    const CAPACITY: usize = 8 << 20;
-
-    fn file(dir: &Path) -> Arc<dyn File> {
-        OsDir::new(dir).create("segment".as_ref()).expect("creates")
-    }
-
-    /// A file with room, and what runs ahead of its writer.
-    fn ahead(file: &Arc<dyn File>, room: usize) -> (RegionWriter, Ahead) {
-        let (writer, reader) = file.map_write(CAPACITY, 0).expect("maps");
-        let ahead = Ahead::new(file.clone(), reader, CAPACITY);
-        ahead.reserve(room).expect("there is room");
-        (writer, ahead)
-    }
+    use crate::io::{Tail, Way};
 
     #[test]
     fn what_is_written_beside_a_runner_is_there() {

@@ -1,6 +1,7 @@
 //! Records that have a short value and nothing else, as most have: where each ends is told by its first two bytes.
 //!
-//! Invariant: what is said of a record or a payload here is what `record` would say of it. Used by `record`, `encode` and `whole`.
+//! Invariant: what is said of a record or a payload here is what `record` would say of it. Used by `record`, `encode` and
+//! `whole`.
 
 use crate::record::Record;
 

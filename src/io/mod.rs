@@ -14,6 +14,7 @@
 //! - A rename is atomic, also over an existing file.
 //! - After a failed sync nothing is known of what was written since the last good one.
 
+mod abreast;
 mod ahead;
 pub(crate) mod latch;
 mod map;
@@ -32,10 +33,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use abreast::abreast;
 pub use map::{Memory, RegionReader, RegionWriter};
 pub use os::{OsClock, OsDir, OsEntropy};
 pub(crate) use region::{Source, Tail, View, Way};
-pub(crate) use reserve::Reserve;
+pub(crate) use reserve::{Reserve, is_want_of_room};
 pub(crate) use runner::Runner;
 
 use crate::offset::Timestamp;
@@ -124,6 +126,11 @@ pub trait Dir: Send + Sync + fmt::Debug {
     /// Whether the file system is known to reserve the blocks that [`File::reserve`] asks for, so that writing to them
     /// through a map can't fail for want of room.
     fn reserves(&self) -> bool;
+
+    /// How many threads may work in it at once, so that they wait for its medium together.
+    fn threads_max(&self) -> usize {
+        1
+    }
 }
 
 /// A kernel lock; dropping it releases it.

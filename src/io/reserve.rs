@@ -103,7 +103,7 @@ impl Reserve {
 }
 
 /// Whether something failed for want of room alone, and may be tried again.
-fn is_want_of_room(error: &Error) -> bool {
+pub(crate) fn is_want_of_room(error: &Error) -> bool {
     match error {
         Error::StorageFull { .. } => true,
         Error::Io { operation, source, .. } => *operation != "sync" && is_full(source),

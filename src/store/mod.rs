@@ -8,6 +8,7 @@ mod background;
 mod identity;
 mod numbers;
 mod open;
+mod recover;
 mod repair;
 mod report;
 
@@ -293,8 +294,7 @@ impl Inner {
 
     fn load(&self, catalog: &mut Catalog, name: &TopicName) -> Result<Topic> {
         self.check()?;
-        catalog
-            .get(&self.shared, name, |number| Topic::load(&self.shared, name, number, &mut Vec::new(), &mut Vec::new()))
+        catalog.get(&self.shared, name, |number| Topic::load(&self.shared, name, number))
     }
 
     fn latched(&self) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::threads::Mutex;
 use super::background::Background;
 use super::identity::{self, StoreFile};
 use super::numbers::Numbers;
+use super::recover::recover_all;
 use super::report::RecoveryReport;
 use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
@@ -22,7 +23,7 @@ use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, rea
 use crate::log::Awake;
 use crate::options::{Mapping, StoreOptions};
 use crate::segment::{Cache, missing};
-use crate::topic::{Catalog, Shared, Topic, list};
+use crate::topic::{Catalog, Shared, list};
 
 /// At most so many sealed segments are open at once.
 const OPEN_SEGMENTS_MAX: usize = 512;
@@ -133,7 +134,7 @@ impl StoreOptions {
             // First: the sync of the directory that comes with the number block makes its name durable.
             shared.reserve.keep();
             numbers.begin()?;
-            sweep(&shared);
+            sweep(&shared)?;
             harden_names(&shared)?;
         }
         catalog.update(list(&shared)?);
@@ -282,18 +283,20 @@ pub(super) fn next_number(seam: &Seam, file: &StoreFile) -> Result<u64> {
     Ok(next)
 }
 
-/// Removes what an interrupted creation of a topic left, and makes directories that are missing. What fails here fails
-/// again, and is reported, where it matters.
-fn sweep(shared: &Shared) {
+/// Removes what an interrupted creation of a topic left, and makes directories that are missing, durably: what goes into
+/// them must not be lost with their names. What fails otherwise fails again, and is reported, where it matters.
+fn sweep(shared: &Shared) -> Result<()> {
     let dir = &shared.seam.dir;
-    for name in [TRASH, QUARANTINE] {
-        let _there_already = dir.create_dir(Path::new(name));
+    let made = [TRASH, QUARANTINE].map(|name| dir.create_dir(Path::new(name)).is_ok());
+    if made.contains(&true) {
+        dir.sync(Path::new("")).at("sync", dir.root())?;
     }
     for entry in dir.list(Path::new(TOPICS)).unwrap_or_default() {
         if entry.name.starts_with(NEW_PREFIX) {
             let _found_again = remove_tree(&**dir, &Path::new(TOPICS).join(&entry.name));
         }
     }
+    Ok(())
 }
 
 /// A topic that was created or deleted when the process was killed may be so in the page cache alone. What this open
@@ -304,15 +307,4 @@ fn harden_names(shared: &Shared) -> Result<()> {
         let path = Path::new(name);
         shared.seam.dir.sync(path).at("sync", &shared.shown(path))
     })
-}
-
-/// Recovers every topic. One that can't be recovered is reported, and keeps no other from being opened.
-fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &mut RecoveryReport) {
-    report.needed = true;
-    for name in catalog.names() {
-        let (partitions, mut failed) = (&mut report.partitions, Vec::new());
-        let loaded = catalog.get(shared, &name, |number| Topic::load(shared, &name, number, partitions, &mut failed));
-        failed.extend(loaded.err());
-        report.failed.extend(failed.iter().map(|error| (name.clone(), error.to_string())));
-    }
 }

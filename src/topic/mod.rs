@@ -129,36 +129,22 @@ impl Topic {
         Ok(Topic::new(shared, &dir, name.clone(), creation, options, true))
     }
 
-    /// Reads a topic's header. Its partitions are opened when they are first used, or now if the store wasn't closed
-    /// cleanly; then what recovery did is added to `report`, and the error of each partition that is damaged to `failed`:
-    /// it keeps no other from being opened, and whoever uses it is told.
-    pub(crate) fn load(
-        shared: &Arc<Shared>,
-        name: &TopicName,
-        number: u64,
-        report: &mut Vec<PartitionRecovery>,
-        failed: &mut Vec<Error>,
-    ) -> Result<Topic> {
+    /// Reads a topic's header. Its partitions and commits are opened when they are first used.
+    pub(crate) fn load(shared: &Arc<Shared>, name: &TopicName, number: u64) -> Result<Topic> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
         let (creation, options) = header::read(shared, &dir, name, number)?;
-        let topic = Topic::new(shared, &dir, name.clone(), creation, options, false);
-        if shared.unclean && !shared.read_only {
-            let admin = topic.inner.admin.lock();
-            for i in 0..topic.partitions() {
-                match topic.open_log(i, report) {
-                    Err(error @ (Error::Corrupt(_) | Error::UnsupportedVersion { .. })) => failed.push(error),
-                    other => drop(other?),
-                }
-            }
-            drop(admin);
-            topic.harden_commits()?;
-        }
-        Ok(topic)
+        Ok(Topic::new(shared, &dir, name.clone(), creation, options, false))
+    }
+
+    /// Opens a partition of a store that wasn't closed cleanly, before anybody has the topic; says what recovery did. If it
+    /// fails, whoever uses the partition is told, or recovers it then.
+    pub(crate) fn recover(&self, number: u32) -> Result<Option<PartitionRecovery>> {
+        self.open_log(number).map(|(_, recovery)| recovery)
     }
 
     /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
     /// for synced what it reads. Damaged commits keep no record from being read; whoever uses them is told.
-    fn harden_commits(&self) -> Result<()> {
+    pub(crate) fn harden_commits(&self) -> Result<()> {
         match self.commits() {
             Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => Ok(()),
             other => other.map(drop),
@@ -376,7 +362,7 @@ impl Topic {
         }
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
-        self.open_log(number, &mut Vec::new())
+        self.open_log(number).map(|(log, _)| log)
     }
 
     fn slot(&self, number: u32) -> Result<Arc<Slot>> {
@@ -388,21 +374,20 @@ impl Topic {
         })
     }
 
-    /// Opens a partition; the caller holds `admin`.
-    fn open_log(&self, number: u32, report: &mut Vec<PartitionRecovery>) -> Result<Arc<Log>> {
+    /// Opens a partition, and says what recovery did. The caller holds `admin`, or is the only one to have the topic and
+    /// comes once for each partition.
+    fn open_log(&self, number: u32) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
         let slot = self.slot(number)?;
         if let Some(log) = slot.log.get() {
-            return Ok(log.clone());
+            return Ok((log.clone(), None));
         }
         let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number);
-        let log = if home.read_only {
-            Log::open_read_only(&home, &self.inner.owner)?
+        let (log, recovery) = if home.read_only {
+            (Log::open_read_only(&home, &self.inner.owner)?, None)
         } else {
-            let (log, recovery) = Log::open(&home, &self.inner.owner)?;
-            report.extend(recovery);
-            log
+            Log::open(&home, &self.inner.owner)?
         };
-        Ok(slot.log.get_or_init(|| log).clone())
+        Ok((slot.log.get_or_init(|| log).clone(), recovery))
     }
 
     /// The logs that were used so far.

@@ -39,6 +39,7 @@ mod repair_crash;
 mod repair_plans;
 mod resting;
 mod retention;
+mod side_by_side;
 mod simulate;
 mod strays;
 mod stress;

@@ -93,6 +93,22 @@ fn what_recovery_cuts_is_kept_aside_also_for_a_power_cut() {
 }
 
 #[test]
+fn what_recovery_cuts_is_kept_in_a_quarantine_that_was_just_made_anew() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 1, Durable);
+        pile(&world.partition(), 2, Written);
+        world.go_down(torn);
+        world.disk.remove_dir(Path::new("quarantine")).expect("is empty");
+        world.disk.sync(Path::new("")).expect("syncs");
+        world.open();
+        assert!(world.store().recovery().has_cut());
+        world.power_cut();
+        assert_eq!(quarantine(&world.disk).len(), 1);
+    });
+}
+
+#[test]
 fn a_segment_that_the_history_lost_is_set_aside_with_its_records() {
     both_ways(|mapping| {
         let mut world = world(mapping);

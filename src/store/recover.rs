@@ -1,0 +1,85 @@
+//! Recovers all partitions of a store that wasn't closed cleanly, some at a time.
+//!
+//! Invariant: what can't be recovered is reported, and keeps nothing else from being recovered. Several at once need more
+//! room than one: whoever finds none beside the others goes once more, alone.
+
+use std::sync::Arc;
+
+use super::report::RecoveryReport;
+use crate::error::Result;
+use crate::io::{Dir, abreast, is_want_of_room};
+use crate::log::PartitionRecovery;
+use crate::topic::{Catalog, Shared, Topic};
+
+/// Recovers the partitions of every topic, and then its commits.
+pub(super) fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &mut RecoveryReport) {
+    report.needed = true;
+    let dir = &*shared.seam.dir;
+    let mut topics = Vec::new();
+    for name in catalog.names() {
+        match catalog.get(shared, &name, |number| Topic::load(shared, &name, number)) {
+            Ok(topic) => topics.push(topic),
+            Err(error) => report.failed.push((name, error.to_string())),
+        }
+    }
+    let partitions: Vec<_> = topics.iter().flat_map(|topic| (0..topic.partitions()).map(move |n| (topic, n))).collect();
+    let done = with_room_abreast(dir, partitions.len(), |i| partitions[i].0.recover(partitions[i].1));
+    for (result, (topic, _)) in done.into_iter().zip(&partitions) {
+        report.take(topic, result);
+    }
+    let hardened = with_room_abreast(dir, topics.len(), |i| topics[i].harden_commits());
+    for (result, topic) in hardened.into_iter().zip(&topics) {
+        report.take(topic, result.map(|()| None));
+    }
+    report.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+}
+
+impl RecoveryReport {
+    fn take(&mut self, topic: &Topic, done: Result<Option<PartitionRecovery>>) {
+        match done {
+            Ok(recovery) => self.partitions.extend(recovery),
+            Err(error) => self.failed.push((topic.name().clone(), error.to_string())),
+        }
+    }
+}
+
+/// Does so many pieces of work that can each be done again from the beginning.
+fn with_room_abreast<T: Send>(
+    dir: &dyn Dir,
+    pieces: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Vec<Result<T>> {
+    let mut done = abreast(dir, pieces, &work);
+    for (i, result) in done.iter_mut().enumerate() {
+        if result.as_ref().is_err_and(is_want_of_room) {
+            *result = work(i);
+        }
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::io::OsDir;
+    use crate::threads::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn who_finds_no_room_goes_once_more_and_who_fails_otherwise_does_not() {
+        let full = || Error::StorageFull { path: "a".into(), bytes: 1 };
+        let other = || Error::Closed;
+        let tries: [AtomicUsize; 4] = Default::default();
+        let done = with_room_abreast(&OsDir::new(Path::new("/")), 4, |i| {
+            match (i, tries[i].fetch_add(1, Ordering::Relaxed)) {
+                (1, 0) | (3, _) => Err(full()),
+                (2, _) => Err(other()),
+                _ => Ok(i),
+            }
+        });
+        assert!(matches!(done[..], [Ok(0), Ok(1), Err(Error::Closed), Err(Error::StorageFull { .. })]));
+        assert_eq!(tries.map(AtomicUsize::into_inner), [1, 2, 1, 2]);
+    }
+}

@@ -318,18 +318,19 @@ impl Log {
 
     /// Gives up the active segment: nothing more is added to it.
     pub(super) fn retire_writer(&self, appender: &mut Appender) {
-        let (segment, sealed, file) = match (appender.writer.take(), appender.resting.take()) {
+        let (segment, sealed, lengths, file) = match (appender.writer.take(), appender.resting.take()) {
             (Some(writer), _) => {
-                let (segment, sealed, file) = (writer.segment.clone(), writer.sealed(), writer.file().clone());
+                let (sealed, lengths) = (writer.sealed(), writer.lengths());
+                let (segment, file) = (writer.segment.clone(), writer.file().clone());
                 self.home.runner.later(move || writer.trim());
-                (segment, sealed, Some(file))
+                (segment, sealed, lengths, Some(file))
             }
-            (None, Some(resting)) => (resting.segment.clone(), resting.sealed(), resting.trim()),
+            (None, Some(resting)) => (resting.segment.clone(), resting.sealed(), resting.lengths(), resting.trim()),
             (None, None) => return,
         };
         let written_bytes = appender.written_bytes;
         appender.rolled.push(Rolled { id: segment.id, sealed, written_bytes, file });
-        segment.seal(sealed);
+        segment.seal(sealed, lengths);
         self.replace_view(|view| view.with_sealed(sealed.end));
     }
 

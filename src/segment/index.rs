@@ -40,13 +40,17 @@ impl Index {
     pub(super) fn open(home: &Home, id: SegmentId, counts: usize, live: bool) -> Option<Index> {
         let file = open_checked(home, &home.index_path(id), FileKind::Index, id, Access::Read).ok()?;
         let len = usize::try_from(file.len().ok()?).ok()?.min(counts);
-        let source =
-            if home.mapped && !live { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
+        if len < HEADER_BYTES {
+            return None;
+        }
+        // The process that writes the store may cut off what it had reserved.
+        let maps = home.mapped && !home.read_only;
+        let source = if maps { Source::Mapped(file.map_read(len).ok()?) } else { Source::positioned(file, len) };
         let seed = home.identity(FileKind::Index, id).seed();
         Some(Index::Stored { source: in_memory(source, len).ok()?, seed, live })
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Index::Stored { source, .. } => source.published().saturating_sub(HEADER_BYTES) / INDEX_ENTRY_BYTES,
             Index::Built(entries) => entries.len(),
@@ -210,6 +214,11 @@ impl Stretch {
         let share = if alike { further.checked_mul(each)? } else { further.checked_mul(bytes)? / records };
         Some((usize::try_from(share).ok()?, alike))
     }
+}
+
+/// The most bytes that the index of a log of so many may have.
+pub(super) fn capacity_of(log_bytes: usize) -> usize {
+    HEADER_BYTES + (log_bytes / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES
 }
 
 /// Entries of a file that isn't mapped are read once.

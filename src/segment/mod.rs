@@ -126,13 +126,13 @@ pub(crate) struct Segment {
 struct Slot {
     source: Option<Source>,
     index: Option<Arc<Index>>,
-    /// How far its files are written, while their writer has closed them.
-    resting: Option<Lengths>,
+    /// How far its files are written, once their writer has closed them.
+    written: Option<Lengths>,
 }
 
 /// How many bytes of a segment's two files count.
 #[derive(Clone, Copy, Debug)]
-struct Lengths {
+pub(crate) struct Lengths {
     log: usize,
     index: usize,
 }
@@ -140,12 +140,12 @@ struct Lengths {
 impl Segment {
     pub(crate) fn sealed(home: &Arc<Home>, id: SegmentId, sealed: Sealed) -> Arc<Segment> {
         let segment = Segment::new(home, id, Slot::default());
-        segment.seal(sealed);
+        segment.sealed.set(sealed).expect("is new");
         Arc::new(segment)
     }
 
     fn active(home: &Arc<Home>, id: SegmentId, source: Source, index: Option<Arc<Index>>) -> Arc<Segment> {
-        Arc::new(Segment::new(home, id, Slot { source: Some(source), index, resting: None }))
+        Arc::new(Segment::new(home, id, Slot { source: Some(source), index, written: None }))
     }
 
     /// A segment that another process is writing, or has left behind: its readable end is wherever its valid batches
@@ -159,10 +159,12 @@ impl Segment {
         Segment { id, home: home.clone(), seed, sealed: OnceLock::new(), slot: RwLock::new(slot) }
     }
 
-    /// Says that nothing will be added to it. The writing map is given up; readers open the file anew.
-    pub(crate) fn seal(&self, sealed: Sealed) {
+    /// Says that nothing will be added to it. The writing map is given up; readers open the files anew, as far as they are
+    /// written: what lies behind may be cut off while they read.
+    pub(crate) fn seal(&self, sealed: Sealed, lengths: Lengths) {
         self.sealed.set(sealed).expect("a segment is sealed once");
-        let written_through = std::mem::take(&mut *self.slot.write());
+        let at_rest = Slot { written: Some(lengths), ..Slot::default() };
+        let written_through = std::mem::replace(&mut *self.slot.write(), at_rest);
         if written_through.source.is_some() {
             self.home.runner.later(move || drop(written_through));
         }
@@ -170,12 +172,12 @@ impl Segment {
 
     /// Says that the writer has closed its files; readers open them anew.
     fn rest(&self, lengths: Lengths) {
-        *self.slot.write() = Slot { resting: Some(lengths), ..Slot::default() };
+        *self.slot.write() = Slot { written: Some(lengths), ..Slot::default() };
     }
 
     /// Says that the writer goes on, through these.
     fn resume(&self, source: Source, index: Option<Arc<Index>>) {
-        *self.slot.write() = Slot { source: Some(source), index, resting: None };
+        *self.slot.write() = Slot { source: Some(source), index, written: None };
     }
 
     /// How many bytes of the file count.
@@ -183,9 +185,9 @@ impl Segment {
         if let Some(sealed) = self.sealed.get() {
             return sealed.bytes;
         }
-        let resting = self.slot.read().resting;
+        let written = self.slot.read().written;
         let published = || self.source().map_or(0, |source| source.published());
-        resting.map_or_else(published, |lengths| lengths.log) as u64
+        written.map_or_else(published, |lengths| lengths.log) as u64
     }
 
     pub(crate) fn seal_of(&self) -> Option<&Sealed> {
@@ -205,7 +207,7 @@ impl Segment {
         if let Some(source) = &slot.source {
             return Ok(source.clone());
         }
-        let source = self.open(slot.resting.map(|lengths| lengths.log))?;
+        let source = self.open(slot.written.map(|lengths| lengths.log))?;
         slot.source = Some(source.clone());
         drop(slot);
         self.home.cache.opened(Arc::downgrade(self)).iter().for_each(|oldest| oldest.evict());
@@ -213,12 +215,12 @@ impl Segment {
     }
 
     /// Opens the file, of which so many bytes count if it isn't sealed and no other process writes it.
-    fn open(&self, resting: Option<usize>) -> Result<Source> {
+    fn open(&self, written: Option<usize>) -> Result<Source> {
         let path = self.path();
         let file = open_checked(&self.home, &path, FileKind::Segment, self.id, Access::Read)
             .map_err(|error| self.costs_all(error))?;
         let len = self.file_len(&*file)?;
-        let bytes = match (self.sealed.get(), resting) {
+        let bytes = match (self.sealed.get(), written) {
             // What a file that was cut still holds can be read; who comes to its end is told.
             (Some(sealed), _) => len.min(usize::try_from(sealed.bytes).unwrap_or(usize::MAX)),
             (None, Some(counts)) if len < counts => return Err(self.cut_at_rest(len, counts)),
@@ -284,13 +286,15 @@ impl Segment {
     }
 
     /// Its index, as it stands in the file. Nothing it says is believed unchecked; see `reader`.
-    pub(crate) fn index(&self) -> Option<Arc<Index>> {
+    pub(crate) fn index(self: &Arc<Self>) -> Option<Arc<Index>> {
         if let Some(index) = &self.slot.read().index {
             return Some(index.clone());
         }
+        // No more than an index of this log can be: the file may be of any length.
+        let most = index::capacity_of(usize::try_from(self.bytes()).unwrap_or(usize::MAX));
         let mut slot = self.slot.write();
         if slot.index.is_none() {
-            let counts = slot.resting.map_or(usize::MAX, |lengths| lengths.index);
+            let counts = slot.written.map_or(most, |lengths| lengths.index);
             slot.index = Index::open(&self.home, self.id, counts, self.is_foreign_tail()).map(Arc::new);
         }
         slot.index.clone()
@@ -306,8 +310,8 @@ impl Segment {
     /// Closes what is open; the next reader opens it again.
     fn evict(&self) {
         let mut slot = self.slot.write();
-        if self.sealed.get().is_some() || slot.resting.is_some() {
-            *slot = Slot { resting: slot.resting, ..Slot::default() };
+        if self.sealed.get().is_some() || slot.written.is_some() {
+            *slot = Slot { written: slot.written, ..Slot::default() };
         }
     }
 }

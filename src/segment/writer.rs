@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::blank::{Blank, Next, Prepared};
+use super::index::capacity_of;
 use super::{Index, Lengths, Sealed, Segment, SegmentId, open_checked};
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{BATCH_HEADER_BYTES, Draft, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry, Seed, encode};
@@ -152,11 +153,15 @@ impl SegmentWriter {
         }
     }
 
+    /// How far its files are written.
+    pub(crate) fn lengths(&self) -> Lengths {
+        Lengths { log: self.tail.published(), index: self.index.as_ref().map_or(0, |index| index.tail.published()) }
+    }
+
     /// Closes the files. Every byte must be synced: an error of the disk is told to open files alone.
     pub(crate) fn rest(self) -> RestingWriter {
-        let sealed = self.sealed();
+        let (sealed, lengths) = (self.sealed(), self.lengths());
         let index = self.index.as_ref().map(|index| (index.tail.published(), index.due));
-        let lengths = Lengths { log: self.tail.published(), index: index.map_or(0, |(published, _)| published) };
         let resting = RestingWriter {
             segment: self.segment.clone(),
             sealed,
@@ -234,6 +239,12 @@ impl RestingWriter {
         self.sealed
     }
 
+    /// How far its files are written.
+    pub(crate) fn lengths(&self) -> Lengths {
+        let log = usize::try_from(self.sealed.bytes).unwrap_or(usize::MAX);
+        Lengths { log, index: self.index.map_or(0, |(published, _)| published) }
+    }
+
     /// As for a [`SegmentWriter`]; gives the file if it was cut, which isn't synced then. One that somebody else has made
     /// shorter is left as it is, for whoever reads it to be told.
     pub(crate) fn trim(&self) -> Option<Arc<dyn File>> {
@@ -280,11 +291,6 @@ fn create_log(home: &Home, id: SegmentId, bytes_max: usize, created: Timestamp) 
         let _ignored = home.seam.dir.remove_file(&path);
         storage_error(error, "write the header of", home, id, HEADER_BYTES)
     })
-}
-
-/// The most bytes that the index of a segment of so many may have.
-fn capacity_of(log_bytes_max: usize) -> usize {
-    HEADER_BYTES + (log_bytes_max / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES
 }
 
 /// Appends to the index of the active segment. The index is derived: whatever goes wrong here only makes it sparser.
@@ -358,5 +364,90 @@ impl IndexWriter {
         let step = self.tail.reserved().clamp(INDEX_RESERVE_BYTES_MIN, INDEX_RESERVE_BYTES_MAX);
         let reserved = (self.tail.reserved() + step).min(self.capacity);
         reserved - self.tail.published() >= INDEX_ENTRY_BYTES && self.tail.reserve(reserved).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::fixtures::{EPOCH, SEGMENT, TIME};
+    use crate::format::payload_bytes;
+    use crate::io::{Dir, OsClock, OsDir, OsEntropy, Reserve, Runner, Seam};
+    use crate::record::Record;
+    use crate::segment::Cache;
+
+    const LOG_BYTES: u64 = 1 << 20;
+
+    fn home(root: &Path, read_only: bool) -> Arc<Home> {
+        let dir: Arc<dyn Dir> = Arc::new(OsDir::new(root));
+        Arc::new(Home {
+            reserve: Reserve::new(&dir, "RESERVE", 0),
+            seam: Seam { dir, clock: Arc::new(OsClock::new()), entropy: Arc::new(OsEntropy) },
+            mapped: true,
+            runner: Arc::new(Runner::default()),
+            read_only,
+            unclean: false,
+            cache: Arc::new(Cache::new(2)),
+            dir: std::path::PathBuf::new(),
+            store: SEGMENT.store,
+            creation: SEGMENT.creation,
+            partition: 0,
+        })
+    }
+
+    /// A full segment whose files are as long as they were reserved: whoever trims them hasn't come to it.
+    fn untrimmed(home: &Arc<Home>) -> SegmentWriter {
+        let id = SegmentId { base: Offset::ZERO, epoch: EPOCH };
+        let mut writer = SegmentWriter::create(home, id, LOG_BYTES, None).expect("creates");
+        let records = [Record::new(&[7; 1000])];
+        while writer.fits(1100) {
+            let draft = Draft { base: writer.end, append_time: TIME, mark: 0, records: &records };
+            let payload_bytes = payload_bytes(&records, TIME).try_into().expect("is small");
+            writer.append(&draft, payload_bytes, 0).expect("appends");
+        }
+        writer
+    }
+
+    #[test]
+    fn an_index_is_read_no_further_than_it_is_written_since_the_rest_is_cut_off() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let home = home(temp.path(), false);
+        let writer = untrimmed(&home);
+        let written = writer.lengths().index;
+        let segment = writer.segment.clone();
+        segment.seal(writer.sealed(), writer.lengths());
+        let index = segment.index().expect("is there");
+        let at_file = home.index_path(segment.id);
+        let long = temp.path().join(&at_file).metadata().expect("is there").len();
+        writer.trim();
+        let trimmed = temp.path().join(&at_file).metadata().expect("is there").len();
+        assert!(written as u64 == trimmed && trimmed < long, "{written} {trimmed} {long}");
+        assert_eq!(HEADER_BYTES + index.len() * INDEX_ENTRY_BYTES, written);
+        assert!(index.floor(Offset::ZERO, Offset::new(900)).expect("validates").is_some());
+    }
+
+    #[test]
+    fn who_only_reads_maps_no_index_that_its_writer_may_cut() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let writer = untrimmed(&home(temp.path(), false));
+        let segment = Segment::sealed(&home(temp.path(), true), writer.segment.id, writer.sealed());
+        let index = segment.index().expect("is there");
+        let file = temp.path().join(segment.home.index_path(segment.id));
+        std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(0)).expect("cuts");
+        assert!(index.floor(Offset::ZERO, Offset::new(100)).expect("validates").is_some());
+    }
+
+    #[test]
+    fn an_index_of_any_length_is_taken_for_no_longer_than_that_of_its_log_can_be() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let writer = untrimmed(&home(temp.path(), false));
+        for read_only in [false, true] {
+            let segment = Segment::sealed(&home(temp.path(), read_only), writer.segment.id, writer.sealed());
+            let file = temp.path().join(segment.home.index_path(segment.id));
+            std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(64 << 20)).expect("grows");
+            let bytes = HEADER_BYTES + segment.index().expect("is there").len() * INDEX_ENTRY_BYTES;
+            let most = capacity_of(writer.lengths().log);
+            assert!((writer.lengths().index..=most).contains(&bytes), "{bytes} of {most}");
+        }
     }
 }

@@ -328,6 +328,13 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Whether no file could be opened for want of descriptors.
+pub(crate) fn is_want_of_files(error: &Error) -> bool {
+    use rustix::io::Errno;
+    let Error::Io { source, .. } = error else { return false };
+    [Errno::MFILE, Errno::NFILE].iter().any(|want| source.raw_os_error() == Some(want.raw_os_error()))
+}
+
 /// Which bytes are wrong, where, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -63,7 +63,7 @@ impl Ack {
 }
 
 /// So many full segments may wait for their sync, with their files open.
-const ROLLED_MAX: usize = 64;
+const ROLLED_MAX: usize = 16;
 
 /// Where records went.
 #[derive(Clone, Copy)]

@@ -1,5 +1,5 @@
-//! A limit on the size of files (`ulimit -f`). The kernel ends a process that writes beyond it, unless the process ignores
-//! the signal; a library mustn't let it come to that. F9.
+//! A limit on the size of files (`ulimit -f`), and one on their number (`ulimit -n`). The kernel ends a process that writes
+//! beyond the first, unless the process ignores the signal; a library mustn't let it come to that. F9.
 
 use epochlog::{AppendOptions, Durability, Error, Mapping, Record, TopicOptions};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -52,6 +52,36 @@ fn commits_until_refused(orders: &epochlog::Topic) {
     });
     let error = refused.expect("the file can't grow for ever");
     assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+}
+
+/// Takes every file that may be opened, so that a sync can't open the directory; shows that nothing was lost by that.
+pub fn few_files(stage: &Stage) {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).expect("sets the limit");
+    let store = open(&stage.path, stage.mapping).expect("opens");
+    let partition = store.create_topic("orders", TopicOptions::new()).and_then(|topic| topic.partition(0));
+    let partition = partition.expect("is there");
+    let written = AppendOptions::new().durability(Durability::Written);
+    partition.append_with("v0", written).expect("appends");
+    let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let refused = partition.sync().expect_err("can't open the directory");
+    assert!(matches!(refused, Error::Io { .. }), "{refused}");
+    partition.append_with("v1", written).expect("no page was lost, so nothing is latched");
+    drop(taken);
+    partition.sync().expect("syncs");
+    assert_eq!(partition.durable_end(), partition.end());
+    store.close().expect("closes");
+    stage.reporter.tell(&Line::Bye);
+}
+
+#[test]
+fn a_sync_for_which_no_file_could_be_opened_is_only_a_sync_that_was_not_made() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let mut child = Part::start("few_files", &dir.path().join("data"), mapping);
+        let last = std::iter::from_fn(|| child.line()).last();
+        let status = child.end();
+        assert!(status.success() && last == Some(Line::Bye), "{mapping:?}: {status}");
+    }
 }
 
 #[test]

@@ -22,7 +22,6 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const TOPIC: &str = "topic";
 /// The groups' commits of a topic.
 pub(crate) const COMMITS: &str = "commits";
-/// The evidence of a partition.
 /// What the name of a topic's directory begins with while it is being built.
 pub(crate) const NEW_PREFIX: &str = ".new-";
 /// The file of a partition's evidence.

@@ -188,7 +188,7 @@ pub(super) mod tests {
         let (mut writer, ahead) = ahead(&file, STEP_BYTES);
         writer.grow(STEP_BYTES);
         ahead.claim(5000);
-        writer.spare()[..5000].fill(7);
+        writer.spare(5000).fill(7);
         ahead.bring(6000);
         assert_eq!(ahead.warm(), STEP_BYTES);
         writer.publish(5000);

@@ -3,7 +3,7 @@
 //!
 //! Invariant: bytes below `published` never change; bytes from `published` to `reserved` belong to the one
 //! [`RegionWriter`]; nothing from `reserved` on is touched. So no reference ever overlaps one that can be written
-//! through: the writer's `&mut` covers `published..reserved` and ends before `publish`, the readers' `&` covers
+//! through: the writer's `&mut` covers what it is about to publish and ends before `publish`, the readers' `&` covers
 //! `0..published`, and a release store and an acquire load order the two.
 //!
 //! What this can't rule out is said in the docs of `Store::open`: an I/O error under a mapped page, or another program
@@ -93,20 +93,25 @@ pub struct RegionWriter {
 }
 
 impl RegionWriter {
-    /// The bytes that may still be written: `published..reserved`. They hold what was last written there, or zero.
-    pub fn spare(&mut self) -> &mut [u8] {
-        let len = self.reserved - self.published;
-        // SAFETY: `published <= reserved <= memory.len` (checked by `split`, `grow` and `publish`), so the bytes lie in
-        // the memory, which `shared` keeps alive. No other reference covers them: readers end at `published`, which
-        // only `publish` moves, and that takes `&mut self`, so this borrow has ended by then; the writer isn't `Clone`.
-        unsafe { std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(self.published), len) }
+    /// The first `n` bytes behind `published`, to be written. They hold what was last written there, or zero.
+    ///
+    /// # Panics
+    ///
+    /// If fewer than `n` are reserved.
+    pub fn spare(&mut self, n: usize) -> &mut [u8] {
+        assert!(n <= self.reserved - self.published, "writes only what is reserved");
+        // SAFETY: `published + n <= reserved <= memory.len` (just checked, and by `split`, `grow` and `publish`), so the
+        // bytes lie in the memory, which `shared` keeps alive. No other reference covers them: readers end at
+        // `published`, which only `publish` moves, and that takes `&mut self`, so this borrow has ended by then; the
+        // writer isn't `Clone`. Who brings in pages ahead writes to the file, behind what the writer was given.
+        unsafe { std::slice::from_raw_parts_mut(self.shared.memory.start.as_ptr().add(self.published), n) }
     }
 
     /// Takes note of bytes that were written to the file at the end of what is published. A map shows the kernel's own
     /// pages and has them already; memory on the heap is given a copy.
     pub(crate) fn absorb(&mut self, bytes: &[u8]) {
         if matches!(self.shared.memory.backing, Backing::Heap { .. }) {
-            self.spare()[..bytes.len()].copy_from_slice(bytes);
+            self.spare(bytes.len()).copy_from_slice(bytes);
         }
     }
 
@@ -212,13 +217,20 @@ mod tests {
     #[test]
     fn a_reader_sees_exactly_what_was_published() {
         let (mut writer, reader) = Memory::heap(16).split(0, 8);
-        writer.spare()[..3].copy_from_slice(b"abc");
+        writer.spare(3).copy_from_slice(b"abc");
         assert_eq!(reader.bytes(), b"");
         writer.publish(2);
         assert_eq!(reader.bytes(), b"ab");
-        assert_eq!(writer.spare(), [b'c', 0, 0, 0, 0, 0]);
+        assert_eq!(writer.spare(6), [b'c', 0, 0, 0, 0, 0]);
         writer.grow(16);
-        assert_eq!(writer.spare().len(), 14);
+        assert_eq!(writer.spare(14).len(), 14);
+    }
+
+    #[test]
+    #[should_panic(expected = "writes only what is reserved")]
+    fn more_than_is_reserved_is_never_written() {
+        let (mut writer, _reader) = Memory::heap(16).split(0, 8);
+        writer.spare(9).fill(1);
     }
 
     #[test]
@@ -242,7 +254,7 @@ mod tests {
             }
         });
         for i in 0..100u8 {
-            writer.spare()[..64].fill(i);
+            writer.spare(64).fill(i);
             writer.publish(64);
         }
         watch.join().expect("the reader saw only whole chunks");

@@ -90,7 +90,7 @@ pub enum Access {
 
 /// A directory tree. Every path is relative to its root and uses no `..`; the empty path is the root itself.
 ///
-/// No call but [`sync`](Dir::sync) makes anything durable.
+/// No call but [`sync`](Dir::sync) and [`sync_name`](Dir::sync_name) makes anything durable.
 pub trait Dir: Send + Sync + fmt::Debug {
     /// Where the tree stands, for messages only.
     fn root(&self) -> &Path;
@@ -103,6 +103,9 @@ pub trait Dir: Send + Sync + fmt::Debug {
 
     /// Makes the names in this directory durable: what was created, renamed and removed.
     fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the name of the root itself durable, in the directory that it stands in.
+    fn sync_name(&self) -> io::Result<()>;
 
     /// Renames a file (replacing one that is there) or a directory (to a name that is free), in one atomic step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

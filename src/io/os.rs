@@ -87,6 +87,11 @@ impl Dir for OsDir {
         fs::File::open(self.at(path))?.sync_all()
     }
 
+    fn sync_name(&self) -> io::Result<()> {
+        let absolute = std::path::absolute(&self.root)?;
+        fs::File::open(absolute.parent().unwrap_or(&absolute))?.sync_all()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(self.at(from), self.at(to))
     }
@@ -378,7 +383,7 @@ mod tests {
         let (mut writer, reader) = file.map_write(1 << 20, 4)?;
         file.reserve(8192)?;
         writer.grow(8192);
-        writer.spare()[..4].copy_from_slice(b"tail");
+        writer.spare(4).copy_from_slice(b"tail");
         writer.publish(4);
         assert_eq!(reader.bytes(), b"headtail");
         assert_eq!(read(&*file)[..9], *b"headtail\0");

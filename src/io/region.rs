@@ -15,6 +15,9 @@ use super::ahead::Ahead;
 use super::mark::Mark;
 use super::{File, RegionReader, RegionWriter, Runner, read_full_at, write_all_at};
 
+/// A buffer that is longer is given back once it is written.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// How the next bytes are brought to the file where it is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -169,7 +172,7 @@ impl Tail {
                 }
                 if way != Way::Call {
                     buffer.clear();
-                    return &mut writer.spare()[..n];
+                    return writer.spare(n);
                 }
                 buffer
             }
@@ -194,15 +197,24 @@ impl Tail {
                 if !buffer.is_empty() {
                     write_all_at(&*self.file, &buffer[..n], position as u64)?;
                     writer.absorb(&buffer[..n]);
+                    keep_if_small(buffer);
                 }
                 writer.publish(n);
             }
             Side::Positioned { buffer, end, .. } => {
                 write_all_at(&*self.file, &buffer[..n], position as u64)?;
                 end.publish(position + n);
+                keep_if_small(buffer);
             }
         }
         Ok(())
+    }
+}
+
+/// A batch that was larger than most isn't worth its memory for ever.
+fn keep_if_small(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > BUFFER_BYTES_KEPT {
+        *buffer = Vec::new();
     }
 }
 

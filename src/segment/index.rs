@@ -227,7 +227,7 @@ fn in_memory(source: Source, len: usize) -> std::io::Result<Source> {
         Source::Positioned { .. } => {
             let bytes = source.view(0, len)?;
             let (mut writer, reader) = crate::io::Memory::heap(bytes.len()).split(0, bytes.len());
-            writer.spare().copy_from_slice(&bytes);
+            writer.spare(bytes.len()).copy_from_slice(&bytes);
             writer.publish(bytes.len());
             Ok(Source::Mapped(reader))
         }
@@ -341,7 +341,7 @@ mod tests {
             bytes[HEADER_BYTES + bit / 8] ^= 1 << (bit % 8);
         }
         let (mut writer, reader) = crate::io::Memory::heap(bytes.len()).split(0, bytes.len());
-        writer.spare().copy_from_slice(&bytes);
+        writer.spare(bytes.len()).copy_from_slice(&bytes);
         writer.publish(bytes.len());
         Index::Stored { source: Source::Mapped(reader), seed, live: false }
     }

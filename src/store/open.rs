@@ -5,7 +5,7 @@
 //! written at an open.
 
 use crate::threads::atomic::AtomicBool;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::threads::Mutex;
@@ -19,7 +19,7 @@ use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
 use crate::io::latch::Latch;
-use crate::io::{Access, Dir, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
+use crate::io::{Access, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
 use crate::log::Awake;
 use crate::options::{Mapping, StoreOptions};
 use crate::segment::{Cache, missing};
@@ -28,6 +28,8 @@ use crate::topic::{Catalog, Shared, list};
 /// At most so many sealed segments are open at once.
 const OPEN_SEGMENTS_MAX: usize = 512;
 const PID_BYTES_MAX: u64 = 64;
+/// The greatest number of a topic that is believed to have been issued.
+const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// What may happen if there is no store.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl StoreOptions {
                 return Err(no_store(&seam, path, names.as_deref()));
             }
             if names.is_none() {
-                create_root(&seam, path)?;
+                seam.dir.create_dir(Path::new("")).at("create", path)?;
             }
             create_file(&seam, LOCK)?;
         }
@@ -204,14 +206,6 @@ fn not_a_store(path: &Path, reason: &str) -> Error {
     Error::NotAStore { path: path.to_path_buf(), reason: reason.into() }
 }
 
-/// Makes the store's directory, durably: its name is in its parent.
-fn create_root(seam: &Seam, path: &Path) -> Result<()> {
-    seam.dir.create_dir(Path::new("")).at("create", path)?;
-    let absolute = std::path::absolute(path).at("find the parent of", path)?;
-    let parent: PathBuf = absolute.parent().map_or_else(|| absolute.clone(), Path::to_path_buf);
-    OsDir::new(&parent).sync(Path::new("")).at("sync", &parent)
-}
-
 fn create_file(seam: &Seam, name: &str) -> Result<()> {
     match seam.dir.create(Path::new(name)) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -261,11 +255,21 @@ fn create(seam: &Seam) -> Result<StoreFile> {
         }
     }
     seam.dir.sync(Path::new("")).at("sync", seam.dir.root())?;
+    sync_name(seam)?;
     let mut id = [0; 16];
     seam.entropy.fill(&mut id).at("draw a random id for", seam.dir.root())?;
     let file = StoreFile { id, next_number: 1, clean: true };
     identity::write(seam, &file)?;
     Ok(file)
+}
+
+/// Makes the name of the store's directory durable, also if an interrupted creation or the host made it. One that the host
+/// made in a directory which it keeps from us is the host's.
+fn sync_name(seam: &Seam) -> Result<()> {
+    match seam.dir.sync_name() {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.at("sync the name of", seam.dir.root()),
+    }
 }
 
 /// The first number that was never issued, by what `STORE` says and by the directories that are there.
@@ -278,6 +282,8 @@ pub(super) fn next_number(seam: &Seam, file: &StoreFile) -> Result<u64> {
             other => other.at("list", &seam.dir.root().join(dir))?,
         };
         let numbers = entries.iter().filter_map(|entry| Some(crate::format::parse_topic_dir(&entry.name)?.1));
+        // No store comes that far: a directory that somebody has named so is damage of that topic alone.
+        let numbers = numbers.filter(|&number| number <= NUMBER_MAX);
         next = next.max(numbers.max().map_or(0, |number| number.saturating_add(1)));
     }
     Ok(next)

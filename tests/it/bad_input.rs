@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use epochlog::testing::{Fault, Loss, SimDisk};
+use epochlog::testing::{Dir, Fault, Loss, SimDisk};
 use epochlog::{
     Damage, Error, GroupName, Mapping, Offset, Place, Record, Start, Store, Timestamp, TopicName, TopicOptions,
 };
@@ -479,6 +479,28 @@ fn a_store_that_is_there_is_not_created_again() {
     let error = refused_untouched(&world.disk, || opened(&world.disk, 2));
     assert!(matches!(error, Error::StoreExists { .. }));
     assert_eq!(error.to_string(), "`/sim` already holds a store; open it instead of creating it");
+}
+
+/// The directory may be what an interrupted creation left, or a host made, in a directory that nobody synced.
+#[test]
+fn no_store_is_there_before_its_own_name_is_durable() {
+    let disk = SimDisk::new(1);
+    disk.fail(Fault::of("sync_name"));
+    let error = opened(&disk, 3).expect_err("isn't created");
+    assert!(matches!(error, Error::Io { operation: "sync the name of", .. }), "{error}");
+    assert!(!disk.files().iter().any(|path| path.ends_with("STORE")));
+    disk.fail(Fault::of("sync_name").kind(std::io::ErrorKind::PermissionDenied));
+    drop(opened(&disk, 3).expect("its host answers for a directory that it keeps from us"));
+}
+
+#[test]
+fn a_directory_with_a_number_that_nobody_issued_keeps_no_store_from_opening() {
+    for dir in ["topics", "trash"] {
+        let mut world = at_rest(Mapping::Auto);
+        world.disk.create_dir(format!("{dir}/x@{}", u64::MAX).as_ref()).expect("creates");
+        world.reopen();
+        world.topic("another");
+    }
 }
 
 #[test]

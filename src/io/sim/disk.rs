@@ -353,6 +353,11 @@ impl Dir for SimDisk {
         Ok(())
     }
 
+    /// The root of a simulated disk has no name that could be lost; that it is asked for can be seen.
+    fn sync_name(&self) -> io::Result<()> {
+        self.dir_operation("sync_name", Path::new("")).map(drop)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.naming_operation("rename", from)?.medium.rename(from, to)
     }

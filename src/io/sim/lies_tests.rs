@@ -80,7 +80,7 @@ fn what_is_published_through_a_map_is_lost_by_a_sync_as_well() -> io::Result<()>
     file.reserve(2 * PAGE as u64)?;
     let (mut writer, reader) = file.map_write(2 * PAGE, PAGE)?;
     writer.grow(2 * PAGE);
-    writer.spare()[..3].fill(9);
+    writer.spare(3).fill(9);
     writer.publish(3);
     disk.fail(Fault::of("sync").lies(Lie::Lost));
     file.sync()?;

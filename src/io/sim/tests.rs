@@ -208,11 +208,11 @@ fn what_is_published_through_a_map_is_written_at_once_and_synced_by_the_file() -
     file.reserve(4096)?;
     let (mut writer, _reader) = file.map_write(1 << 20, 4)?;
     writer.grow(4096);
-    writer.spare()[..5].copy_from_slice(b"tail!");
+    writer.spare(5).copy_from_slice(b"tail!");
     assert_eq!(disk.read("a")[..9], *b"head\0\0\0\0\0", "nothing is published yet");
     writer.publish(4);
     assert_eq!(disk.image().after(Loss::None).read("a")[..9], *b"headtail\0");
-    writer.spare()[..1].copy_from_slice(b"!");
+    writer.spare(1).copy_from_slice(b"!");
     writer.publish(1);
     let mut bytes = [0; 9];
     file.read_at(&mut bytes, 0)?;

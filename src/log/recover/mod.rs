@@ -1,8 +1,9 @@
 //! Brings a partition back that wasn't closed: decides first, by the [`table`], and writes after.
 //!
 //! Invariant: nothing above the last durable mark is kept that wasn't copied into blocks written here and synced; nothing
-//! below it is ever discarded; cut bytes are copied aside. Interrupted anywhere, recovery does the same again: new
-//! segments come first, then one atomic replacement of the history makes them count, and only then is anything removed.
+//! below it is ever discarded; cut bytes are copied aside. Interrupted anywhere, recovery comes to the same records again,
+//! though what was already cut may then be told by the quarantine alone: new segments come first, then one atomic
+//! replacement of the history makes them count, and only then is anything removed.
 //! Called by `Log::open`; bytes are judged by `segment::scan` alone.
 
 mod aside;

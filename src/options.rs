@@ -242,7 +242,8 @@ impl TopicOptions {
     }
 
     /// Removes the oldest whole segments while a partition takes more bytes than this, at every roll and `maintain()`;
-    /// never the newest. At least 1 KiB. Default: no limit.
+    /// never the newest. At a roll, half as much again may be there as long as the oldest aren't synced. At least 1 KiB.
+    /// Default: no limit.
     #[must_use]
     pub fn retention_bytes(mut self, bytes: u64) -> TopicOptions {
         self.retention.bytes = Some(bytes);

@@ -312,8 +312,7 @@ impl Log {
         self.retire_writer(appender);
         self.replace_view(|view| view.with_active(&next, None));
         appender.writer = Some(next);
-        self.expire_by_size(appender);
-        Ok(())
+        self.expire_by_size(appender)
     }
 
     /// Gives up the active segment: nothing more is added to it.

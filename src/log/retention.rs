@@ -80,10 +80,18 @@ impl Log {
         })
     }
 
-    /// At a roll: the limit by size, if that needs no sync. What fails here is done by `maintain()`.
-    pub(super) fn expire_by_size(&self, appender: &Appender) {
-        let is_cheap = |start: &Offset| *start <= self.durable_end() && !has_rolled_below(appender, *start);
-        let Some(start) = self.start_by_size().filter(is_cheap) else { return };
+    /// At a roll: the limit by size. As long as that needs a sync, half as much again may gather. What fails here, but for
+    /// that sync, is done by `maintain()`.
+    pub(super) fn expire_by_size(&self, appender: &mut Appender) -> Result<()> {
+        let (Some(limit), Some(start)) = (self.owner.options.retention.bytes, self.start_by_size()) else {
+            return Ok(());
+        };
+        if start > self.durable_end() || has_rolled_below(appender, start) {
+            if self.bytes() <= limit.saturating_add(limit / 2) {
+                return Ok(());
+            }
+            self.sync_under(appender)?;
+        }
         let recorded = {
             let mut history = self.history.lock();
             history
@@ -94,6 +102,7 @@ impl Log {
             let removed = self.raise_view(start);
             self.unlink(&removed);
         }
+        Ok(())
     }
 
     /// The start that the limit by age asks for.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use epochlog::testing::{Clock, Fault, Image};
-use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Start, Timestamp, TopicOptions};
+use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Record, Start, Timestamp, TopicOptions};
 
 use crate::support::*;
 
@@ -32,6 +32,26 @@ fn is_whole(world: &World, orders: &Partition, prefix: &str) {
     let (start, end) = (orders.start().get(), orders.end().get());
     assert_eq!(all(orders), numbered(prefix, start..end));
     assert_eq!(orders.segments().len(), segment_files(world));
+}
+
+#[test]
+fn what_is_only_written_is_synced_rather_than_kept_beyond_half_as_much_again() {
+    const LIMIT: u64 = 20 << 10;
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_bytes(LIMIT));
+        let mut most = 0;
+        for _ in 0..2000 {
+            orders.append_with(Record::new(&[7; 100]), written()).expect("appends");
+            most = most.max(orders.bytes());
+        }
+        assert!((LIMIT + 1..LIMIT + LIMIT / 2 + 2 * 4096).contains(&most), "{most}");
+        assert_eq!(orders.segments().len(), segment_files(&world));
+        world.disk.fail(Fault::of("sync").on(".log"));
+        let error = (0..2000).find_map(|_| orders.append_with(Record::new(&[7; 100]), written()).err());
+        assert!(matches!(error, Some(Error::Io { operation: "sync", .. })), "{error:?}");
+        assert!(matches!(refused(orders.append("v")), Error::Latched { .. }));
+    });
 }
 
 #[test]
@@ -142,8 +162,9 @@ fn unsynced_records_are_retired_only_once_what_follows_is_durable() {
     both_ways(|mapping| {
         let mut world = world(mapping);
         let orders = with(&world, small().retention_bytes(10_000));
-        scribble(&orders, "v", 600);
-        assert_eq!(orders.start().get(), 0, "a roll syncs nothing");
+        scribble(&orders, "v", 250);
+        assert!(orders.bytes() > 10_000 + 2048, "{}", orders.bytes());
+        assert_eq!(orders.start().get(), 0, "a roll syncs nothing for a little more");
         maintain(&world);
         let (start, durable) = (orders.start().get(), orders.durable_end());
         assert!(0 < start && start < durable.get());

@@ -85,3 +85,20 @@ fn a_commit_that_retention_passed_is_refused_until_the_group_is_reset() {
     data.run("group reset orders g --to earliest").ok();
     assert_eq!(data.lines("consume orders -g g"), ["c"]);
 }
+
+#[test]
+fn a_group_whose_place_is_refused_has_no_lag_rather_than_none_left() {
+    let data = store();
+    data.run("topic create orders --partitions 2").ok();
+    data.run_with("produce orders -p 0", b"a\nb\nc\n").ok();
+    data.run_with("produce orders -p 1", b"d\ne\n").ok();
+    data.run("consume orders -g g --head 1").ok();
+    assert_eq!(data.run("group list -O json").ok().json()[0]["lag"], 3);
+    data.run("topic trim orders -p 0 --to 2").ok();
+    assert!(data.run("group list -O json").ok().json()[0]["lag"].is_null());
+    let described = data.run("group describe orders g -O json").ok().json();
+    assert!(described["lag"].is_null() && described["commits"][0]["lag"].is_null(), "{described}");
+    assert_eq!(described["commits"][1]["lag"], 1, "what is known is still told");
+    let row = data.lines("group list").remove(1);
+    assert_eq!(row.split_whitespace().take(5).collect::<Vec<_>>(), ["orders", "g", "2", "-", "1"]);
+}

@@ -55,7 +55,11 @@ fn tell(found: &Verification, seconds: f64) -> String {
     let damage = found.damage.len() as u64 + found.damage_unlisted;
     told += &match damage {
         0 => "nothing is damaged\n".to_owned(),
-        damage => format!("{} found; everything else is readable\n", counted(damage, "damaged thing")),
+        // How much can be read beside it depends on what it is: a damaged history keeps its partition closed.
+        damage => {
+            let found = counted(damage, "damaged thing");
+            format!("{found} found; `epochlog repair --dry-run` says what can be done\n")
+        }
     };
     told
 }

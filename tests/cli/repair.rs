@@ -84,6 +84,30 @@ fn a_lost_history_is_repaired_and_everything_is_there_again() {
 }
 
 #[test]
+fn what_is_gone_has_no_original() {
+    let (data, _) = nine_batches();
+    for file in [data.path().join("STORE"), history(&data)] {
+        let original = format!("  original: `{}`\n", file.display());
+        let whole = std::fs::read(&file).expect("a file");
+        std::fs::write(&file, b"damaged").expect("a file");
+        let planned = data.run("repair --dry-run");
+        assert!(planned.out.contains(&original), "{planned:?}");
+        std::fs::remove_file(&file).expect("is there");
+        let planned = data.run("repair --dry-run");
+        assert!(planned.out.contains("tell it anew") && !planned.out.contains("original"), "{planned:?}");
+        assert_eq!(data.run("repair --dry-run -O json").json()["steps"][0]["files"], serde_json::json!([]));
+        std::fs::write(&file, whole).expect("a file");
+    }
+    std::fs::remove_file(data.path().join("STORE")).expect("is there");
+    let repaired = data.run("repair -O json").ok().json();
+    assert_eq!(
+        (&repaired["steps"][0]["files"], &repaired["quarantined"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    assert_eq!(data.lines("consume orders").len(), 9);
+}
+
+#[test]
 fn a_damaged_batch_stays_until_it_is_to_be_cut() {
     let (data, batch) = nine_batches();
     flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);

@@ -154,5 +154,7 @@ fn verify_takes_a_rate() {
     let (data, _) = nine_batches();
     data.run("verify --rate 50MiB").ok();
     data.run("verify --rate fast").wrong_usage("is not a size");
-    data.run("verify --rate 0").refused("option `bytes_per_second` is invalid: 0 was given; allowed is at least 1");
+    let nothing = "invalid value '0' for '--rate <SIZE>': nothing would ever be read; expected at least 1";
+    data.run("verify --rate 0").wrong_usage(nothing);
+    data.run("verify --rate 0MiB").wrong_usage("for '--rate <SIZE>'");
 }

@@ -8,8 +8,15 @@ use crate::bytes::parse_size;
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Read at most this much a second, such as `50MiB`, so that others keep the disk [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
     pub(crate) rate: Option<u64>,
+}
+
+fn parse_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("nothing would ever be read; expected at least 1".into()),
+        rate => Ok(rate),
+    }
 }
 
 #[derive(Debug, Args)]

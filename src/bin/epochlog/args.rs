@@ -9,7 +9,8 @@ mod topics;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use records::{ConsumeArgs, FromArgs, GroupCommand, ProduceArgs, ResetArgs, SegmentCommand};
 pub(crate) use repair::{RepairArgs, VerifyArgs};
@@ -23,6 +24,10 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "DIR", env = "EPOCHLOG_DATA")]
     pub(crate) data: Option<PathBuf>,
 
+    /// Whether the directory was typed here, and not found in the environment.
+    #[arg(skip)]
+    pub(crate) data_is_typed: bool,
+
     /// Whether files are memory-mapped
     #[arg(long, global = true, value_enum, default_value_t = MappingArg::Auto)]
     pub(crate) mapping: MappingArg,
@@ -33,6 +38,16 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// As the program was called; a wrong command line ends it.
+    pub(crate) fn read() -> Cli {
+        let matches = Cli::command().get_matches();
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.data_is_typed = matches.value_source("data") == Some(ValueSource::CommandLine);
+        cli
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +94,9 @@ pub(crate) enum Command {
     /// Put right what keeps a store, a topic or a partition closed; says first what it does and what that costs
     Repair(RepairArgs),
     /// See it work: append real lines, consume them, delete and recreate the topic, and meet the refusal
+    ///
+    /// Makes a store of its own, which stays: in the directory that `--data` names, or else in a new one among the
+    /// temporary files. What `EPOCHLOG_DATA` names is left alone.
     Demo {
         /// A file or a directory whose lines are appended [default: the sources of epochlog]
         path: Option<PathBuf>,

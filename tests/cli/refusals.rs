@@ -100,6 +100,7 @@ fn a_second_writer_is_told_who_has_the_store() {
     let refused = data.run_with("produce orders", b"c\n");
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("is open for writing in another process"), "{refused:?}");
+    data.run("consume orders -g g").hinted("without `--group` it reads beside the writer");
     assert_eq!(data.lines("consume orders"), ["a", "b"], "a reader works beside the writer");
     drop(input);
     assert!(writer.wait().expect("it ends").success());
@@ -123,7 +124,8 @@ fn an_input_that_is_longer_than_any_record_is_not_given_the_size_at_which_readin
     let data = store();
     data.run("topic create orders --segment-bytes 1KiB").ok();
     let input = format!("fits\n{}\nnever read\n", "x".repeat(3_000_000));
-    let too_long = "of more than 1024 bytes is larger than a segment of the topic; its `segment_bytes_max` sets that";
+    let too_long = "of more than 1024 bytes is larger than a segment of the topic; `epochlog topic create \
+                    --segment-bytes SIZE` sets that for a new one";
     let refused = data.run_with("produce orders", input.as_bytes());
     assert!(refused.err.ends_with(&format!("error: line 2 {too_long}\n")), "{refused:?}");
     let refused = data.run_with("produce orders --raw", input.as_bytes());

@@ -13,6 +13,7 @@ mod demo_source;
 mod failure;
 mod format;
 mod group;
+mod hint;
 mod json;
 mod open;
 mod output;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(&cli),
     }
 }
 

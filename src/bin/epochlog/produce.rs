@@ -121,7 +121,8 @@ impl<'a> Producer<'a> {
     /// What wasn't read to its end: nobody knows how long it is.
     fn too_long(&self, what: &str) -> Failure {
         Failure::Told(format!(
-            "{what} of more than {} bytes is larger than a segment of the topic; its `segment_bytes_max` sets that",
+            "{what} of more than {} bytes is larger than a segment of the topic; `epochlog topic create \
+             --segment-bytes SIZE` sets that for a new one",
             self.record_bytes_max
         ))
     }

@@ -158,3 +158,21 @@ fn verify_takes_a_rate() {
     data.run("verify --rate 0").wrong_usage(nothing);
     data.run("verify --rate 0MiB").wrong_usage("for '--rate <SIZE>'");
 }
+
+#[test]
+fn the_exit_codes_stand_in_the_help_and_are_those_of_the_program() {
+    let (data, batch) = nine_batches();
+    for line in ["--help", "-h", "verify --help", "repair --help"] {
+        let help = data.run(line).ok().out;
+        assert!(
+            help.contains("\nExit codes:\n  0  ") && help.contains("\n  1  ") && help.contains("\n  2  "),
+            "{help}"
+        );
+    }
+    let codes = |lines: [&str; 4]| lines.map(|line| data.run(line).code);
+    assert_eq!(codes(["verify", "repair", "repair --dry-run", "consume orders"]), [0, 0, 0, 0]);
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    assert_eq!(codes(["verify", "repair", "repair --dry-run", "consume orders"]), [1, 1, 1, 1]);
+    assert_eq!(codes(["verify --wrong", "repair --wrong", "wrong", ""]), [2, 2, 2, 2]);
+    assert_eq!(codes(["repair --dry-run --cut-damaged", "repair --cut-damaged", "verify", "repair"]), [1, 0, 0, 0]);
+}

@@ -16,9 +16,15 @@ pub(crate) use records::{ConsumeArgs, FromArgs, GroupCommand, ProduceArgs, Reset
 pub(crate) use repair::{RepairArgs, VerifyArgs};
 pub(crate) use topics::{CreateArgs, CutArgs, DurabilityArg, TopicCommand};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  All went well, or whoever reads the output closed it early
+  1  Something was refused or failed, or damage was found
+  2  The command line is wrong";
+
 /// An embedded log engine: topics, partitions and consumer groups in one directory.
 #[derive(Debug, Parser)]
-#[command(name = "epochlog", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "epochlog", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// The store's directory
     #[arg(long, global = true, value_name = "DIR", env = "EPOCHLOG_DATA")]

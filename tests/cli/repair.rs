@@ -176,3 +176,27 @@ fn the_exit_codes_stand_in_the_help_and_are_those_of_the_program() {
     assert_eq!(codes(["verify --wrong", "repair --wrong", "wrong", ""]), [2, 2, 2, 2]);
     assert_eq!(codes(["repair --dry-run --cut-damaged", "repair --cut-damaged", "verify", "repair"]), [1, 0, 0, 0]);
 }
+
+#[test]
+fn the_exit_code_is_the_same_if_nobody_reads_and_a_repair_that_nobody_reads_of_changes_nothing() {
+    let (data, batch) = nine_batches();
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    let unread = |line: &str| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = data.command(line).stdout(writer).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let before = tree(&data.path());
+    for line in ["verify", "verify -O json", "repair --dry-run", "repair --dry-run -O json"] {
+        assert_eq!(unread(line), (Some(1), String::new()), "{line}");
+    }
+    let (code, told) = unread("repair --cut-damaged");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("error: the plan can't be told, so nothing was changed: "), "{told}");
+    assert!(before == tree(&data.path()));
+    assert_eq!(unread("repair --cut-damaged -O json"), (Some(0), String::new()));
+    for line in ["verify", "repair", "repair --dry-run"] {
+        assert_eq!(unread(line), (Some(0), String::new()), "{line}");
+    }
+}

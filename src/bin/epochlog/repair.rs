@@ -1,7 +1,7 @@
 //! `repair`: prints the plan, does it, and prints what was done. With `--dry-run` only the plan.
 //!
-//! Invariant: the plan is printed before anything is changed; the exit code is 1 while damage is there, also such as
-//! stays because nothing else was asked for.
+//! Invariant: the plan is printed before anything is changed, and if nobody reads it, nothing is; the exit code is 1 while
+//! damage is there, also such as stays because nothing else was asked for, whether or not anybody reads the report.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -19,20 +19,24 @@ pub(crate) fn run(context: &Context<'_>, args: &RepairArgs) -> Outcome {
     let repair = context.options().repair(context.data()?, args.on_damage())?;
     let damaged = if args.dry_run { !repair.plan().steps.is_empty() } else { repair.plan().leaves_damage() };
     let gone = gone(repair.plan());
-    if !context.json() {
-        output::print(&told_plan(repair.plan(), &gone))?;
+    let planned = if context.json() { Ok(()) } else { output::print(&told_plan(repair.plan(), &gone)) };
+    match !args.dry_run && !repair.plan().is_empty() {
+        true => {
+            planned
+                .map_err(|error| Failure::Told(format!("the plan can't be told, so nothing was changed: {error}")))?;
+        }
+        false => output::or_closed(planned)?,
     }
     if args.dry_run {
         if context.json() {
-            output::print_json(&document(repair.plan(), None, &gone))?;
+            output::or_closed(output::print_json(&document(repair.plan(), None, &gone)))?;
         }
     } else {
         let report = repair.apply()?;
-        if context.json() {
-            output::print_json(&document(&report.plan, Some(&report), &gone))?;
-        } else {
-            output::print(&tell(&report))?;
-        }
+        output::or_closed(match context.json() {
+            true => output::print_json(&document(&report.plan, Some(&report), &gone)),
+            false => output::print(&tell(&report)),
+        })?;
     }
     if damaged { Err(Failure::Damage) } else { Ok(()) }
 }

@@ -1,4 +1,6 @@
 //! `verify`: reads everything and names what is damaged. Read-only.
+//!
+//! Invariant: the exit code is 1 if damage was found, whether or not anybody reads what is printed.
 
 use std::time::Instant;
 
@@ -24,11 +26,10 @@ pub(crate) fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
         bar.set_position(progress.bytes);
     })?;
     bar.finish_and_clear();
-    if context.json() {
-        output::print_json(&document(&found))?;
-    } else {
-        output::print(&tell(&found, began.elapsed().as_secs_f64()))?;
-    }
+    output::or_closed(match context.json() {
+        true => output::print_json(&document(&found)),
+        false => output::print(&tell(&found, began.elapsed().as_secs_f64())),
+    })?;
     if found.is_clean() { Ok(()) } else { Err(Failure::Damage) }
 }
 

@@ -34,7 +34,7 @@ fn a_flipped_byte_is_named_with_file_position_and_offsets() {
     assert_eq!(found.code, 1, "{found:?}");
     let named = format!("corrupt batch in `{}` at position {position}, offsets 4..5: checksum 0x", segment.display());
     assert!(found.out.contains(&named), "{found:?}");
-    assert!(found.out.contains("1 damaged thing found"), "{found:?}");
+    assert!(found.out.contains("1 damaged thing found; `epochlog repair --dry-run` says"), "{found:?}");
     let json = data.run("verify -O json").json();
     assert_eq!(json["damage"][0]["position"], position);
     assert_eq!((&json["damage"][0]["start"], &json["records"]), (&4.into(), &8.into()));
@@ -116,6 +116,18 @@ fn damaged_history_and_commits_are_named() {
     let found = data.run("verify");
     assert!(found.out.contains("corrupt history in") && found.out.contains("corrupt commits header in"), "{found:?}");
     assert_eq!(found.code, 1);
+}
+
+#[test]
+fn what_keeps_a_partition_closed_is_not_said_to_leave_the_rest_readable() {
+    let (data, _) = nine_batches();
+    flip(&data.segments()[0].with_file_name("history"), 100);
+    assert_eq!(data.run("consume orders").out, "");
+    let found = data.run("verify");
+    assert!(!found.out.contains("readable"), "{found:?}");
+    let way_out = "\n1 damaged thing found; `epochlog repair --dry-run` says what can be done\n";
+    assert!(found.out.ends_with(way_out), "{found:?}");
+    assert!(data.run("repair --dry-run").out.contains("corrupt history in"));
 }
 
 /// What a writer removes between a listing and the look at what was listed. A name that leads nowhere is that moment.

@@ -32,6 +32,45 @@ fn a_start_option_counts_only_where_there_is_no_commit() {
 }
 
 #[test]
+fn a_start_option_that_does_not_count_is_said_to() {
+    let data = store();
+    data.run("topic create orders --partitions 3").ok();
+    data.run_with("produce orders -p 0", b"a\nb\n").ok();
+    let place = data.lines("consume orders --head 1 --format {{place}}").remove(0);
+    let began = data.run("consume orders -g g -p 0 --start 0").ok();
+    assert_eq!((began.out.as_str(), began.err.as_str()), ("a\nb\n", ""), "it counts");
+    let moves = "counts only where it has none; `epochlog group reset orders g --to WHERE` moves it\n";
+    for option in ["--beginning", "--tail 1", "--start 1", "--since 1h", &format!("--at {place}")] {
+        let name = option.split(' ').next().expect("a name");
+        let told = data.run(&format!("consume orders -g g -p 0 {option}")).ok();
+        let said = format!("group `g` goes on at its commit in partition 0: `{name}` {moves}");
+        assert_eq!((told.out.as_str(), told.err.as_str()), ("", said.as_str()));
+    }
+    assert_eq!(data.run("consume orders -g g -p 0").ok().err, "");
+    data.run("consume orders -g g").ok();
+    let told = data.run("consume orders -g g --start 0").ok().err;
+    assert_eq!(told, format!("group `g` goes on at its commit in partition 0 and 2 more: `--start` {moves}"));
+    let help = data.run("consume --help").ok().out;
+    let words: Vec<&str> = help.split_whitespace().collect();
+    assert_eq!(words.join(" ").matches("; with a group only where it has no commit").count(), 5, "{help}");
+}
+
+#[test]
+fn a_place_that_does_not_count_is_refused_if_no_log_of_this_topic_gave_it_out() {
+    let data = orders(&["a", "b", "c"]);
+    let place = data.lines("consume orders --head 1 --format {{place}}").remove(0);
+    data.run("consume orders -g g --head 2").ok();
+    let before = data.run("group describe orders g -O json").ok().json();
+    let stranger = format!("{}@9.0000000000000001", place.split('@').next().expect("a place"));
+    let refused = data.run(&format!("consume orders -g g --at {stranger}"));
+    assert!(refused.code == 1 && refused.out.is_empty(), "{refused:?}");
+    assert!(refused.err.contains("belongs to an epoch that `orders`"), "{refused:?}");
+    assert_eq!(data.run("group describe orders g -O json").ok().json(), before);
+    data.run("topic trim orders --to 2").ok();
+    assert_eq!(data.lines(&format!("consume orders -g g --at {place}")), ["c"], "a place that has only aged is none");
+}
+
+#[test]
 fn a_dry_run_tells_and_changes_nothing() {
     let data = orders(&["a", "b", "c"]);
     data.run("consume orders -g g").ok();
@@ -84,4 +123,21 @@ fn a_commit_that_retention_passed_is_refused_until_the_group_is_reset() {
     assert_eq!(described["commits"][0]["problem"], refusal);
     data.run("group reset orders g --to earliest").ok();
     assert_eq!(data.lines("consume orders -g g"), ["c"]);
+}
+
+#[test]
+fn a_group_whose_place_is_refused_has_no_lag_rather_than_none_left() {
+    let data = store();
+    data.run("topic create orders --partitions 2").ok();
+    data.run_with("produce orders -p 0", b"a\nb\nc\n").ok();
+    data.run_with("produce orders -p 1", b"d\ne\n").ok();
+    data.run("consume orders -g g --head 1").ok();
+    assert_eq!(data.run("group list -O json").ok().json()[0]["lag"], 3);
+    data.run("topic trim orders -p 0 --to 2").ok();
+    assert!(data.run("group list -O json").ok().json()[0]["lag"].is_null());
+    let described = data.run("group describe orders g -O json").ok().json();
+    assert!(described["lag"].is_null() && described["commits"][0]["lag"].is_null(), "{described}");
+    assert_eq!(described["commits"][1]["lag"], 1, "what is known is still told");
+    let row = data.lines("group list").remove(1);
+    assert_eq!(row.split_whitespace().take(5).collect::<Vec<_>>(), ["orders", "g", "2", "-", "1"]);
 }

@@ -5,6 +5,7 @@
 
 mod damage;
 mod groups;
+mod hints;
 mod kill;
 mod places;
 mod refusals;

@@ -100,6 +100,7 @@ fn a_second_writer_is_told_who_has_the_store() {
     let refused = data.run_with("produce orders", b"c\n");
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("is open for writing in another process"), "{refused:?}");
+    data.run("consume orders -g g").hinted("without `--group` it reads beside the writer");
     assert_eq!(data.lines("consume orders"), ["a", "b"], "a reader works beside the writer");
     drop(input);
     assert!(writer.wait().expect("it ends").success());
@@ -109,13 +110,32 @@ fn a_second_writer_is_told_who_has_the_store() {
 fn a_record_over_the_limit_is_refused_and_nothing_of_it_is_there() {
     let data = store();
     data.run("topic create orders --segment-bytes 1KiB").ok();
-    let input = format!("fits\n{}\nnever read\n", "x".repeat(5000));
+    let input = format!("fits\n{}\nnever read\n", "x".repeat(1000));
     let refused = data.run_with("produce orders", input.as_bytes());
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.err.contains("is larger than the limit of"), "{refused:?}");
+    assert!(refused.err.contains("record of 1003 bytes is larger than the limit of"), "{refused:?}");
     assert!(refused.err.contains("appended 1 record, 4 B"), "{refused:?}");
     assert_eq!(data.lines("consume orders"), ["fits"]);
-    assert_eq!(data.run_with("produce orders --raw", input.as_bytes()).code, 1);
+}
+
+/// It is read only as far as shows that, so nobody may say how long it is.
+#[test]
+fn an_input_that_is_longer_than_any_record_is_not_given_the_size_at_which_reading_stopped() {
+    let data = store();
+    data.run("topic create orders --segment-bytes 1KiB").ok();
+    let input = format!("fits\n{}\nnever read\n", "x".repeat(3_000_000));
+    let too_long = "of more than 1024 bytes is larger than a segment of the topic; `epochlog topic create \
+                    --segment-bytes SIZE` sets that for a new one";
+    let refused = data.run_with("produce orders", input.as_bytes());
+    assert!(refused.err.ends_with(&format!("error: line 2 {too_long}\n")), "{refused:?}");
+    let refused = data.run_with("produce orders --raw", input.as_bytes());
+    assert!(refused.err.ends_with(&format!("error: the input {too_long}\n")), "{refused:?}");
+    assert_eq!((refused.code, data.lines("consume orders")), (1, vec!["fits".to_owned()]));
+    // What is in front of the cut would be small enough without the separator.
+    let (separator, value) = ("=".repeat(400), "x".repeat(2000));
+    let line = format!("produce orders --key-separator {separator}");
+    let refused = data.run_with(&line, format!("k{separator}{value}\n").as_bytes());
+    assert_eq!((refused.code, data.lines("consume orders")), (1, vec!["fits".to_owned()]), "{refused:?}");
 }
 
 #[test]

@@ -84,6 +84,30 @@ fn a_lost_history_is_repaired_and_everything_is_there_again() {
 }
 
 #[test]
+fn what_is_gone_has_no_original() {
+    let (data, _) = nine_batches();
+    for file in [data.path().join("STORE"), history(&data)] {
+        let original = format!("  original: `{}`\n", file.display());
+        let whole = std::fs::read(&file).expect("a file");
+        std::fs::write(&file, b"damaged").expect("a file");
+        let planned = data.run("repair --dry-run");
+        assert!(planned.out.contains(&original), "{planned:?}");
+        std::fs::remove_file(&file).expect("is there");
+        let planned = data.run("repair --dry-run");
+        assert!(planned.out.contains("tell it anew") && !planned.out.contains("original"), "{planned:?}");
+        assert_eq!(data.run("repair --dry-run -O json").json()["steps"][0]["files"], serde_json::json!([]));
+        std::fs::write(&file, whole).expect("a file");
+    }
+    std::fs::remove_file(data.path().join("STORE")).expect("is there");
+    let repaired = data.run("repair -O json").ok().json();
+    assert_eq!(
+        (&repaired["steps"][0]["files"], &repaired["quarantined"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    assert_eq!(data.lines("consume orders").len(), 9);
+}
+
+#[test]
 fn a_damaged_batch_stays_until_it_is_to_be_cut() {
     let (data, batch) = nine_batches();
     flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
@@ -130,5 +154,49 @@ fn verify_takes_a_rate() {
     let (data, _) = nine_batches();
     data.run("verify --rate 50MiB").ok();
     data.run("verify --rate fast").wrong_usage("is not a size");
-    data.run("verify --rate 0").refused("option `bytes_per_second` is invalid: 0 was given; allowed is at least 1");
+    let nothing = "invalid value '0' for '--rate <SIZE>': nothing would ever be read; expected at least 1";
+    data.run("verify --rate 0").wrong_usage(nothing);
+    data.run("verify --rate 0MiB").wrong_usage("for '--rate <SIZE>'");
+}
+
+#[test]
+fn the_exit_codes_stand_in_the_help_and_are_those_of_the_program() {
+    let (data, batch) = nine_batches();
+    for line in ["--help", "-h", "verify --help", "repair --help"] {
+        let help = data.run(line).ok().out;
+        assert!(
+            help.contains("\nExit codes:\n  0  ") && help.contains("\n  1  ") && help.contains("\n  2  "),
+            "{help}"
+        );
+    }
+    let codes = |lines: [&str; 4]| lines.map(|line| data.run(line).code);
+    assert_eq!(codes(["verify", "repair", "repair --dry-run", "consume orders"]), [0, 0, 0, 0]);
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    assert_eq!(codes(["verify", "repair", "repair --dry-run", "consume orders"]), [1, 1, 1, 1]);
+    assert_eq!(codes(["verify --wrong", "repair --wrong", "wrong", ""]), [2, 2, 2, 2]);
+    assert_eq!(codes(["repair --dry-run --cut-damaged", "repair --cut-damaged", "verify", "repair"]), [1, 0, 0, 0]);
+}
+
+#[test]
+fn the_exit_code_is_the_same_if_nobody_reads_and_a_repair_that_nobody_reads_of_changes_nothing() {
+    let (data, batch) = nine_batches();
+    flip(&data.segments()[0], FIRST_BATCH + 4 * batch + batch - 1);
+    let unread = |line: &str| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = data.command(line).stdout(writer).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let before = tree(&data.path());
+    for line in ["verify", "verify -O json", "repair --dry-run", "repair --dry-run -O json"] {
+        assert_eq!(unread(line), (Some(1), String::new()), "{line}");
+    }
+    let (code, told) = unread("repair --cut-damaged");
+    assert_eq!(code, Some(1));
+    assert!(told.starts_with("error: the plan can't be told, so nothing was changed: "), "{told}");
+    assert!(before == tree(&data.path()));
+    assert_eq!(unread("repair --cut-damaged -O json"), (Some(0), String::new()));
+    for line in ["verify", "repair", "repair --dry-run"] {
+        assert_eq!(unread(line), (Some(0), String::new()), "{line}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use crate::support::{orders, program, run, store};
+use crate::support::{nothing, orders, program, run, store};
 
 #[test]
 fn lines_come_back_without_their_ends() {
@@ -207,4 +207,22 @@ fn the_demo_shows_the_refusal_and_leaves_a_store_behind() {
     let mut verify = program();
     verify.args(["--data", &made, "verify"]);
     assert!(run(verify, b"").ok().out.contains("2 records"));
+}
+
+#[test]
+fn the_demo_makes_its_store_where_it_is_told_and_leaves_every_other_alone() {
+    let data = nothing();
+    let text = data.beside("text", b"one\ntwo\n");
+    let line = format!("demo {}", text.display());
+    let told = data.run(&line).ok();
+    assert!(told.out.starts_with(&format!("a fresh store: {}\n", data.path().display())), "{told:?}");
+    assert_eq!(data.lines("consume cloud-command"), ["door open", "door closed"]);
+    let there = format!("`{}` already holds a store; open it instead of creating it", data.path().display());
+    data.run(&line).refused(&there);
+    let mut demo = program();
+    let beside = text.parent().expect("a directory");
+    demo.env("EPOCHLOG_DATA", data.path()).env("TMPDIR", beside).arg("demo").arg(&text);
+    let told = run(demo, b"").ok();
+    assert!(told.out.starts_with(&format!("a fresh store: {}/epochlog-demo-", beside.display())), "{told:?}");
+    assert_eq!(data.lines("consume cloud-command"), ["door open", "door closed"]);
 }

@@ -127,11 +127,19 @@ impl Ran {
         self
     }
 
-    /// It must have refused with exactly this message, and exit code 1.
+    /// It must have refused with exactly this message, and exit code 1. A hint may follow.
     #[track_caller]
     pub(crate) fn refused(&self, message: &str) {
         assert_eq!(self.code, 1, "{self:?}");
-        assert_eq!(self.err.trim_end(), format!("error: {message}"));
+        let told = self.err.split("\nhint: ").next().expect("a first part");
+        assert_eq!(told.trim_end(), format!("error: {message}"));
+    }
+
+    /// It must have refused and given exactly this hint, last.
+    #[track_caller]
+    pub(crate) fn hinted(&self, hint: &str) {
+        assert_eq!(self.code, 1, "{self:?}");
+        assert_eq!(self.err.lines().last(), Some(format!("hint: {hint}").as_str()), "{self:?}");
     }
 
     /// It must have ended with exit code 2 and said this.

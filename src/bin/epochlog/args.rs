@@ -9,19 +9,30 @@ mod topics;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use records::{ConsumeArgs, FromArgs, GroupCommand, ProduceArgs, ResetArgs, SegmentCommand};
 pub(crate) use repair::{RepairArgs, VerifyArgs};
 pub(crate) use topics::{CreateArgs, CutArgs, DurabilityArg, TopicCommand};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  All went well, or whoever reads the output closed it early
+  1  Something was refused or failed, or damage was found
+  2  The command line is wrong";
+
 /// An embedded log engine: topics, partitions and consumer groups in one directory.
 #[derive(Debug, Parser)]
-#[command(name = "epochlog", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "epochlog", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// The store's directory
     #[arg(long, global = true, value_name = "DIR", env = "EPOCHLOG_DATA")]
     pub(crate) data: Option<PathBuf>,
+
+    /// Whether the directory was typed here, and not found in the environment.
+    #[arg(skip)]
+    pub(crate) data_is_typed: bool,
 
     /// Whether files are memory-mapped
     #[arg(long, global = true, value_enum, default_value_t = MappingArg::Auto)]
@@ -33,6 +44,16 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// As the program was called; a wrong command line ends it.
+    pub(crate) fn read() -> Cli {
+        let matches = Cli::command().get_matches();
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.data_is_typed = matches.value_source("data") == Some(ValueSource::CommandLine);
+        cli
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +100,9 @@ pub(crate) enum Command {
     /// Put right what keeps a store, a topic or a partition closed; says first what it does and what that costs
     Repair(RepairArgs),
     /// See it work: append real lines, consume them, delete and recreate the topic, and meet the refusal
+    ///
+    /// Makes a store of its own, which stays: in the directory that `--data` names, or else in a new one among the
+    /// temporary files. What `EPOCHLOG_DATA` names is left alone.
     Demo {
         /// A file or a directory whose lines are appended [default: the sources of epochlog]
         path: Option<PathBuf>,

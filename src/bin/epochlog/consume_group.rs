@@ -1,7 +1,7 @@
 //! `consume --group`: prints records and commits what was printed.
 //!
 //! Invariant: a commit covers only what was printed and flushed before it, so a kill at any moment prints something
-//! twice rather than never. A start option counts only where the group has no commit.
+//! twice rather than never. A start option counts only where the group has no commit; where it doesn't, that is said.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +25,10 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs, group: &str, place:
     let partitions = chosen(&topic, args, place)?;
     let mut limits = Limits::new(&partitions, args)?;
     let mut consumer = open_consumer(&topic, group, args, place)?;
-    for partition in uncommitted(&topic, group, partitions)? {
+    let (committed, uncommitted) = by_commit(&topic, group, partitions)?;
+    check_place(&committed, place)?;
+    tell_ignored(args, group, &committed);
+    for partition in uncommitted {
         match (place, args.from.tail) {
             (Some(place), _) => consumer.seek(partition.number(), place)?,
             (None, Some(_)) => consumer.seek(partition.number(), start_in(&partition, &args.from))?,
@@ -44,14 +47,42 @@ fn open_consumer(topic: &Topic, group: &str, args: &ConsumeArgs, place: Option<P
     Ok(if named.is_empty() { consumer.open()? } else { consumer.partitions(&named).open()? })
 }
 
-/// The partitions in which the group has no commit, so that a start option counts.
-fn uncommitted(topic: &Topic, group: &str, partitions: Vec<Partition>) -> Result<Vec<Partition>, Error> {
+/// The partitions in which the group has a commit, and those in which it has none, so that a start option counts.
+fn by_commit(
+    topic: &Topic,
+    group: &str,
+    partitions: Vec<Partition>,
+) -> Result<(Vec<Partition>, Vec<Partition>), Error> {
     let committed: Vec<u32> = match topic.group(group) {
         Ok(description) => description.commits.iter().map(|commit| commit.place.partition()).collect(),
         Err(Error::GroupNotFound { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
-    Ok(partitions.into_iter().filter(|partition| !committed.contains(&partition.number())).collect())
+    Ok(partitions.into_iter().partition(|partition| committed.contains(&partition.number())))
+}
+
+/// A place that isn't used is looked at all the same: one that this topic never had is a mistake. One that retention has
+/// passed since is none, for whoever gives the same place again and again, to begin with.
+fn check_place(committed: &[Partition], place: Option<Place>) -> Result<(), Error> {
+    let Some(place) = place else { return Ok(()) };
+    for partition in committed {
+        match partition.read_from(place) {
+            Err(Error::OffsetOutOfRange { offset, start, .. }) if offset < start => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+fn tell_ignored(args: &ConsumeArgs, group: &str, committed: &[Partition]) {
+    let (Some(option), [first, others @ ..]) = (args.from.option(), committed) else { return };
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    say(&format!(
+        "group `{group}` goes on at its commit in partition {}{more}: `{option}` counts only where it has none; \
+         `epochlog group reset {} {group} --to WHERE` moves it",
+        first.number(),
+        args.topic
+    ));
 }
 
 fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, printer: &Printer) -> Outcome {

@@ -24,7 +24,7 @@ const BATCH_BYTES: u64 = 1 << 20;
 pub(crate) fn run(context: &Context<'_>, path: Option<&Path>) -> Outcome {
     let root = demo_source::root(path)?;
     let sources = demo_source::find(&root)?;
-    let dir = fresh_dir();
+    let dir = context.typed_data().map_or_else(fresh_dir, Path::to_path_buf);
     let store = context.options().create(&dir)?;
     let mut out = output::stdout();
     writeln!(out, "a fresh store: {}", dir.display())?;

@@ -1,6 +1,7 @@
 //! How a command fails, what it says then, and with which exit code.
 //!
-//! Invariant: an error of the library is told in the library's words, with its causes; a closed pipe is not a failure.
+//! Invariant: an error of the library is told in the library's words, with its causes, and then what to do in the words
+//! of this program; a closed pipe is not a failure.
 
 use std::error::Error as _;
 use std::io;
@@ -9,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
+use crate::args::Cli;
+use crate::hint::hint;
 use crate::say;
 
 /// What a command comes to.
@@ -49,18 +52,21 @@ impl Failure {
     }
 
     /// Says what went wrong and gives the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub(crate) fn report(self, cli: &Cli) -> ExitCode {
         match self {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            Failure::Usage(message) => {
-                crate::args::Cli::command().error(clap::error::ErrorKind::ValueValidation, message).exit()
-            }
+            Failure::Usage(message) => Cli::command().error(clap::error::ErrorKind::ValueValidation, message).exit(),
             Failure::Output(error) => say(&format!("error: cannot write to standard output\ncaused by: {error}")),
             Failure::Input { path, source } => {
                 say(&format!("error: cannot read `{}`\ncaused by: {source}", path.display()));
             }
             Failure::Told(message) => say(&format!("error: {message}")),
-            Failure::Refused(error) => report_refusal(&error),
+            Failure::Refused(error) => {
+                report_refusal(&error);
+                if let Some(hint) = hint(cli, &error) {
+                    say(&format!("hint: {hint}"));
+                }
+            }
             Failure::Damage => {}
         }
         ExitCode::FAILURE

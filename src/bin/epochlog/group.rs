@@ -32,7 +32,7 @@ fn list(context: &Context<'_>, topic: Option<&str>) -> Outcome {
                 topic.name().to_string(),
                 group.group.to_string(),
                 group.commits.len().to_string(),
-                lag(&group).to_string(),
+                shown_lag(lag(&group)),
                 refused(&group).to_string(),
                 group.commits.iter().map(|commit| commit.time).max().map(time::show).unwrap_or_default(),
             ]);
@@ -42,8 +42,14 @@ fn list(context: &Context<'_>, topic: Option<&str>) -> Outcome {
     finish(context, &text(&rows), objects.is_empty().then_some("no groups"), &Value::Array(objects))
 }
 
-fn lag(group: &GroupDescription) -> u64 {
-    group.commits.iter().filter_map(|commit| commit.lag).sum()
+/// How many records the group has still to read. Nobody knows where the place of one of its commits is refused: it
+/// stands there, and what the others have left to read would look like progress.
+fn lag(group: &GroupDescription) -> Option<u64> {
+    group.commits.iter().map(|commit| commit.lag).sum()
+}
+
+fn shown_lag(lag: Option<u64>) -> String {
+    lag.map_or("-".into(), |lag| lag.to_string())
 }
 
 fn refused(group: &GroupDescription) -> usize {
@@ -71,7 +77,7 @@ fn describe(context: &Context<'_>, topic: &str, group: &str) -> Outcome {
         rows.add_row([
             commit.place.partition().to_string(),
             commit.place.next().to_string(),
-            commit.lag.map_or("-".into(), |lag| lag.to_string()),
+            shown_lag(commit.lag),
             commit.place.to_string(),
             time::show(commit.time),
             commit.problem.clone().unwrap_or_default(),

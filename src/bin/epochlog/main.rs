@@ -13,6 +13,7 @@ mod demo_source;
 mod failure;
 mod format;
 mod group;
+mod hint;
 mod json;
 mod open;
 mod output;
@@ -29,16 +30,14 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Cli, Command};
 use failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(&cli),
     }
 }
 

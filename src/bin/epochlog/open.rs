@@ -14,6 +14,7 @@ use crate::{say, usage};
 /// What all commands have in common.
 pub(crate) struct Context<'a> {
     data: Option<&'a Path>,
+    data_is_typed: bool,
     mapping: Mapping,
     output: OutputArg,
 }
@@ -24,7 +25,7 @@ impl<'a> Context<'a> {
             MappingArg::Auto => Mapping::Auto,
             MappingArg::Never => Mapping::Never,
         };
-        Context { data: cli.data.as_deref(), mapping, output: cli.output }
+        Context { data: cli.data.as_deref(), data_is_typed: cli.data_is_typed, mapping, output: cli.output }
     }
 
     /// Whether programs read the output.
@@ -39,6 +40,12 @@ impl<'a> Context<'a> {
     /// The store's directory.
     pub(crate) fn data(&self) -> Outcome<&'a Path> {
         self.data.ok_or_else(|| usage("no store was named: give `--data DIR` or set `EPOCHLOG_DATA`".into()))
+    }
+
+    /// The directory that this call names itself. The environment names the store that is worked with, which is none to
+    /// try things out in.
+    pub(crate) fn typed_data(&self) -> Option<&'a Path> {
+        self.data.filter(|_| self.data_is_typed)
     }
 
     pub(crate) fn create(&self) -> Outcome<Store> {

@@ -21,6 +21,14 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// A reader that closes the pipe has heard enough. For commands that answer by their exit code, which it doesn't end.
+pub(crate) fn or_closed(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 /// Prints one JSON document.
 pub(crate) fn print_json(value: &Value) -> io::Result<()> {
     let mut out = stdout();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an acknowledged place is printed and flushed before the next batch is appended, so whatever kills the
 //! program, every record before the last printed place is kept. What was appended is told also when the rest is refused.
+//! Of what is longer than any record no more is read than shows that, and none of it is appended.
 
 use std::io::Write;
 use std::time::Instant;
@@ -86,26 +87,44 @@ impl<'a> Producer<'a> {
     /// All of the input as one record.
     fn raw(&mut self, input: &mut Input) -> Outcome {
         let value = input.all(self.record_bytes_max + 1).map_err(|source| Failure::input(input.path(), source))?;
+        if value.len() as u64 > self.record_bytes_max {
+            return Err(self.too_long("the input"));
+        }
         self.batch.push(self.args.key.as_deref().map(str::as_bytes), &value);
         self.append()
     }
 
     fn lines(&mut self, input: &mut Input) -> Outcome {
         let bar = progress(input);
+        // A separator and a line's end are no part of a record.
+        let read_max = self.record_bytes_max + 2 + self.args.key_separator.as_ref().map_or(0, String::len) as u64;
         let mut line = Vec::new();
         let mut number = 0_u64;
         loop {
             if !input.has_line() {
                 self.append()?;
             }
-            let read = input.line(&mut line, self.record_bytes_max + 2);
+            let read = input.line(&mut line, read_max);
             let Some(read) = read.map_err(|source| Failure::input(input.path(), source))? else { break };
             number += 1;
             bar.inc(read);
+            if line.len() as u64 == read_max {
+                self.append()?;
+                return Err(self.too_long(&format!("line {number}")));
+            }
             self.push(&line, number)?;
         }
         bar.finish_and_clear();
         self.append()
+    }
+
+    /// What wasn't read to its end: nobody knows how long it is.
+    fn too_long(&self, what: &str) -> Failure {
+        Failure::Told(format!(
+            "{what} of more than {} bytes is larger than a segment of the topic; `epochlog topic create \
+             --segment-bytes SIZE` sets that for a new one",
+            self.record_bytes_max
+        ))
     }
 
     fn push(&mut self, line: &[u8], number: u64) -> Outcome {

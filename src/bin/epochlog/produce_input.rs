@@ -50,7 +50,7 @@ impl Input {
         self.reader.buffer().contains(&b'\n')
     }
 
-    /// Reads the next line, at most `limit` bytes of it; `None` at the end.
+    /// Reads the next line, at most `limit` bytes of it with its end; `None` at the end.
     pub(crate) fn line(&mut self, line: &mut Vec<u8>, limit: u64) -> io::Result<Option<u64>> {
         line.clear();
         let read = self.reader.by_ref().take(limit).read_until(b'\n', line)?;

@@ -1,7 +1,10 @@
 //! `repair`: prints the plan, does it, and prints what was done. With `--dry-run` only the plan.
 //!
-//! Invariant: the plan is printed before anything is changed; the exit code is 1 while damage is there, also such as
-//! stays because nothing else was asked for.
+//! Invariant: the plan is printed before anything is changed, and if nobody reads it, nothing is; the exit code is 1 while
+//! damage is there, also such as stays because nothing else was asked for, whether or not anybody reads the report.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use epochlog::{Remedy, RepairPlan, RepairReport, RepairStep};
 use serde_json::{Value, json};
@@ -15,22 +18,39 @@ use crate::output;
 pub(crate) fn run(context: &Context<'_>, args: &RepairArgs) -> Outcome {
     let repair = context.options().repair(context.data()?, args.on_damage())?;
     let damaged = if args.dry_run { !repair.plan().steps.is_empty() } else { repair.plan().leaves_damage() };
-    if !context.json() {
-        output::print(&format!("{}\n", repair.plan()))?;
+    let gone = gone(repair.plan());
+    let planned = if context.json() { Ok(()) } else { output::print(&told_plan(repair.plan(), &gone)) };
+    match !args.dry_run && !repair.plan().is_empty() {
+        true => {
+            planned
+                .map_err(|error| Failure::Told(format!("the plan can't be told, so nothing was changed: {error}")))?;
+        }
+        false => output::or_closed(planned)?,
     }
     if args.dry_run {
         if context.json() {
-            output::print_json(&document(repair.plan(), None))?;
+            output::or_closed(output::print_json(&document(repair.plan(), None, &gone)))?;
         }
     } else {
         let report = repair.apply()?;
-        if context.json() {
-            output::print_json(&document(&report.plan, Some(&report)))?;
-        } else {
-            output::print(&tell(&report))?;
-        }
+        output::or_closed(match context.json() {
+            true => output::print_json(&document(&report.plan, Some(&report), &gone)),
+            false => output::print(&tell(&report)),
+        })?;
     }
     if damaged { Err(Failure::Damage) } else { Ok(()) }
+}
+
+/// The files that the plan names and that aren't there before it is done: what is told anew has no original then.
+fn gone(plan: &RepairPlan) -> Vec<PathBuf> {
+    let files = plan.steps.iter().flat_map(|step| &step.files);
+    let is_gone = |file: &&PathBuf| file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    files.filter(is_gone).cloned().collect()
+}
+
+fn told_plan(plan: &RepairPlan, gone: &[PathBuf]) -> String {
+    let line = |file: &PathBuf| format!("\n  original: `{}`", file.display());
+    gone.iter().fold(plan.to_string(), |told, file| told.replace(&line(file), "")) + "\n"
 }
 
 fn tell(report: &RepairReport) -> String {
@@ -52,10 +72,10 @@ fn tell(report: &RepairReport) -> String {
     told
 }
 
-fn document(plan: &RepairPlan, report: Option<&RepairReport>) -> Value {
+fn document(plan: &RepairPlan, report: Option<&RepairReport>, gone: &[PathBuf]) -> Value {
     let mut document = json!({
         "applied": report.is_some(),
-        "steps": plan.steps.iter().map(step).collect::<Vec<_>>(),
+        "steps": plan.steps.iter().map(|one| step(one, gone)).collect::<Vec<_>>(),
     });
     if let Some(report) = report {
         let kept = report.quarantined.iter();
@@ -69,7 +89,8 @@ fn document(plan: &RepairPlan, report: Option<&RepairReport>) -> Value {
     document
 }
 
-fn step(step: &RepairStep) -> Value {
+fn step(step: &RepairStep, gone: &[PathBuf]) -> Value {
+    let originals = step.files.iter().filter(|file| !gone.contains(file));
     let corruption = match &step.problem {
         epochlog::Error::Corrupt(corruption) => Some(corruption),
         _ => None,
@@ -94,7 +115,7 @@ fn step(step: &RepairStep) -> Value {
         "lost_start": step.lost.as_ref().map(|lost| lost.start.get()),
         "lost_end": step.lost.as_ref().map(|lost| lost.end.get()),
         "bytes": step.bytes,
-        "files": step.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+        "files": originals.map(|file| file.display().to_string()).collect::<Vec<_>>(),
         "note": step.note,
         "way_out": way_out,
     })

@@ -1,4 +1,6 @@
 //! `verify`: reads everything and names what is damaged. Read-only.
+//!
+//! Invariant: the exit code is 1 if damage was found, whether or not anybody reads what is printed.
 
 use std::time::Instant;
 
@@ -24,11 +26,10 @@ pub(crate) fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
         bar.set_position(progress.bytes);
     })?;
     bar.finish_and_clear();
-    if context.json() {
-        output::print_json(&document(&found))?;
-    } else {
-        output::print(&tell(&found, began.elapsed().as_secs_f64()))?;
-    }
+    output::or_closed(match context.json() {
+        true => output::print_json(&document(&found)),
+        false => output::print(&tell(&found, began.elapsed().as_secs_f64())),
+    })?;
     if found.is_clean() { Ok(()) } else { Err(Failure::Damage) }
 }
 
@@ -55,7 +56,11 @@ fn tell(found: &Verification, seconds: f64) -> String {
     let damage = found.damage.len() as u64 + found.damage_unlisted;
     told += &match damage {
         0 => "nothing is damaged\n".to_owned(),
-        damage => format!("{} found; everything else is readable\n", counted(damage, "damaged thing")),
+        // How much can be read beside it depends on what it is: a damaged history keeps its partition closed.
+        damage => {
+            let found = counted(damage, "damaged thing");
+            format!("{found} found; `epochlog repair --dry-run` says what can be done\n")
+        }
     };
     told
 }

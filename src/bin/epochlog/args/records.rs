@@ -85,19 +85,21 @@ pub(crate) struct ConsumeArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct FromArgs {
-    /// Begin at the first record; this is the default
+    /// Begin at the first record; this is the default; with a group only where it has no commit
     #[arg(short = 'B', long)]
     pub(crate) beginning: bool,
-    /// Begin N records before the end of each partition; at the first if there are fewer
+    /// Begin N records before the end of each partition; at the first if there are fewer; with a group only where it
+    /// has no commit
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<u64>,
-    /// Begin at this offset
+    /// Begin at this offset; with a group only where it has no commit
     #[arg(long, value_name = "OFFSET")]
     pub(crate) start: Option<Offset>,
-    /// Begin at the first record of this time or later: `10m` ago, or RFC 3339
+    /// Begin at the first record of this time or later: `10m` ago, or RFC 3339; with a group only where it has no commit
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) since: Option<Timestamp>,
-    /// Resume at a place that was printed or acknowledged, such as `0:72@7.9f3a5c01d2e4b687`
+    /// Resume at a place that was printed or acknowledged, such as `0:72@7.9f3a5c01d2e4b687`; with a group only where
+    /// it has no commit
     #[arg(long, value_name = "PLACE")]
     pub(crate) at: Option<String>,
 }
@@ -105,6 +107,18 @@ pub(crate) struct FromArgs {
 impl FromArgs {
     pub(crate) fn place(&self) -> Result<Option<Place>, epochlog::Error> {
         self.at.as_deref().map(str::parse).transpose()
+    }
+
+    /// The option that was given.
+    pub(crate) fn option(&self) -> Option<&'static str> {
+        let given = [
+            (self.beginning, "--beginning"),
+            (self.tail.is_some(), "--tail"),
+            (self.start.is_some(), "--start"),
+            (self.since.is_some(), "--since"),
+            (self.at.is_some(), "--at"),
+        ];
+        given.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option)
     }
 }
 

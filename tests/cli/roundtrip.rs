@@ -103,6 +103,26 @@ fn acknowledged_places_are_printed_as_text_or_json() {
 }
 
 #[test]
+fn input_that_was_left_out_because_nobody_reads_the_acknowledgements_is_a_failure() {
+    let data = store();
+    data.run("topic create orders").ok();
+    let unread = |batch: usize, input: &str| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let file = data.path().join("../input");
+        std::fs::write(&file, input).expect("writes");
+        let line = format!("produce orders --acks --batch {batch}");
+        let ran = data.command(&line).arg("--file").arg(&file).stdout(writer).output().expect("it runs");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let (code, told) = unread(1, "a\nb\nc\n");
+    assert_eq!(code, Some(1));
+    assert!(told.contains("error: nobody reads the acknowledgements any more, so the rest"), "{told}");
+    assert_eq!(data.lines("consume orders"), ["a"]);
+    assert_eq!(unread(2, "b\nc\n").0, Some(0), "nothing is left");
+}
+
+#[test]
 fn following_prints_what_comes_from_another_process() {
     let data = orders(&["before"]);
     let mut follow = data.command("consume orders -f").stdout(Stdio::piped()).spawn().expect("it starts");

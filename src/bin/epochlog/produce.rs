@@ -4,7 +4,7 @@
 //! program, every record before the last printed place is kept. What was appended is told also when the rest is refused.
 //! Of what is longer than any record no more is read than shows that, and none of it is appended.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Instant;
 
 use epochlog::{Ack, AppendOptions, Durability, Partition, Record, Topic};
@@ -60,6 +60,8 @@ struct Producer<'a> {
     records: u64,
     bytes: u64,
     began: Instant,
+    /// Whether whoever was to read the acknowledgements has gone.
+    unheard: bool,
 }
 
 impl<'a> Producer<'a> {
@@ -81,6 +83,7 @@ impl<'a> Producer<'a> {
             records: 0,
             bytes: 0,
             began: Instant::now(),
+            unheard: false,
         })
     }
 
@@ -161,6 +164,10 @@ impl<'a> Producer<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
+        if self.unheard {
+            let left_out = "nobody reads the acknowledgements any more, so the rest of the input was not appended";
+            return Err(Failure::Told(left_out.into()));
+        }
         let headers: Vec<(&str, &[u8])> =
             self.args.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let acks = self.target.append(&self.batch.records(&headers), self.options)?;
@@ -168,7 +175,10 @@ impl<'a> Producer<'a> {
         self.bytes += self.batch.content_bytes();
         self.batch.clear();
         if self.args.acks {
-            self.tell_acks(&acks)?;
+            match self.tell_acks(&acks) {
+                Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => self.unheard = true,
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -356,7 +356,8 @@ fn a_tail_larger_than_the_reserve_waits_for_room_and_takes_none_from_others() {
         disk.open().expect("opens");
         assert_eq!(disk.store().recovery().failed.len(), 1);
         assert_eq!(all(&other(&disk).expect("was recovered")), numbered("w", 0..100));
-        assert!(matches!(refused(disk.store().topic("orders")), Error::StorageFull { .. }));
+        let orders = disk.store().topic("orders").expect("is there");
+        assert!(matches!(refused(orders.partition(0)), Error::StorageFull { .. }));
         disk.make_room();
         assert_eq!(all(&disk.partition()), numbered("v", 0..RECORDS + 9000));
     });

@@ -82,7 +82,7 @@ impl TopicRepair {
             Err(error) => return unsupported(error, &self.name, None, steps),
         };
         let (commits, older, lost_bytes) = Commits::salvage(&self.shared, &self.dir, self.creation, &self.name)?;
-        let mut step = step(&self.name, None, error, Remedy::Rebuild);
+        let mut step = RepairStep::new(Some(&self.name), None, error, Remedy::Rebuild);
         step.files = vec![commits.shown()];
         step.note = Some(commits_note(&commits, &older, lost_bytes));
         steps.push(step);
@@ -139,21 +139,8 @@ impl TopicRepair {
     }
 }
 
-fn step(name: &TopicName, partition: Option<u32>, problem: Error, remedy: Remedy) -> RepairStep {
-    RepairStep {
-        topic: Some(name.clone()),
-        partition,
-        problem,
-        remedy,
-        lost: None,
-        bytes: 0,
-        files: Vec::new(),
-        note: None,
-    }
-}
-
 pub(crate) fn refused(name: &TopicName, partition: Option<u32>, problem: Error, way_out: &str) -> RepairStep {
-    step(name, partition, problem, Remedy::Refuse(way_out.into()))
+    RepairStep::new(Some(name), partition, problem, Remedy::Refuse(way_out.into()))
 }
 
 /// What a later version wrote is neither damage nor a reason to leave the rest alone. Any other error is passed on.
@@ -172,7 +159,7 @@ fn tell_header(
     creation: Epoch,
     error: Error,
 ) -> Result<(TopicOptions, RepairStep)> {
-    let mut step = step(name, None, error, Remedy::Rebuild);
+    let mut step = RepairStep::new(Some(name), None, error, Remedy::Rebuild);
     step.files = vec![shared.shown(&dir.join(TOPIC))];
     if let Some(options) = header::salvage(shared, dir, name, creation)? {
         step.note = Some("its options are whole; nothing is lost".into());

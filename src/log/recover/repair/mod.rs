@@ -130,16 +130,7 @@ impl PartitionRepair {
     }
 
     fn step(&self, problem: Error, remedy: Remedy) -> RepairStep {
-        RepairStep {
-            topic: Some(self.topic.clone()),
-            partition: Some(self.home.partition),
-            problem,
-            remedy,
-            lost: None,
-            bytes: 0,
-            files: Vec::new(),
-            note: None,
-        }
+        RepairStep::new(Some(&self.topic), Some(self.home.partition), problem, remedy)
     }
 
     /// Finds out the facts about every segment.

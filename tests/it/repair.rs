@@ -451,6 +451,19 @@ fn a_damaged_topic_header_is_told_anew_by_the_other_files() {
 }
 
 #[test]
+fn a_header_that_was_told_anew_survives_a_power_cut_with_what_was_appended_since() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.flip("topics/orders@1/topic", 20 * 8);
+        plan(&world, OnDamage::Keep).apply().expect("repairs");
+        world.open();
+        fill(&world.partition(), "v", 3);
+        world.power_cut();
+        assert_eq!(all(&world.topic_or_error().expect("opens")), numbered("v", 0..RECORDS + 3));
+    });
+}
+
+#[test]
 fn a_topic_of_which_nothing_is_left_can_only_be_deleted() {
     let mut world = at_rest(Mapping::Auto);
     world.disk.write("topics/stray@900/readme", "not ours");

@@ -67,3 +67,32 @@ fn a_copy_never_takes_a_name_that_could_not_be_looked_at() {
         assert_eq!(all(&world.partition()).len(), 13);
     });
 }
+
+#[test]
+fn a_copy_that_finds_no_room_leaves_the_room_that_it_took_to_others() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+        let orders = orders.partition(0).expect("is there");
+        fill(&orders, "durable ", 1);
+        // More than the reserve has room for.
+        scribble(&orders, &"v".repeat(4000), 100);
+        scribble(&world.topic("small").partition(0).expect("is there"), "v", 3);
+        let log = orders.segments()[0].path.strip_prefix("/sim").expect("lies there").to_path_buf();
+        drop(orders);
+        world.go_down(Image::after_kill);
+        world.disk.flip(&log, 8 * 1000);
+        let pages = |path: &std::path::PathBuf| world.disk.read(path).len().div_ceil(4096) as u64;
+        let used: u64 = world.disk.files().iter().map(pages).sum();
+        world.disk.set_capacity(Some((used + 8) * 4096));
+        world.open();
+        let error = refused(world.topic_or_error());
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        let half_written: Vec<_> =
+            world.disk.files().into_iter().filter(|file| file.starts_with("quarantine")).collect();
+        assert!(half_written.is_empty(), "{half_written:?}");
+        assert_eq!(all(&world.topic("small").partition(0).expect("finds room")), numbered("v", 0..3));
+        world.disk.set_capacity(None);
+        assert_eq!(all(&world.topic_or_error().expect("recovers")), ["durable 0"]);
+    });
+}

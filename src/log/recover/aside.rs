@@ -135,17 +135,24 @@ impl Aside {
 
     fn write(&self, file: &dyn File, range: std::ops::Range<u64>, name: &Path) -> Result<()> {
         let new = PathBuf::from(format!("{}.new", name.display()));
-        let shown = self.shown(&new);
-        remove_if_there(&*self.seam.dir, &new).at("remove", &shown)?;
-        let copied = self.seam.dir.create(&new).and_then(|copy| {
+        remove_if_there(&*self.seam.dir, &new).at("remove", &self.shown(&new))?;
+        let written = self.write_new(file, range, &new);
+        let named = written.and_then(|()| self.seam.dir.rename(&new, name).at("rename", &self.shown(&new)));
+        named.inspect_err(|_| {
+            // Others may need the room to recover. One that can't be removed now is removed before the next copy.
+            let _in_the_way = self.seam.dir.remove_file(&new);
+        })
+    }
+
+    fn write_new(&self, file: &dyn File, range: std::ops::Range<u64>, new: &Path) -> Result<()> {
+        let copied = self.seam.dir.create(new).and_then(|copy| {
             pieces(file, range.clone(), |bytes, at| write_all_at(&*copy, bytes, at))?;
             copy.sync()
         });
         copied.map_err(|source| match is_full(&source) {
-            true => Error::StorageFull { path: shown.clone(), bytes: range.end - range.start },
-            false => Error::Io { operation: "write", path: shown.clone(), source },
-        })?;
-        self.seam.dir.rename(&new, name).at("rename", &shown)
+            true => Error::StorageFull { path: self.shown(new), bytes: range.end - range.start },
+            false => Error::Io { operation: "write", path: self.shown(new), source },
+        })
     }
 }
 

@@ -836,6 +836,23 @@ fn a_copy_that_fails_is_told_and_nothing_was_changed_for_it() {
 }
 
 #[test]
+fn a_segment_that_finds_no_room_to_be_written_anew_gives_back_what_it_took() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        for (operation, nth) in [("write", 2), ("sync", 1), ("rename", 1)] {
+            let planned = plan(&world, OnDamage::Keep);
+            world.disk.fail(Fault::of(operation).on(".log.new").nth(nth).kind(ErrorKind::StorageFull));
+            let error = refused(planned.apply());
+            assert!(error.to_string().contains(".log.new"), "{operation}: {error}");
+            let half_written = |file: &std::path::PathBuf| file.extension().is_some_and(|end| end == "new");
+            assert!(!world.disk.files().iter().any(half_written), "{operation}: {:?}", world.disk.files());
+        }
+        repair(&mut world, OnDamage::Keep);
+    });
+}
+
+#[test]
 fn a_quarantine_that_somebody_removed_is_made_again() {
     let mut world = killed(Mapping::Auto);
     damage(&world, RECORDS - 10);

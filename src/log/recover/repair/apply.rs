@@ -122,9 +122,13 @@ fn write_header(home: &Arc<Home>, found: &Found) -> Result<()> {
     let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
     let header = home.identity(FileKind::Segment, id).encode(home.now());
     let written = write_all_at(&*file, &header, 0).and_then(|()| copy_batches(&**source, &*file));
-    written.taking(found.one.file_bytes, "write", &shown)?;
-    file.sync().at("sync", &shown)?;
-    home.seam.dir.rename(&new, &path).at("rename", &shown)
+    let written = written.taking(found.one.file_bytes, "write", &shown);
+    let synced = written.and_then(|()| file.sync().at("sync", &shown));
+    let named = synced.and_then(|()| home.seam.dir.rename(&new, &path).at("rename", &shown));
+    named.inspect_err(|_| {
+        // Others may need the room. One that can't be removed now is removed by the next repair, or by an open.
+        let _in_the_way = home.seam.dir.remove_file(&new);
+    })
 }
 
 fn copy_batches(source: &dyn File, to: &dyn File) -> std::io::Result<()> {

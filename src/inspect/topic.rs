@@ -12,12 +12,13 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, parse_segment, read_frames,
 };
-use crate::io::read_all;
+use crate::io::{File, read_all};
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
 use crate::segment::{header_of, missing, what_of};
+use crate::topic::COMMITS_BYTES_MAX;
 
-/// Files of frames are read at once; a longer one isn't one.
+/// Files of frames are read at once; a longer one isn't one. Commits may be longer.
 const FRAMES_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
@@ -112,16 +113,19 @@ fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
 
 /// The entries of a file of frames; a torn end is no damage.
 pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
-    let shown = site.shown(path);
-    let file = site.open(path, what_of(identity.kind))?;
+    frames_in(&*site.open(path, what_of(identity.kind))?, &site.shown(path), identity)
+}
+
+fn frames_in(file: &dyn File, shown: &Path, identity: &Identity) -> Result<Vec<Entry>> {
     // What has but one frame is all header.
     let what = match identity.kind {
         FileKind::Store | FileKind::Topic => header_of(identity.kind),
         kind => what_of(kind),
     };
-    let bytes = read_all(&*file, FRAMES_BYTES_MAX).at("read", &shown)?;
+    let bytes_max = if identity.kind == FileKind::Commits { COMMITS_BYTES_MAX } else { FRAMES_BYTES_MAX };
+    let bytes = read_all(file, bytes_max).at("read", shown)?;
     let corrupt =
-        |error: DecodeError, position: usize| error.at(what, &shown, Some(Position::new(position as u64)), None);
+        |error: DecodeError, position: usize| error.at(what, shown, Some(Position::new(position as u64)), None);
     let frames = read_frames(&bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
     match frames.rest {
         Rest::Damaged { position, error } => Err(corrupt(error, position)),
@@ -152,4 +156,70 @@ fn partition_bytes(site: &Site, dir: &Path) -> u64 {
 /// A partition whose directory is gone.
 pub(super) fn missing_partition(site: &Site, dir: &Path) -> Error {
     missing("partition", &site.shown(dir), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::io::{RegionReader, RegionWriter};
+
+    /// A file that is longer than what of it can be read, so that no test has to read it.
+    #[derive(Debug)]
+    struct Long(u64);
+
+    impl File for Long {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0)
+        }
+
+        fn read_at(&self, _buffer: &mut [u8], _position: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, _bytes: &[u8], _position: u64) -> io::Result<usize> {
+            unreachable!("is only read")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("is only read")
+        }
+
+        fn set_len(&self, _len: u64) -> io::Result<()> {
+            unreachable!("is only read")
+        }
+
+        fn reserve(&self, _len: u64) -> io::Result<()> {
+            unreachable!("is only read")
+        }
+
+        fn map_write(&self, _capacity: usize, _published: usize) -> io::Result<(RegionWriter, RegionReader)> {
+            unreachable!("is only read")
+        }
+
+        fn map_read(&self, _len: usize) -> io::Result<RegionReader> {
+            unreachable!("is only read")
+        }
+    }
+
+    #[test]
+    fn commits_that_can_be_opened_are_not_too_long_to_be_verified() {
+        let refused = |kind: FileKind, len: u64| {
+            let identity = Identity {
+                kind,
+                store: [7; 16],
+                creation: NO_EPOCH,
+                partition: None,
+                epoch: NO_EPOCH,
+                base: Offset::ZERO,
+            };
+            let is_read = |error: &Error| matches!(error, Error::Io { operation: "read", .. });
+            frames_in(&Long(len), "file".as_ref(), &identity).is_err_and(|error| is_read(&error))
+        };
+        assert!(!refused(FileKind::Commits, FRAMES_BYTES_MAX + 1));
+        assert!(refused(FileKind::Commits, COMMITS_BYTES_MAX + 1));
+        assert!(!refused(FileKind::History, FRAMES_BYTES_MAX));
+        assert!(refused(FileKind::History, FRAMES_BYTES_MAX + 1));
+    }
 }

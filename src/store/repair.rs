@@ -240,16 +240,8 @@ fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Opti
     ids.sort_unstable();
     ids.dedup();
     let id = own.map(|identity| identity.store).or(if let [id] = ids[..] { Some(id) } else { None });
-    let mut step = RepairStep {
-        topic: None,
-        partition: None,
-        problem,
-        remedy: Remedy::Rebuild,
-        lost: None,
-        bytes: 0,
-        files: vec![seam.dir.root().join(STORE)],
-        note: None,
-    };
+    let mut step = RepairStep::new(None, None, problem, Remedy::Rebuild);
+    step.files = vec![seam.dir.root().join(STORE)];
     let Some(id) = id else {
         (step.remedy, step.files) = (Remedy::Refuse(NO_AGREEMENT.into()), Vec::new());
         plan.steps.push(step);

@@ -23,7 +23,7 @@ use crate::segment::{header_of, missing};
 
 /// From this size on the file is worth compacting, when less than half of it still counts.
 const COMPACT_BYTES_MIN: u64 = 256 << 10;
-const COMMITS_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const COMMITS_BYTES_MAX: u64 = 4 << 30;
 /// The longest metadata of a commit.
 pub(crate) const METADATA_BYTES_MAX: usize = 4096;
 

@@ -23,6 +23,9 @@ use crate::segment::missing;
 const NO_IDENTITY: &str = "no file tells which creation epoch it had; delete the topic, or restore its directory";
 const NO_PARTITION: &str = "its records are gone; restore the directory from a backup, or delete the topic";
 const LATER_VERSION: &str = "a later version wrote it; repair it with that one";
+const NOT_TOLD: &str = "what is left of it makes no sense; restore the directory from a backup, or delete the topic";
+const TOO_LONG: &str = "it is longer than such a file can be; move it out of the store, and repair tells it anew";
+const NO_FILE: &str = "a directory stands in the place of a file; move it out of the store, and repair again";
 
 /// What is to be done to one topic.
 pub(crate) struct TopicRepair {
@@ -58,12 +61,16 @@ impl TopicRepair {
                     steps.push(refused(name, None, error, NO_IDENTITY));
                     return Ok(None);
                 };
-                let (options, step) = tell_header(shared, &dir, name, creation, error)?;
+                let (options, step) = match tell_header(shared, &dir, name, creation, error) {
+                    Ok(told) => told,
+                    Err(error) => return left(error, name, None, steps).map(|()| None),
+                };
                 steps.push(step);
+                let Some(options) = options else { return Ok(None) };
                 header = Some(options.clone());
                 (creation, options)
             }
-            Err(error) => return unsupported(error, name, None, steps).map(|()| None),
+            Err(error) => return left(error, name, None, steps).map(|()| None),
         };
         let (shared, name) = (shared.clone(), name.clone());
         let mut repair = TopicRepair { shared, name, dir, creation, header, commits: None, partitions: Vec::new() };
@@ -79,10 +86,14 @@ impl TopicRepair {
         let error = match Commits::load(&self.shared, &self.dir, self.creation, &self.name, false) {
             Ok(_) => return Ok(()),
             Err(error @ Error::Corrupt(_)) => error,
-            Err(error) => return unsupported(error, &self.name, None, steps),
+            Err(error) => return left(error, &self.name, None, steps),
         };
-        let (commits, older, lost_bytes) = Commits::salvage(&self.shared, &self.dir, self.creation, &self.name)?;
-        let mut step = step(&self.name, None, error, Remedy::Rebuild);
+        let salvaged = Commits::salvage(&self.shared, &self.dir, self.creation, &self.name);
+        let (commits, older, lost_bytes) = match salvaged {
+            Ok(salvaged) => salvaged,
+            Err(error) => return left(error, &self.name, None, steps),
+        };
+        let mut step = RepairStep::new(Some(&self.name), None, error, Remedy::Rebuild);
         step.files = vec![commits.shown()];
         step.note = Some(commits_note(&commits, &older, lost_bytes));
         steps.push(step);
@@ -102,7 +113,7 @@ impl TopicRepair {
         };
         let mut partition = match PartitionRepair::plan(&home, &self.name, on_damage) {
             Ok(partition) => partition,
-            Err(error) => return unsupported(error, &self.name, Some(number), steps),
+            Err(error) => return left(error, &self.name, Some(number), steps),
         };
         let found = partition.take_steps();
         if found.iter().any(RepairStep::changes) {
@@ -134,55 +145,55 @@ impl TopicRepair {
             aside.copy(&self.dir.join(TOPIC), 0)?;
             aside.sync()?;
             header::replace(&self.shared, &self.dir, &self.name, self.creation, &options)?;
+            // A store that was closed cleanly is believed: no later open syncs this name.
+            self.shared.seam.dir.sync(&self.dir).at("sync", &self.shared.shown(&self.dir))?;
         }
         Ok(begun)
     }
 }
 
-fn step(name: &TopicName, partition: Option<u32>, problem: Error, remedy: Remedy) -> RepairStep {
-    RepairStep {
-        topic: Some(name.clone()),
-        partition,
-        problem,
-        remedy,
-        lost: None,
-        bytes: 0,
-        files: Vec::new(),
-        note: None,
-    }
-}
-
 pub(crate) fn refused(name: &TopicName, partition: Option<u32>, problem: Error, way_out: &str) -> RepairStep {
-    step(name, partition, problem, Remedy::Refuse(way_out.into()))
+    RepairStep::new(Some(name), partition, problem, Remedy::Refuse(way_out.into()))
 }
 
-/// What a later version wrote is neither damage nor a reason to leave the rest alone. Any other error is passed on.
-fn unsupported(error: Error, name: &TopicName, partition: Option<u32>, steps: &mut Vec<RepairStep>) -> Result<()> {
-    if !matches!(error, Error::UnsupportedVersion { .. }) {
-        return Err(error);
-    }
-    steps.push(refused(name, partition, error, LATER_VERSION));
+/// What can't be put right here, and is no reason to leave the rest alone: what a later version wrote is no damage, and a
+/// file that can't be ours is for a person to look at. An error of the disk is passed on.
+fn left(error: Error, name: &TopicName, partition: Option<u32>, steps: &mut Vec<RepairStep>) -> Result<()> {
+    let way_out = match &error {
+        Error::UnsupportedVersion { .. } => LATER_VERSION,
+        Error::Corrupt(_) => NOT_TOLD,
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => TOO_LONG,
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory => NO_FILE,
+        _ => return Err(error),
+    };
+    steps.push(refused(name, partition, error, way_out));
     Ok(())
 }
 
+/// The options of a header to be written anew, if they can be told, and what is to be said of it.
 fn tell_header(
     shared: &Shared,
     dir: &Path,
     name: &TopicName,
     creation: Epoch,
     error: Error,
-) -> Result<(TopicOptions, RepairStep)> {
-    let mut step = step(name, None, error, Remedy::Rebuild);
+) -> Result<(Option<TopicOptions>, RepairStep)> {
+    let mut step = RepairStep::new(Some(name), None, error, Remedy::Rebuild);
     step.files = vec![shared.shown(&dir.join(TOPIC))];
     if let Some(options) = header::salvage(shared, dir, name, creation)? {
         step.note = Some("its options are whole; nothing is lost".into());
-        return Ok((options, step));
+        return Ok((Some(options), step));
     }
-    let partitions = partitions_there(shared, dir)?.last().map_or(1, |last| last.saturating_add(1));
+    let last = partitions_there(shared, dir)?.last().copied().unwrap_or(0);
+    let options = TopicOptions::new().partitions(last.saturating_add(1));
+    if options.check().is_err() {
+        let way_out =
+            format!("no topic has a partition {last}; move that directory out of the store, and repair again");
+        return Ok((None, refused(name, None, step.problem, &way_out)));
+    }
+    let partitions = options.partitions;
     step.note = Some(format!("its options are lost: {partitions} partitions are there, all else is as by default"));
-    let options = TopicOptions::new().partitions(partitions);
-    options.check()?;
-    Ok((options, step))
+    Ok((Some(options), step))
 }
 
 fn commits_note(commits: &Commits, older: &[GroupName], lost_bytes: usize) -> String {
@@ -234,6 +245,10 @@ pub(crate) fn identity_in(shared: &Shared, path: &Path) -> Result<Option<Identit
         other => other.at("open", &shown)?,
     };
     let mut header = [0; HEADER_BYTES];
-    let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
+    let got = match read_full_at(&*file, &mut header, 0) {
+        // A directory opens like a file.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
+        other => other.at("read", &shown)?,
+    };
     Ok(Identity::decode(&header[..got]).ok().map(|(identity, _)| identity))
 }

@@ -35,6 +35,7 @@ mod quarantine;
 mod readers;
 mod reopen;
 mod repair;
+mod repair_alone;
 mod repair_crash;
 mod repair_plans;
 mod resting;

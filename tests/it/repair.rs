@@ -346,6 +346,95 @@ fn a_lost_history_is_told_anew_from_the_segments() {
     });
 }
 
+/// Whatever its number, and wherever it says that it begins.
+#[test]
+fn with_the_history_gone_too_a_file_that_is_no_segment_is_set_aside_and_costs_no_record() {
+    both_ways(|mapping| {
+        let gone: Does = |world| world.disk.remove(HISTORY);
+        let damaged: Does = |world| world.disk.flip(HISTORY, 20 * 8);
+        for (harm, name) in [
+            (damaged, "00000000000000000000@900"),
+            (gone, "00000000000000000010@900"),
+            (gone, "00000000000000000000@0"),
+            (gone, "00000000000000000000@1"),
+            (gone, "00000000000000000011@2"),
+        ] {
+            for bytes in ["junk".as_bytes(), &[7; 500]] {
+                let mut world = at_rest(mapping);
+                harm(&world);
+                let path = format!("topics/orders@1/0/{name}.log");
+                world.disk.write(&path, bytes);
+                let report = repair(&mut world, OnDamage::Keep);
+                assert_eq!(told(&report), [(Remedy::Rebuild, None), (Remedy::SetAside, None)], "{}", report.plan);
+                let step = &report.plan.steps[1];
+                assert_eq!((step.bytes, &step.files), (bytes.len() as u64, &vec![Path::new("/sim").join(&path)]));
+                let kept = report.quarantined.iter().find(|(from, _)| from.ends_with(&path)).expect("is kept");
+                assert_eq!(world.disk.read(kept.1.strip_prefix("/sim").expect("lies in the store")), bytes);
+                goes_on_at(&world, &world.partition(), RECORDS, "restored");
+            }
+        }
+    });
+}
+
+#[test]
+fn with_the_history_gone_too_the_first_segment_of_an_epoch_is_known_by_the_later_ones() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (Remedy::Rebuild, None)], "{}", report.plan);
+        goes_on_at(&world, &world.partition(), RECORDS, "restored");
+    });
+}
+
+/// A session that another copy of the store had left its segment here; the history would have said that it never was.
+#[test]
+fn with_the_history_gone_too_a_segment_that_a_later_epoch_has_overtaken_is_told_and_set_aside() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let copy = world.disk.clone_synced();
+        world.open();
+        fill(&world.partition(), "v", 5);
+        world.close();
+        let (stray, base) = segments(&world).pop().expect("is there");
+        let bytes = world.disk.read(&stray);
+        let mut world = World::on(copy, mapping);
+        world.open();
+        world.topic("another");
+        fill(&world.partition(), "v", 1);
+        world.close();
+        assert_ne!(segments(&world).pop().expect("is there").0, stray, "the sessions have numbers of their own");
+        world.disk.write(&stray, bytes.clone());
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        let aside = (Remedy::SetAside, Some((RECORDS, RECORDS + 5)));
+        assert_eq!((base, told(&report)), (RECORDS, vec![(Remedy::Rebuild, None), aside]), "{}", report.plan);
+        let step = &report.plan.steps[1];
+        let last = bytes.iter().rposition(|&byte| byte != 0).expect("holds something") as u64 + 1;
+        assert_eq!((step.bytes, &step.files), (last, &vec![Path::new("/sim").join(&stray)]));
+        assert!(report.quarantined.iter().any(|(from, _)| from.ends_with(&stray)), "{:?}", report.quarantined);
+        assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS + 1));
+    });
+}
+
+/// It was a truncate here, which left the records in their file; a stray segment of another session would do the same.
+#[test]
+fn with_the_history_gone_too_what_a_later_epoch_has_cut_within_a_segment_is_told() {
+    both_ways(|mapping| {
+        let mut world = busy(mapping);
+        let next = segments(&world).into_iter().map(|(_, base)| base).find(|base| *base > 100).expect("is there");
+        world.partition().truncate(Offset::new(100)).expect("truncates");
+        fill(&world.partition(), "w", 5);
+        world.close();
+        world.disk.remove(HISTORY);
+        let report = repair(&mut world, OnDamage::Keep);
+        let told = told(&report);
+        assert_eq!(told, [(Remedy::Rebuild, None), (Remedy::Rebuild, Some((100, next)))], "{}", report.plan);
+        assert_eq!(all(&world.partition()), [numbered("v", 0..100), numbered("w", 100..105)].concat());
+    });
+}
+
 #[test]
 fn with_the_history_gone_too_a_segment_that_ends_before_the_next_begins_is_cut_there() {
     both_ways(|mapping| {
@@ -447,6 +536,19 @@ fn a_damaged_topic_header_is_told_anew_by_the_other_files() {
             assert_eq!(world.topic("orders").epoch().number, 1);
             goes_on_at(&world, &world.partition(), RECORDS, "session");
         }
+    });
+}
+
+#[test]
+fn a_header_that_was_told_anew_survives_a_power_cut_with_what_was_appended_since() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.flip("topics/orders@1/topic", 20 * 8);
+        plan(&world, OnDamage::Keep).apply().expect("repairs");
+        world.open();
+        fill(&world.partition(), "v", 3);
+        world.power_cut();
+        assert_eq!(all(&world.topic_or_error().expect("opens")), numbered("v", 0..RECORDS + 3));
     });
 }
 
@@ -731,6 +833,23 @@ fn a_copy_that_fails_is_told_and_nothing_was_changed_for_it() {
     }
     assert_eq!(world.disk.read(&path), before);
     repair(&mut world, OnDamage::Keep);
+}
+
+#[test]
+fn a_segment_that_finds_no_room_to_be_written_anew_gives_back_what_it_took() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        for (operation, nth) in [("write", 2), ("sync", 1), ("rename", 1)] {
+            let planned = plan(&world, OnDamage::Keep);
+            world.disk.fail(Fault::of(operation).on(".log.new").nth(nth).kind(ErrorKind::StorageFull));
+            let error = refused(planned.apply());
+            assert!(error.to_string().contains(".log.new"), "{operation}: {error}");
+            let half_written = |file: &std::path::PathBuf| file.extension().is_some_and(|end| end == "new");
+            assert!(!world.disk.files().iter().any(half_written), "{operation}: {:?}", world.disk.files());
+        }
+        repair(&mut world, OnDamage::Keep);
+    });
 }
 
 #[test]

@@ -18,7 +18,7 @@ struct Harm {
     make: fn(Mapping) -> (World, String, usize),
 }
 
-const HARMS: [Harm; 7] = [
+const HARMS: [Harm; 8] = [
     Harm {
         name: "tail",
         on_damage: OnDamage::Keep,
@@ -68,6 +68,17 @@ const HARMS: [Harm; 7] = [
             let world = killed(mapping);
             world.disk.flip(HISTORY, 120 * 8);
             (world, HISTORY.into(), 0)
+        },
+    },
+    Harm {
+        name: "history and a file that is no segment",
+        on_damage: OnDamage::Keep,
+        make: |mapping| {
+            let world = at_rest(mapping);
+            world.disk.remove(HISTORY);
+            let path = "topics/orders@1/0/00000000000000000010@900.log";
+            world.disk.write(path, vec![7; 500]);
+            (world, path.into(), 0)
         },
     },
     Harm {

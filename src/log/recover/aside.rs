@@ -16,6 +16,10 @@ use crate::io::{Access, File, Seam, read_full_at, remove_if_there, write_all_at}
 use crate::segment::Home;
 
 const COPY_BYTES: usize = 1 << 20;
+/// The longest name of a file that file systems take.
+const NAME_BYTES_MAX: usize = 255;
+/// What may stand behind a name, with numbers of up to twenty digits.
+const BEHIND_BYTES: usize = "-from-".len() + 20 + "-".len() + 20 + ".new".len();
 
 /// The way into the quarantine, and what took it.
 #[derive(Debug)]
@@ -117,8 +121,7 @@ impl Aside {
         from: u64,
         same: impl Fn(&dyn File) -> io::Result<bool>,
     ) -> Result<(PathBuf, bool)> {
-        let parts = path.iter().map(|part| part.to_string_lossy()).filter(|part| part != TOPICS);
-        let mut plain = parts.collect::<Vec<_>>().join("-");
+        let mut plain = plain_name(path);
         if from > 0 {
             plain += &format!("-from-{from}");
         }
@@ -135,17 +138,38 @@ impl Aside {
 
     fn write(&self, file: &dyn File, range: std::ops::Range<u64>, name: &Path) -> Result<()> {
         let new = PathBuf::from(format!("{}.new", name.display()));
-        let shown = self.shown(&new);
-        remove_if_there(&*self.seam.dir, &new).at("remove", &shown)?;
-        let copied = self.seam.dir.create(&new).and_then(|copy| {
+        remove_if_there(&*self.seam.dir, &new).at("remove", &self.shown(&new))?;
+        let written = self.write_new(file, range, &new);
+        let named = written.and_then(|()| self.seam.dir.rename(&new, name).at("rename", &self.shown(&new)));
+        named.inspect_err(|_| {
+            // Others may need the room to recover. One that can't be removed now is removed before the next copy.
+            let _in_the_way = self.seam.dir.remove_file(&new);
+        })
+    }
+
+    fn write_new(&self, file: &dyn File, range: std::ops::Range<u64>, new: &Path) -> Result<()> {
+        let copied = self.seam.dir.create(new).and_then(|copy| {
             pieces(file, range.clone(), |bytes, at| write_all_at(&*copy, bytes, at))?;
             copy.sync()
         });
         copied.map_err(|source| match is_full(&source) {
-            true => Error::StorageFull { path: shown.clone(), bytes: range.end - range.start },
-            false => Error::Io { operation: "write", path: shown.clone(), source },
-        })?;
-        self.seam.dir.rename(&new, name).at("rename", &shown)
+            true => Error::StorageFull { path: self.shown(new), bytes: range.end - range.start },
+            false => Error::Io { operation: "write", path: self.shown(new), source },
+        })
+    }
+}
+
+/// What a file is called in the quarantine. A topic's name is shortened if not all fits: its number tells it from others.
+fn plain_name(path: &Path) -> String {
+    let parts = path.iter().map(|part| part.to_string_lossy()).filter(|part| part != TOPICS);
+    let plain = parts.collect::<Vec<_>>().join("-");
+    let excess = plain.len().saturating_sub(NAME_BYTES_MAX - BEHIND_BYTES);
+    match plain.split_once('@') {
+        Some((topic, rest)) if excess > 0 => {
+            let kept: String = topic.chars().take(topic.len().saturating_sub(excess)).collect();
+            format!("{kept}@{rest}")
+        }
+        _ => plain,
     }
 }
 
@@ -189,6 +213,21 @@ fn same_bytes(file: &dyn File, range: std::ops::Range<u64>, other: &dyn File, po
 mod tests {
     use super::*;
     use crate::io::{Dir, OsDir};
+
+    #[test]
+    fn a_name_fits_whatever_stands_behind_it_and_keeps_the_topics_number() {
+        let name = |topic_bytes: usize, number: u64, file: &str| {
+            plain_name(format!("topics/{}@{number}/{}/{file}", "n".repeat(topic_bytes), u32::MAX).as_ref())
+        };
+        let file = format!("{0:020}@{0}.log", u64::MAX);
+        let longest = name(crate::name::NAME_BYTES_MAX, u64::MAX, &file);
+        let behind = format!("-from-{0}-{0}.new", u64::MAX);
+        assert_eq!(longest.len() + behind.len(), 255);
+        let rest = format!("n@{}-{}-{file}", u64::MAX, u32::MAX);
+        assert!(longest.starts_with("nnn") && longest.ends_with(&rest), "{longest}");
+        assert_eq!(name(120, 7, "history"), format!("{}@7-{}-history", "n".repeat(120), u32::MAX));
+        assert_eq!(plain_name("STORE".as_ref()), "STORE");
+    }
 
     #[test]
     fn bytes_are_compared_to_the_last_of_more_than_one_piece() {

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use super::super::rewrite::{carry_out, keep_scanned};
 use super::super::{Finding, Known, Step, remove, strays};
-use super::salvage::NO_TAG;
 use super::{Aside, Fate, Found, PartitionRepair};
 use crate::error::{IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, HISTORY, Reason};
 use crate::io::latch::Latch;
 use crate::io::{File, read_full_at, write_all_at};
 use crate::log::history::{Recorded, remove_if_there};
-use crate::log::{Begun, Epochs, Evidence, Lineage};
+use crate::log::{Begun, Epochs, Evidence};
 use crate::offset::Epoch;
 use crate::segment::Home;
 
@@ -86,8 +85,7 @@ impl PartitionRepair {
 
     /// What the history is to say.
     fn repaired(&self, epochs: &dyn Epochs, kept: Vec<Recorded>) -> Result<(Evidence, Option<Epoch>)> {
-        let known = self.evidence.lineage.epochs().iter().filter(|begun| begun.epoch.tag != NO_TAG);
-        let lineage = Lineage::new(known.copied().collect()).expect("the creation epoch is known");
+        let lineage = self.evidence.lineage.clone();
         let last = kept.last().and_then(|last| Some(last.seal?.end.min(lineage.cut_of(last.id.epoch))));
         let mut evidence = Evidence { lineage, start: self.start, segments: kept, clean: None, torn_bytes: 0 };
         let end = self.cut.unwrap_or_else(|| evidence.end_after(last)).max(self.start);
@@ -124,9 +122,13 @@ fn write_header(home: &Arc<Home>, found: &Found) -> Result<()> {
     let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
     let header = home.identity(FileKind::Segment, id).encode(home.now());
     let written = write_all_at(&*file, &header, 0).and_then(|()| copy_batches(&**source, &*file));
-    written.taking(found.one.file_bytes, "write", &shown)?;
-    file.sync().at("sync", &shown)?;
-    home.seam.dir.rename(&new, &path).at("rename", &shown)
+    let written = written.taking(found.one.file_bytes, "write", &shown);
+    let synced = written.and_then(|()| file.sync().at("sync", &shown));
+    let named = synced.and_then(|()| home.seam.dir.rename(&new, &path).at("rename", &shown));
+    named.inspect_err(|_| {
+        // Others may need the room. One that can't be removed now is removed by the next repair, or by an open.
+        let _in_the_way = home.seam.dir.remove_file(&new);
+    })
 }
 
 fn copy_batches(source: &dyn File, to: &dyn File) -> std::io::Result<()> {

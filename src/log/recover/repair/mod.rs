@@ -15,6 +15,7 @@
 //! | in a sealed segment: a batch, the end, the whole file | it stays ([`OnDamage`]) |
 //! | records missing between two segments, or behind the last | cut there; all behind set aside |
 //! | the history | told anew: by its frames that validate, and by the segments that are there |
+//! | beside it: a file that nothing tells is a segment, or a segment that a later epoch has overtaken | set aside |
 
 mod apply;
 mod salvage;
@@ -24,6 +25,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use salvage::Retold;
 pub use step::{OnDamage, Remedy, RepairStep};
 
 use super::aside::Aside;
@@ -31,12 +33,18 @@ use super::examine::{Examined, examine, last_nonzero};
 use super::stray::foreign_strays;
 use super::table::{Decision, Header, Told, decide};
 use crate::error::{Error, IoContext, Result};
-use crate::format::FileKind;
+use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
+use crate::log::history::Recorded;
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::Offset;
-use crate::segment::{Home, Sealed, Step as Walked, Walk, Window, missing};
+use crate::segment::{Home, Sealed, SegmentId, Step as Walked, Walk, Window, missing};
+
+const NO_SEGMENT: &str =
+    "no line of the history names it, and no batch of this log is in it; if it was a segment, its records from offset";
+const OVERTAKEN: &str =
+    "a later epoch begins there; no line tells whether these records were given up then, and so they are now";
 
 /// What becomes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +90,7 @@ pub(crate) struct PartitionRepair {
     cut: Option<Offset>,
     /// Whether the history is told anew.
     retold: bool,
-    /// Files of other logs, to be moved away.
+    /// Files that are no part of the log, to be moved away.
     foreign: Vec<PathBuf>,
     steps: Vec<RepairStep>,
     /// What recovery would cut as well: told only where something else is done.
@@ -96,7 +104,7 @@ impl PartitionRepair {
     ///
     /// [`Error::Io`], and [`Error::UnsupportedVersion`] for what a later version wrote: neither is damage.
     pub(crate) fn plan(home: &Arc<Home>, topic: &TopicName, on_damage: OnDamage) -> Result<PartitionRepair> {
-        let (history, evidence, problem) = salvage::evidence(home)?;
+        let (history, evidence, retold) = salvage::evidence(home)?;
         let mut repair = PartitionRepair {
             home: home.clone(),
             topic: topic.clone(),
@@ -108,14 +116,12 @@ impl PartitionRepair {
             torn: Vec::new(),
             durable_end: Offset::ZERO,
             cut: None,
-            retold: problem.is_some(),
+            retold: retold.is_some(),
             foreign: Vec::new(),
             steps: Vec::new(),
         };
-        if let Some((error, note)) = problem {
-            let mut step = repair.step(error, Remedy::Rebuild);
-            (step.files, step.note) = (vec![repair.history.shown()], Some(note));
-            repair.steps.push(step);
+        if let Some(retold) = retold {
+            repair.tell_anew(retold)?;
         }
         repair.look()?;
         repair.decide(on_damage)?;
@@ -130,16 +136,56 @@ impl PartitionRepair {
     }
 
     fn step(&self, problem: Error, remedy: Remedy) -> RepairStep {
-        RepairStep {
-            topic: Some(self.topic.clone()),
-            partition: Some(self.home.partition),
-            problem,
-            remedy,
-            lost: None,
-            bytes: 0,
-            files: Vec::new(),
-            note: None,
+        RepairStep::new(Some(&self.topic), Some(self.home.partition), problem, remedy)
+    }
+
+    /// The history is told anew: what that costs.
+    fn tell_anew(&mut self, retold: Retold) -> Result<()> {
+        let mut step = self.step(retold.problem, Remedy::Rebuild);
+        (step.files, step.note) = (vec![self.history.shown()], Some(retold.note));
+        self.steps.push(step);
+        for stranger in retold.strangers {
+            let mut step = self.step(stranger.problem, Remedy::SetAside);
+            step.note = Some(format!("{NO_SEGMENT} {} on are lost", stranger.base));
+            self.set_aside(step, stranger.path)?;
         }
+        for (recorded, limit) in retold.overtaken {
+            self.tell_overtaken(recorded, limit)?;
+        }
+        Ok(())
+    }
+
+    /// A segment that a later epoch has cut, or overtaken altogether, though no line tells so: lines let it go up to `limit`.
+    fn tell_overtaken(&mut self, recorded: Recorded, limit: Offset) -> Result<()> {
+        let SegmentId { base, epoch } = recorded.id;
+        let one = examine(&self.home, recorded, limit, None)?;
+        let cut = self.evidence.lineage.cut_of(epoch);
+        let lost = cut.max(base)..one.good_end.max(one.durable_end);
+        let path = self.home.segment_path(recorded.id);
+        let problem = missing("history entry", &self.history.shown(), Some(lost.clone()));
+        let mut step = self.step(problem, if cut > base { Remedy::Rebuild } else { Remedy::SetAside });
+        (step.lost, step.note) = ((!lost.is_empty()).then_some(lost), Some(OVERTAKEN.into()));
+        match &one.file {
+            // It ended where the next one began, as most do.
+            _ if cut > base && step.lost.is_none() => {}
+            _ if cut > base => self.steps.push(step),
+            // It was begun and never written to.
+            Some(file) if last_nonzero(&**file, HEADER_BYTES as u64).at("read", &self.home.shown(&path))?.is_none() => {
+            }
+            _ => self.set_aside(step, path)?,
+        }
+        Ok(())
+    }
+
+    /// All of a file goes.
+    fn set_aside(&mut self, mut step: RepairStep, path: PathBuf) -> Result<()> {
+        let shown = self.home.shown(&path);
+        let file = self.home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
+        step.bytes = last_nonzero(&*file, 0).at("read", &shown)?.unwrap_or(0);
+        step.files = vec![shown];
+        self.steps.push(step);
+        self.foreign.push(path);
+        Ok(())
     }
 
     /// Finds out the facts about every segment.

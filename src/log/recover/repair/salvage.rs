@@ -1,26 +1,42 @@
 //! What a partition's history says, or what can be told of it when it is damaged: by its lines that still validate, and
 //! by the segments that are there.
 //!
-//! Invariant: nothing is invented, and no place is admitted that might not be of this history. An epoch is taken from a line or from a segment's own header, whole; a file whose
-//! epoch can't be told is no part of the log any more, but what an older epoch wrote from its base on isn't either.
+//! Invariant: nothing is invented, and no place is admitted that might not be of this history. An epoch is taken from a
+//! line or from a segment's own header, whole. A file that tells of none, that no line names and that holds no batch is no
+//! part of the log: it decides about no other file, and is set aside. What of the files doesn't count any more is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::examine::only_zeros;
 use crate::error::{Error, IoContext, Result};
-use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, Identity, Reason};
+use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, Reason};
 use crate::io::{Access, read_full_at};
 use crate::log::history::Recorded;
-use crate::log::{Begun, Evidence, History, segment_files};
+use crate::log::{Begun, Evidence, History, Lineage, segment_files};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
-use crate::segment::{Home, Sealed, SegmentId, header_of};
+use crate::segment::{Home, Sealed, SegmentId, Window, header_of, next_header};
 
-/// The tag of an epoch of which only the number is known. Never part of a lineage that is written.
-pub(super) const NO_TAG: u64 = 0;
+/// What is to be said of a history that had to be told anew.
+pub(super) struct Retold {
+    pub(super) problem: Error,
+    /// What can't be told any more.
+    pub(super) note: String,
+    /// Files that have a segment's name, and nothing else of one.
+    pub(super) strangers: Vec<Stranger>,
+    /// Segments of which some or all counts no more, since a later epoch begins there and no line tells why; and up to
+    /// where lines let them count.
+    pub(super) overtaken: Vec<(Recorded, Offset)>,
+}
 
-/// What was wrong with a history that had to be told anew, and what can't be told any more.
-type Retold = (Error, String);
+/// A file of which nothing tells that it is this log's, and what is wrong with it.
+pub(super) struct Stranger {
+    pub(super) path: PathBuf,
+    pub(super) base: Offset,
+    pub(super) problem: Error,
+}
 
 /// The evidence, as the history tells it or as it can be told anew.
 pub(super) fn evidence(home: &Arc<Home>) -> Result<(History, Evidence, Option<Retold>)> {
@@ -32,19 +48,23 @@ pub(super) fn evidence(home: &Arc<Home>) -> Result<(History, Evidence, Option<Re
     let salvage = History::salvage(home)?;
     let lines = salvage.before.len() + salvage.behind.len();
     let mut told = Told::of(home, salvage.before.iter().chain(&salvage.behind));
-    let files = told.look_at_files(home)?;
-    let evidence = told.evidence(home).map_err(|error| error.at("history", home.seam.dir.root(), None, None))?;
+    let strangers = told.look_at_files(home)?;
+    let files = told.there.len();
+    let (evidence, overtaken) =
+        told.evidence(home).map_err(|error| error.at("history", &home.shown(&home.dir.join(HISTORY)), None, None))?;
     let note = format!(
         "{lines} of its entries are whole, {} bytes are lost, {files} segments are there; records that were trimmed or \
          truncated may be back, and a place of an epoch that left no segment is stale",
         salvage.lost_bytes
     );
-    Ok((History::anew(home), evidence, Some((error, note))))
+    Ok((History::anew(home), evidence, Some(Retold { problem: error, note, strangers, overtaken })))
 }
 
 /// What was told so far.
 struct Told {
     begun: BTreeMap<u64, Begun>,
+    /// The numbers of those of which no line tells.
+    guessed: BTreeSet<u64>,
     start: Offset,
     segments: BTreeMap<(u64, Offset), Recorded>,
     /// The segments whose files are there.
@@ -55,7 +75,8 @@ impl Told {
     fn of<'a>(home: &Home, entries: impl Iterator<Item = &'a Entry>) -> Told {
         let created = Begun { epoch: home.creation, start: Offset::ZERO, reason: Reason::Created, time: home.now() };
         let begun = BTreeMap::from([(home.creation.number, created)]);
-        let mut told = Told { begun, start: Offset::ZERO, segments: BTreeMap::new(), there: Vec::new() };
+        let (guessed, segments) = (BTreeSet::new(), BTreeMap::new());
+        let mut told = Told { begun, guessed, start: Offset::ZERO, segments, there: Vec::new() };
         for entry in entries {
             match entry {
                 Entry::Epoch { epoch, start, reason, time } => {
@@ -80,8 +101,9 @@ impl Told {
         recorded.seal = seal.or(recorded.seal);
     }
 
-    /// Takes what the segments' own headers tell; says how many there are.
-    fn look_at_files(&mut self, home: &Home) -> Result<usize> {
+    /// Takes what the segments' own headers tell; gives the files that tell nothing.
+    fn look_at_files(&mut self, home: &Home) -> Result<Vec<Stranger>> {
+        let mut headless = Vec::new();
         for (path, base, number) in segment_files(home)? {
             let shown = home.shown(&path);
             let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
@@ -89,20 +111,35 @@ impl Told {
             let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
             match Identity::decode(&header[..got]) {
                 Ok((found, created)) => self.take(home, found, base, number, created),
-                Err(error @ DecodeError::Unsupported { .. }) => {
-                    return Err(error.at(header_of(FileKind::Segment), &shown, Some(Position::new(0)), None));
-                }
+                Err(error @ DecodeError::Unsupported { .. }) => return Err(header_error(error, &shown)),
                 // Created, and never written to.
                 Err(_) if only_zeros(&*file).at("read", &shown)? => {}
-                Err(_) => {
-                    let named = self.segments.get(&(number, base)).map(|recorded| recorded.id);
-                    let tag = self.begun.get(&number).map_or(NO_TAG, |begun| begun.epoch.tag);
-                    let id = named.unwrap_or(SegmentId { base, epoch: Epoch { number, tag } });
-                    self.found(id, home.now());
-                }
+                Err(error) => headless.push((path, base, number, error)),
             }
         }
-        Ok(self.there.len())
+        let mut strangers = Vec::new();
+        // Whose they may be is known only now: another segment of the same epoch may stand behind them.
+        for (path, base, number, error) in headless {
+            let shown = home.shown(&path);
+            match self.by_its_name(home, &path, base, number).at("read", &shown)? {
+                Some(id) => self.found(id, home.now()),
+                None => strangers.push(Stranger { path, base, problem: header_error(error, &shown) }),
+            }
+        }
+        Ok(strangers)
+    }
+
+    /// Which segment a file without a header is: one that a line names, or one with batches of an epoch that is known.
+    fn by_its_name(&self, home: &Home, path: &Path, base: Offset, number: u64) -> std::io::Result<Option<SegmentId>> {
+        if let Some(recorded) = self.segments.get(&(number, base)) {
+            return Ok(Some(recorded.id));
+        }
+        let Some(begun) = self.begun.get(&number) else { return Ok(None) };
+        let id = SegmentId { base, epoch: begun.epoch };
+        let file = home.seam.dir.open(path, Access::Read)?;
+        let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        let seed = home.identity(FileKind::Segment, id).seed();
+        Ok(next_header(&mut Window::new(file, len), seed, HEADER_BYTES)?.map(|_| id))
     }
 
     /// Takes a segment, unless it is of another log: that is set aside later.
@@ -116,9 +153,15 @@ impl Told {
     fn found(&mut self, id: SegmentId, created: Timestamp) {
         self.add(id, None);
         self.there.push(id);
-        let begun = Begun { epoch: id.epoch, start: id.base, reason: Reason::Restored, time: created };
-        // Its line may be lost: it began with the first segment that it left, or before. They come in order.
-        self.begun.entry(id.epoch.number).or_insert(begun);
+        // Its line may be lost: it began with the first segment that it left, or before.
+        let number = id.epoch.number;
+        let begun = self.begun.entry(number).or_insert_with(|| {
+            self.guessed.insert(number);
+            Begun { epoch: id.epoch, start: id.base, reason: Reason::Restored, time: created }
+        });
+        if self.guessed.contains(&number) {
+            begun.start = begun.start.min(id.base);
+        }
     }
 
     /// An epoch known only by the segment that is now the first began there, or with earlier segments that were removed:
@@ -131,14 +174,14 @@ impl Told {
         }
     }
 
-    fn evidence(mut self, home: &Home) -> Result<Evidence, DecodeError> {
+    fn evidence(mut self, home: &Home) -> Result<(Evidence, Vec<(Recorded, Offset)>), DecodeError> {
         self.doubt_the_first();
         // What is begun again with another tag belongs to nobody.
         let begun = &self.begun;
         self.segments
             .retain(|_, recorded| begun.get(&recorded.id.epoch.number).is_some_and(|b| b.epoch == recorded.id.epoch));
-        let lineage = crate::log::Lineage::new(self.begun.into_values().collect())?;
-        let segments = self.segments.into_values().collect();
+        let lineage = Lineage::new(self.begun.values().copied().collect())?;
+        let segments = self.segments.values().copied().collect();
         let mut evidence = Evidence { lineage, start: self.start, segments, clean: None, torn_bytes: 0 };
         // Segments in front of all that are there were removed by retention, whose line is lost.
         while let Some(i) = (0..evidence.segments.len()).find(|&i| !evidence.is_retired(i)) {
@@ -152,6 +195,34 @@ impl Told {
             evidence.start = evidence.start.max(recorded.seal.map_or(recorded.id.base, |seal| seal.end.min(cut)));
             evidence.segments.remove(i);
         }
-        Ok(evidence)
+        let overtaken = self.overtaken(&evidence);
+        Ok((evidence, overtaken))
     }
+
+    /// Of each epoch the segment in which a guess cuts it, and all behind.
+    fn overtaken(&self, evidence: &Evidence) -> Vec<(Recorded, Offset)> {
+        let mut overtaken = Vec::new();
+        for (i, recorded) in evidence.segments.iter().enumerate() {
+            let id = recorded.id;
+            let (limit, cut) = (self.cut_by_lines(id.epoch.number), evidence.lineage.cut_of(id.epoch));
+            let next = evidence.segments.get(i + 1).filter(|next| next.id.epoch == id.epoch);
+            let is_cut = cut < limit && next.is_none_or(|next| next.id.base >= cut);
+            let is_given_up = limit <= id.base || recorded.seal.is_some_and(|seal| seal.end.min(limit) <= self.start);
+            if is_cut && !is_given_up && self.there.contains(&id) {
+                overtaken.push((*recorded, limit));
+            }
+        }
+        overtaken
+    }
+
+    /// Where the lines alone cut an epoch.
+    fn cut_by_lines(&self, number: u64) -> Offset {
+        let later = self.begun.range((Bound::Excluded(number), Bound::Unbounded));
+        let told = later.filter(|(number, _)| !self.guessed.contains(number));
+        told.map(|(_, begun)| begun.start).min().unwrap_or(Offset::MAX)
+    }
+}
+
+fn header_error(error: DecodeError, shown: &Path) -> Error {
+    error.at(header_of(FileKind::Segment), shown, Some(Position::new(0)), None)
 }

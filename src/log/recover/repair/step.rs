@@ -72,6 +72,12 @@ pub struct RepairStep {
 }
 
 impl RepairStep {
+    /// A step that costs nothing, as far as is known yet.
+    pub(crate) fn new(topic: Option<&TopicName>, partition: Option<u32>, problem: Error, remedy: Remedy) -> RepairStep {
+        let topic = topic.cloned();
+        RepairStep { topic, partition, problem, remedy, lost: None, bytes: 0, files: Vec::new(), note: None }
+    }
+
     /// Whether something is done.
     #[must_use]
     pub fn changes(&self) -> bool {
@@ -122,16 +128,7 @@ mod tests {
 
     #[test]
     fn a_step_says_where_what_and_everything_that_it_costs() {
-        let mut step = RepairStep {
-            topic: None,
-            partition: None,
-            problem: Error::Closed,
-            remedy: Remedy::Rebuild,
-            lost: None,
-            bytes: 0,
-            files: Vec::new(),
-            note: None,
-        };
+        let mut step = RepairStep::new(None, None, Error::Closed, Remedy::Rebuild);
         let problem = Error::Closed.to_string();
         assert_eq!(step.to_string(), format!("{problem}\n  tell it anew"));
         step.topic = Some(TopicName::new("orders").expect("is a name"));

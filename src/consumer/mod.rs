@@ -19,7 +19,7 @@ use crate::name::GroupName;
 use crate::offset::{Epoch, Offset};
 use crate::options::{Durability, Start, Visibility};
 use crate::place::Place;
-use crate::topic::Topic;
+use crate::topic::{Topic, check_metadata};
 
 use poll::Assigned;
 
@@ -233,27 +233,36 @@ impl Consumer {
     /// Commits where it stands in every partition: everything that `poll` has handed out counts as finished. One atomic
     /// step, as durable as the topic's appends; nothing is written if nothing has moved.
     ///
+    /// Where it has moved, the commit carries no [metadata](Consumer::commit_with_metadata) from then on; where it hasn't,
+    /// the commit that is there keeps its own.
+    ///
     /// # Errors
     ///
     /// [`Error::TopicDeleted`]: nothing was written, and a topic of the same name that exists now is untouched.
     /// [`Error::Diverged`]: what it has read was cut; nothing was written. [`Error::StorageFull`], [`Error::Io`],
     /// [`Error::Latched`], [`Error::Corrupt`], [`Error::Closed`].
     pub fn commit(&mut self) -> Result<()> {
-        self.commit_with(None)
+        self.topic.owner().check()?;
+        self.commit_places(&self.uncommitted(), None)
     }
 
-    /// Commits, and keeps some bytes of the caller's beside the commit.
+    /// Commits, and keeps some bytes of the caller's beside the commit of every partition that it has begun to read, also
+    /// where nothing has moved. If it hasn't begun any, it begins all, as a [`poll`](Consumer::poll) does.
+    ///
+    /// They stay until something else is committed in that partition: by [`commit`](Consumer::commit) after a move, by
+    /// [`commit_to`](Consumer::commit_to), by auto-commit or by a reset.
     ///
     /// # Errors
     ///
-    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes.
+    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes; if it has to begin, those of
+    /// [`poll`](Consumer::poll). The metadata wasn't stored then.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
-        self.commit_with(Some(metadata))
-    }
-
-    fn commit_with(&mut self, metadata: Option<&[u8]>) -> Result<()> {
         self.topic.owner().check()?;
-        self.commit_places(&self.uncommitted(), metadata)
+        check_metadata(Some(metadata))?;
+        if self.places().is_empty() {
+            (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
+        }
+        self.commit_places(&self.places(), Some(metadata))
     }
 
     /// Where it stands, for each partition in which that isn't committed.

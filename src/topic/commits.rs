@@ -181,16 +181,9 @@ impl Commits {
         metadata: Option<&[u8]>,
         durable: bool,
     ) -> Result<()> {
+        check_metadata(metadata)?;
         if places.is_empty() {
             return Ok(());
-        }
-        let size = metadata.map_or(0, <[u8]>::len);
-        if size > METADATA_BYTES_MAX {
-            return Err(Error::TooLarge {
-                what: "metadata of a commit",
-                size: size as u64,
-                limit: METADATA_BYTES_MAX as u64,
-            });
         }
         let time = self.shared.seam.clock.now();
         let entry = Entry::Commit {
@@ -334,6 +327,12 @@ impl Commits {
 }
 
 const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
+
+/// Whether it may stand beside a commit.
+pub(crate) fn check_metadata(metadata: Option<&[u8]>) -> Result<()> {
+    let (size, limit) = (metadata.map_or(0, <[u8]>::len) as u64, METADATA_BYTES_MAX as u64);
+    if size > limit { Err(Error::TooLarge { what: "metadata of a commit", size, limit }) } else { Ok(()) }
+}
 
 fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
     let mut groups = Groups::new();

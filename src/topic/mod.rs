@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use crate::threads::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use catalog::{Catalog, duplicate, list};
-pub(crate) use commits::{Commit, Commits};
+pub(crate) use commits::{Commit, Commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;

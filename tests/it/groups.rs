@@ -331,6 +331,55 @@ fn metadata_comes_back_and_the_next_commit_replaces_it() {
     });
 }
 
+/// What stands beside the group's commits, by partition.
+fn metadata(topic: &Topic, group: &str) -> Vec<Option<Vec<u8>>> {
+    topic.group(group).expect("is there").commits.into_iter().map(|commit| commit.metadata).collect()
+}
+
+#[test]
+fn metadata_is_stored_also_where_nothing_has_moved() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        let told = |text: &str| vec![Some(text.as_bytes().to_vec()); 3];
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        consumer.commit_with_metadata(b"begun").expect("commits before the first poll");
+        assert_eq!(
+            (committed(&orders, "billing"), metadata(&orders, "billing")),
+            (vec![(0, 0), (1, 0), (2, 0)], told("begun"))
+        );
+        assert_eq!(poll(&mut consumer).len(), 30);
+        consumer.commit().expect("commits");
+        assert_eq!(metadata(&orders, "billing"), [None, None, None]);
+        consumer.commit_with_metadata(b"m1").expect("commits");
+        consumer.commit_with_metadata(b"m2").expect("commits");
+        assert_eq!(metadata(&orders, "billing"), told("m2"));
+        fill(&orders.partition(1).expect("is there"), "b", 1);
+        assert_eq!(poll(&mut consumer), ["b10"]);
+        consumer.commit().expect("commits");
+        let kept = [Some(b"m2".to_vec()), None, Some(b"m2".to_vec())];
+        assert_eq!(metadata(&orders, "billing"), kept, "a plain commit replaces it where it has moved");
+        drop((consumer, orders));
+        world.power_cut();
+        assert_eq!(metadata(&world.topic("orders"), "billing"), kept);
+    });
+}
+
+#[test]
+fn metadata_that_is_too_large_is_refused_also_where_nothing_has_moved() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let mut consumer = billing(&world);
+        for _ in 0..2 {
+            let error = refused_untouched(&world.disk, || consumer.commit_with_metadata(&[7; 5000]));
+            assert!(matches!(error, Error::TooLarge { size: 5000, limit: 4096, .. }), "{error}");
+            poll(&mut consumer);
+            consumer.commit().expect("commits");
+        }
+    });
+}
+
 #[test]
 fn a_reset_moves_a_group_that_nobody_uses() {
     both_ways(|mapping| {

@@ -185,6 +185,14 @@ impl Log {
         u32::try_from(base.since(self.durable_end())).unwrap_or(u32::MAX)
     }
 
+    /// Whether the records fit a segment as one batch: for who has to know of several before anything is written. The
+    /// times that records bring along take a byte or two more as time passes, which is all that may be other when it
+    /// comes to the append.
+    pub(crate) fn check_size(&self, records: &[Record<'_>]) -> Result<()> {
+        let now = self.home.now().max(self.appender.lock().append_time);
+        self.checked_size(records, now).map(drop)
+    }
+
     /// The payload's size, if it can fit a segment at all.
     fn checked_size(&self, records: &[Record<'_>], append_time: Timestamp) -> Result<usize> {
         let size = payload_bytes(records, append_time);

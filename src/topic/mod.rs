@@ -234,12 +234,14 @@ impl Topic {
     }
 
     /// Appends records: one batch for each partition that they belong to, each all or nothing. Those without a key go to
-    /// one partition together. One acknowledgement for each partition, in the order of their numbers.
+    /// one partition together. One acknowledgement for each partition, in the order of their numbers. The batches are
+    /// written one after the other: if they are to be durable, there is a sync for each in turn.
     ///
     /// # Errors
     ///
-    /// As [`append`](Topic::append). If the batch for one partition fails, those before it stay: append to a
-    /// [`Partition`] where all must be one.
+    /// As [`append`](Topic::append). [`Error::TooLarge`] if the batch for any partition can't fit: nothing was written
+    /// anywhere. If the batch for one partition fails otherwise, those before it stay: append to a [`Partition`] where
+    /// all must be one.
     pub fn append_batch(&self, records: &[Record<'_>]) -> Result<Vec<Ack>> {
         self.append_batch_with(records, AppendOptions::new())
     }
@@ -253,7 +255,12 @@ impl Topic {
         self.inner.shared.writable()?;
         let durability = self.durability(options);
         let batches = Partitioner::new(self.partitions(), &self.inner.round).split(records);
-        batches.iter().map(|(number, batch)| self.log(*number)?.append(batch, durability)).collect()
+        let logs = batches.iter().map(|(number, _)| self.log(*number)).collect::<Result<Vec<_>>>()?;
+        let both = || logs.iter().zip(&batches);
+        if batches.len() > 1 {
+            both().try_for_each(|(log, (_, batch))| log.check_size(batch))?;
+        }
+        both().map(|(log, (_, batch))| log.append(batch, durability)).collect()
     }
 
     fn durability(&self, options: AppendOptions) -> crate::options::Durability {

@@ -281,6 +281,28 @@ fn times_before_and_after_everything_find_the_start_and_the_end() {
 }
 
 #[test]
+fn of_a_batch_over_several_partitions_nothing_is_written_if_one_part_is_too_large() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.store().create_topic("wide", small().partitions(4)).expect("creates");
+        let keys: Vec<String> = (0..8).map(|n| format!("device-{n}")).collect();
+        let too_large = vec![b'x'; 5000];
+        // Whichever of the keys it is, and so whichever of the partitions, the first and the last among them.
+        for large in 0..keys.len() {
+            let value = |n: usize| if n == large { &too_large[..] } else { b"v" };
+            let records: Vec<_> = keys.iter().enumerate().map(|(n, key)| Record::new(value(n)).key(key)).collect();
+            let error = refused_untouched(&world.disk, || orders.append_batch(&records));
+            assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+        }
+        let ends: u64 = (0..4).map(|n| orders.partition(n).expect("is there").end().get()).sum();
+        assert_eq!(ends, 0);
+        let records: Vec<_> = keys.iter().map(|key| Record::new("v").key(key)).collect();
+        let acks = orders.append_batch(&records).expect("fits");
+        assert!(acks.len() > 2, "the keys go to several partitions: {acks:?}");
+    });
+}
+
+#[test]
 fn a_record_or_batch_fits_exactly_at_the_limit_and_not_one_byte_above() {
     both_ways(|mapping| {
         let world = busy(mapping);

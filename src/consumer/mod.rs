@@ -1,9 +1,10 @@
 //! Who has read how far: a group's consumer, bound to its topic's epoch.
 //!
 //! Invariant: a stored place is admitted before it is resolved, whenever it is used; a consumer without a commit follows
-//! its start policy, once, and what that gave is stored before a record is handed out; a commit is written under the
-//! lock that a delete takes, so none lands on a topic that is gone. An error of one partition names it, leaves the
-//! consumer usable, and keeps no other partition from being read.
+//! its start policy, once, and what that gave is stored before a record is handed out; a partition that is added once a
+//! group has begun has its commit from the first; a commit is written under the lock that a delete takes, so none lands
+//! on a topic that is gone. An error of one partition names it, leaves the consumer usable, and keeps no other partition
+//! from being read.
 //!
 //! The way: `topic::commits` -> `log::admit` -> `log::resolve` -> `log::read`.
 
@@ -82,12 +83,20 @@ impl Topic {
 
 impl ConsumerBuilder {
     /// Where to begin in a partition in which the group has no commit. Default: [`Start::Earliest`].
+    ///
+    /// It is followed once, when the partition is first looked at, and what it led to is committed. That is in a
+    /// [`poll`](Consumer::poll), usually the first one, and never in [`open`](ConsumerBuilder::open): with
+    /// [`Start::Latest`], what is appended between the two is passed over.
+    ///
+    /// A partition that is [added](Topic::add_partitions) to a topic in which the group has commits already doesn't follow
+    /// it: the group begins there at the first record.
     pub fn start(mut self, start: Start) -> ConsumerBuilder {
         self.start = start;
         self
     }
 
-    /// Consumes these partitions. Default: all, also those that are added later.
+    /// Consumes these partitions. Default: all, also those that are added later: once the group has begun, from their first
+    /// record on.
     pub fn partitions(mut self, partitions: &[u32]) -> ConsumerBuilder {
         self.partitions = Some(partitions.to_vec());
         self
@@ -227,6 +236,7 @@ impl Consumer {
     ///
     /// Those of [`poll`](Consumer::poll) that finding its place in a partition can give.
     pub fn lag(&mut self) -> Result<u64> {
+        self.follow_new_partitions()?;
         (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
     }
 

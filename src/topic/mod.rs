@@ -279,10 +279,14 @@ impl Topic {
 
     /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
     ///
+    /// Every group that has commits in the topic gets one at the beginning of each new partition, whatever its consumers'
+    /// start policy is: they miss no record of it, however late they first look at it.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
-    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]. The topic is as it was then.
+    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]; [`Error::Latched`];
+    /// [`Error::Corrupt`] if the commits are damaged. The topic is as it was then.
     pub fn add_partitions(&self, total: u32) -> Result<()> {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();
@@ -302,9 +306,18 @@ impl Topic {
             create_partition(shared, dir, self.epoch(), number)?;
         }
         self.sync_dir()?;
-        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        self.widen(&options)
+    }
+
+    /// Makes partitions whose directories are there part of the topic. The groups that have begun begin them at their
+    /// first record: their start policy was followed once, and `Latest` would pass over what is appended before they look.
+    /// That is committed first, since a crash may come in between, and the lock keeps others from beginning meanwhile.
+    fn widen(&self, options: &TopicOptions) -> Result<()> {
+        let mut commits = self.commits()?;
+        commits.begin(&(self.partitions()..options.partitions))?;
+        header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
         self.sync_dir()?;
-        self.show_partitions(total);
+        self.show_partitions(options.partitions);
         Ok(())
     }
 
@@ -354,9 +367,7 @@ impl Topic {
         }
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
         let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
-        shared.reserve.with_room(|| header::replace(shared, dir, self.name(), self.epoch(), &options))?;
-        self.sync_dir()?;
-        self.show_partitions(options.partitions);
+        shared.reserve.with_room(|| self.widen(&options))?;
         self.inner.latch.lift();
         Ok(())
     }

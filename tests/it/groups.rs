@@ -499,6 +499,100 @@ fn a_consumer_of_all_partitions_follows_those_that_are_added() {
     });
 }
 
+fn latest(topic: &Topic, group: &str, partitions: &[u32]) -> Consumer {
+    topic.consumer(group).start(Start::Latest).partitions(partitions).open().expect("opens")
+}
+
+#[test]
+fn a_group_that_has_begun_begins_a_partition_that_is_added_at_its_first_record() {
+    both_ways(|mapping| {
+        let restarts = [None, Some(World::reopen as fn(&mut World)), Some(World::kill), Some(World::power_cut)];
+        for restart in restarts {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 3);
+            let open = |world: &World| world.topic("orders").consumer("billing").start(Start::Latest).open();
+            let mut consumer = open(&world).expect("opens");
+            assert!(poll(&mut consumer).is_empty(), "it has begun");
+            world.topic("orders").add_partitions(2).expect("adds");
+            fill(&world.topic("orders").partition(1).expect("is there"), "w", 2);
+            if let Some(restart) = restart {
+                drop(consumer);
+                restart(&mut world);
+                consumer = open(&world).expect("opens");
+            }
+            assert_eq!(consumer.lag().expect("counts"), 2);
+            assert_eq!(poll(&mut consumer), numbered("w", 0..2));
+            consumer.commit().expect("commits");
+            assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 3), (1, 2)]);
+        }
+    });
+}
+
+#[test]
+fn a_partition_that_was_there_when_a_group_began_follows_the_start_policy_however_late_it_is_first_read() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        assert!(poll(&mut latest(&orders, "billing", &[0])).is_empty());
+        orders.add_partitions(4).expect("adds");
+        for (number, prefix) in [(1, "b"), (3, "d")] {
+            fill(&orders.partition(number).expect("is there"), prefix, 2);
+        }
+        drop(orders);
+        world.power_cut();
+        let orders = world.topic("orders");
+        let mut others = latest(&orders, "billing", &[1, 2, 3]);
+        assert_eq!(poll(&mut others), numbered("d", 0..2));
+        others.commit().expect("commits");
+        let mut late = latest(&orders, "audit", &[1, 3]);
+        assert!(poll(&mut late).is_empty(), "a group that begins after that finds the partition there");
+        assert_eq!(committed(&orders, "billing"), [(0, 10), (1, 12), (2, 10), (3, 2)]);
+        assert_eq!(committed(&orders, "audit"), [(1, 12), (3, 2)]);
+    });
+}
+
+#[test]
+fn a_partition_that_could_not_be_added_has_no_commits() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let orders = world.topic("orders");
+        assert!(poll(&mut latest(&orders, "billing", &[0])).is_empty());
+        world.disk.fail(Fault::of("rename").on("topic.new"));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Io { operation: "rename", .. }));
+        assert_eq!((orders.partitions(), committed(&orders, "billing")), (1, vec![(0, 3)]));
+        drop(orders);
+        world.power_cut();
+        let orders = world.topic("orders");
+        assert_eq!((orders.partitions(), committed(&orders, "billing")), (1, vec![(0, 3)]));
+        // Who begins between the two attempts has begun before the partition.
+        assert!(poll(&mut latest(&orders, "audit", &[0])).is_empty());
+        orders.add_partitions(2).expect("adds");
+        for group in ["audit", "billing"] {
+            assert_eq!(committed(&orders, group), [(0, 3), (1, 0)]);
+        }
+    });
+}
+
+#[test]
+fn no_partition_is_added_while_the_groups_that_have_begun_cannot_begin_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let orders = world.topic("orders");
+        let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+        assert!(poll(&mut consumer).is_empty());
+        world.disk.fail(Fault::of("sync").on("commits"));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Io { operation: "sync", .. }));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Latched { .. }));
+        assert_eq!(orders.partitions(), 1);
+        orders.reopen().expect("reopens");
+        orders.add_partitions(2).expect("adds");
+        fill(&orders.partition(1).expect("is there"), "w", 1);
+        assert_eq!(poll(&mut consumer), ["w0"]);
+    });
+}
+
 #[test]
 fn a_partition_that_was_just_added_can_be_sought_in_before_a_poll() {
     let world = world(Mapping::Auto);

@@ -239,6 +239,26 @@ pub enum Error {
         end: Offset,
     },
 
+    /// The partition doesn't hold as many records as [`Start::FromBeginning`](crate::Start::FromBeginning) or
+    /// [`Start::FromEnd`](crate::Start::FromEnd) asks for. The consumer or reader stays where it is. What is meant by it
+    /// then, only the caller knows: [`Start::Earliest`](crate::Start::Earliest) reads all that there are, and
+    /// [`Start::Latest`](crate::Start::Latest) waits for more.
+    #[error(
+        "partition {partition} of `{topic}` holds {start}..{end}, fewer than the {records} records asked for; start at the earliest or the latest"
+    )]
+    TooFewRecords {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: u32,
+        /// How many records were asked for.
+        records: u64,
+        /// The first offset there.
+        start: Offset,
+        /// The offset after the last.
+        end: Offset,
+    },
+
     /// The place belongs to a history that this partition never had: the topic was deleted and created again, or the
     /// place comes from another topic or store. Refused before it was resolved; only the caller may choose where to go
     /// on: seek.

@@ -56,7 +56,7 @@ impl Log {
             Target::Start(start) => Request::Start(start),
         };
         let range = self.start()..self.end();
-        resolve(request, range.clone(), |time| self.at_time(time, range), |offset| self.out_of_range(offset))
+        resolve(request, range.clone(), |time| self.at_time(time, range), |outside| outside.error(self))
     }
 
     /// The first offset whose record isn't older than `time`; the end if there is none.

@@ -124,6 +124,7 @@ impl Partition {
     /// [`Error::Diverged`](crate::Error::Diverged): what lies before the place was lost or cut.
     /// [`Error::InvalidPlace`](crate::Error::InvalidPlace): no log gives out such a place, or it is another partition's.
     /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): retention passed it, or it was never written.
+    /// [`Error::TooFewRecords`](crate::Error::TooFewRecords): the start counts more records than there are.
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed);
     /// [`Error::Io`](crate::Error::Io) and [`Error::Corrupt`](crate::Error::Corrupt) if a time had to be looked up.
     pub fn read_from(&self, target: impl Into<Target>) -> Result<Reader> {

@@ -172,12 +172,16 @@ fn offsets_out_of_range_are_refused_with_the_range() {
             }
         }
         assert_eq!(refused(orders.get(Offset::new(20))).to_string(), refused_at(20));
-        let counted = [(Start::FromBeginning(16), 21), (Start::FromBeginning(u64::MAX), u64::MAX)];
-        for (start, number) in counted.into_iter().chain([(Start::FromEnd(16), 4), (Start::FromEnd(u64::MAX), 0)]) {
+        for (start, records) in [16, u64::MAX].into_iter().flat_map(counted) {
             let error = refused_untouched(&world.disk, || orders.read_from(start));
-            assert_eq!(error.to_string(), refused_at(number));
+            let rest = format!("fewer than the {records} records asked for; start at the earliest or the latest");
+            assert_eq!(error.to_string(), format!("partition 0 of `orders` holds 5..20, {rest}"));
         }
     });
+}
+
+fn counted(records: u64) -> [(Start, u64); 2] {
+    [(Start::FromBeginning(records), records), (Start::FromEnd(records), records)]
 }
 
 fn refused_at(number: u64) -> String {

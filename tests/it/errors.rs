@@ -342,6 +342,27 @@ fn out_of_range_says_the_range() {
 }
 
 #[test]
+fn too_few_records_says_how_many_were_asked_for_and_what_there_is() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 10);
+        let says = |start, range: &str, records: u64| {
+            let rest = format!("fewer than the {records} records asked for; start at the earliest or the latest");
+            says(&refused(orders.read_from(start)), &format!("partition 0 of `orders` holds {range}, {rest}"));
+        };
+        says(Start::FromEnd(11), "0..10", 11);
+        says(Start::FromBeginning(11), "0..10", 11);
+        let error = refused(orders.read_from(Start::FromEnd(u64::MAX)));
+        assert!(matches!(error, Error::TooFewRecords { records: u64::MAX, .. }), "{error:?}");
+        orders.trim(Offset::new(4)).expect("trims");
+        says(Start::FromEnd(7), "4..10", 7);
+        let at = |start| orders.read_from(start).expect("begins").place().next().get();
+        assert_eq!((at(Start::FromEnd(6)), at(Start::FromBeginning(6))), (4, 10));
+    });
+}
+
+#[test]
 fn a_stale_place_says_why_it_can_mean_nothing() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);

@@ -79,7 +79,7 @@ fn a_start_policy_that_leads_nowhere_is_told_and_seek_goes_on() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);
     let mut consumer = world.topic("orders").consumer("billing").start(Start::FromEnd(9)).open().expect("opens");
-    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::OffsetOutOfRange { .. }));
+    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::TooFewRecords { partition: 0, records: 9, .. }));
     consumer.seek(0, Start::Earliest).expect("seeks");
     assert_eq!(poll(&mut consumer), numbered("v", 0..3));
 }

@@ -237,7 +237,9 @@ impl Player {
     fn take_error(&mut self, s: usize, name: usize, group: usize, live: &mut Live, error: Error) {
         let model = self.sites[s].model.topics[name].as_ref().expect("lives");
         let (n, said) = match &error {
-            Error::OffsetOutOfRange { partition, .. } => (*partition, Verdict::Expired),
+            Error::OffsetOutOfRange { partition, .. } | Error::TooFewRecords { partition, .. } => {
+                (*partition, Verdict::Expired)
+            }
             Error::Diverged { place, fork, .. } => (place.partition(), Verdict::Diverged(index(*fork))),
             _ => {
                 self.settle::<()>(s, "poll", Err(error));
@@ -331,7 +333,7 @@ impl Player {
             let part = &model.parts[n as usize];
             match (resolve(start, part), live.consumer.seek(n, start)) {
                 (Some(offset), Ok(())) => drop(live.read.insert(n, part.prefix(offset))),
-                (None, Err(Error::OffsetOutOfRange { .. })) => {}
+                (None, Err(Error::OffsetOutOfRange { .. } | Error::TooFewRecords { .. })) => {}
                 (_, Err(error)) if self.sites[s].excuses(&error) => {}
                 other => panic!("P7: seeking {start:?} in {}..{}: {other:?}", part.start, part.end()),
             }

@@ -271,8 +271,10 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`].
+    /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`];
+    /// [`Error::ReadOnly`]: whether what another process wrote is durable, only that one can tell.
     pub fn sync(&self) -> Result<()> {
+        self.inner.shared.writable()?;
         self.inner.owner.check()?;
         self.opened().iter().try_for_each(|log| log.sync())
     }

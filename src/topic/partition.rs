@@ -171,7 +171,8 @@ impl Partition {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) if a sync fails, and [`Error::Latched`](crate::Error::Latched) from then on;
-    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed).
+    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed);
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
     pub fn sync(&self) -> Result<()> {
         self.topic.shared().writable()?;
         self.log.sync()
@@ -181,7 +182,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// As [`sync`](Partition::sync); [`Error::Diverged`](crate::Error::Diverged) if the records were truncated since;
+    /// As [`sync`](Partition::sync), so also [`Error::ReadOnly`](crate::Error::ReadOnly);
+    /// [`Error::Diverged`](crate::Error::Diverged) if the records were truncated since;
     /// [`Error::InvalidPlace`](crate::Error::InvalidPlace) if the acknowledgement is another partition's.
     pub fn wait_durable(&self, ack: &Ack) -> Result<()> {
         self.topic.shared().writable()?;

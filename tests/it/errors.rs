@@ -141,6 +141,10 @@ fn read_only_and_closed_say_what_to_do() {
     says(&refused(reading.delete_topic("orders")), message);
     says(&refused(reading.create_topic("b", TopicOptions::new())), message);
     says(&refused(orders.consumer("billing").open()), message);
+    let ack = world.partition().append("v").expect("appends");
+    let read = orders.partition(0).expect("is there");
+    let syncs = [orders.sync(), read.sync(), read.wait_durable(&ack), reading.sync(), reading.maintain().map(drop)];
+    syncs.into_iter().for_each(|synced| says(&refused(synced), message));
     let partition = world.partition();
     world.close();
     says(&refused(partition.append("v")), "the store is closed; open it again");

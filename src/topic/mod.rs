@@ -85,6 +85,9 @@ impl Shared {
 }
 
 /// A topic of an open store. Cheap to clone; bound to one epoch for ever.
+///
+/// It doesn't keep the store open, and neither does what comes from it: when the last [`Store`](crate::Store) is dropped,
+/// all of them answer [`Error::Closed`].
 #[derive(Clone, Debug)]
 pub struct Topic {
     inner: Arc<Inner>,

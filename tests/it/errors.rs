@@ -10,6 +10,9 @@ use crate::support::*;
 
 const LOG: &str = "topics/orders@1/0/00000000000000000000@2.log";
 
+const CLOSED: &str =
+    "the store is closed, or its last handle was dropped; keep a `Store` as long as you use what came from it";
+
 /// The message, whole; and what holds for all of them.
 #[track_caller]
 fn says(error: &Error, message: &str) {
@@ -120,14 +123,16 @@ fn latched_commits_and_a_latched_store_say_so_too() {
 }
 
 #[test]
-fn locked_names_the_process() {
+fn locked_names_the_process_and_says_whether_it_is_this_one() {
     let world = world(Mapping::Auto);
     let error = refused(options(&world.disk, Mapping::Auto).open("/sim"));
     let pid = std::process::id();
-    says(
-        &error,
-        &format!("store `/sim` is open for writing in another process (pid {pid}); close it there or open read-only"),
-    );
+    let here = format!("this process already (pid {pid}; or in one of that number in another container)");
+    says(&error, &format!("store `/sim` is open for writing in {here}; clone the `Store` that is open"));
+    let held_by = |pid| Error::Locked { path: "/sim".into(), pid };
+    let (elsewhere, rest) = ("store `/sim` is open for writing in another process", "close it there or open read-only");
+    says(&held_by(Some(pid + 1)), &format!("{elsewhere} (pid {}); {rest}", pid + 1));
+    says(&held_by(None), &format!("{elsewhere}; {rest}"));
 }
 
 #[test]
@@ -147,7 +152,11 @@ fn read_only_and_closed_say_what_to_do() {
     syncs.into_iter().for_each(|synced| says(&refused(synced), message));
     let partition = world.partition();
     world.close();
-    says(&refused(partition.append("v")), "the store is closed; open it again");
+    says(&refused(partition.append("v")), CLOSED);
+    world.open();
+    let partition = world.partition();
+    drop(world.take());
+    says(&refused(partition.append("v")), CLOSED);
 }
 
 #[test]
@@ -407,5 +416,5 @@ fn a_waiter_on_a_closed_store_is_told_and_not_left() {
     let store: Store = world.store().clone();
     let waiting = std::thread::spawn(move || reader.poll(Duration::from_secs(60)));
     store.close().expect("closes");
-    says(&refused(waiting.join().expect("ends")), "the store is closed; open it again");
+    says(&refused(waiting.join().expect("ends")), CLOSED);
 }

@@ -11,6 +11,7 @@
 mod groups;
 mod poll;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,7 +175,6 @@ impl ConsumerBuilder {
 /// Reads a topic for a group and commits how far it has come.
 ///
 /// Dropping it releases its partitions and commits nothing.
-#[derive(Debug)]
 pub struct Consumer {
     topic: Topic,
     group: GroupName,
@@ -191,6 +191,13 @@ pub struct Consumer {
     skipped: Vec<Skipped>,
     /// Whether the last automatic commit found the commits latched.
     told_latched: bool,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.places().iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "Consumer({} of {}@{} at [{places}])", self.group, self.topic.name(), self.epoch())
+    }
 }
 
 impl Consumer {

@@ -15,6 +15,7 @@ mod repair;
 
 use crate::threads::atomic::AtomicU32;
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -88,9 +89,15 @@ impl Shared {
 ///
 /// It doesn't keep the store open, and neither does what comes from it: when the last [`Store`](crate::Store) is dropped,
 /// all of them answer [`Error::Closed`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({}@{})", self.name(), self.epoch())
+    }
 }
 
 #[derive(Debug)]

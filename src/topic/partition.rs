@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handle is bound to its topic's epoch; it holds no lock and no file of its own.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{EpochDescription, SegmentDescription, Topic};
@@ -14,10 +15,16 @@ use crate::record::Record;
 use crate::segment::Records;
 
 /// One partition of a topic: records in one total order. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Partition {
     topic: Topic,
     log: Arc<Log>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({} of {}@{})", self.number(), self.topic.name(), self.topic.epoch())
+    }
 }
 
 impl Partition {

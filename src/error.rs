@@ -215,6 +215,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The text is not an epoch.
+    #[error("epoch `{}` is invalid: expected `number.tag`, such as `7.9f3a5c01d2e4b687`", epoch.escape_debug())]
+    InvalidEpoch {
+        /// What was given.
+        epoch: String,
+    },
+
     /// The record or batch can't fit. Nothing was written. Split it, or raise the limit.
     #[error("{what} of {size} bytes is larger than the limit of {limit}; {}", way_out(what))]
     TooLarge {

@@ -50,6 +50,13 @@ pub struct Skipped {
     pub to: Offset,
 }
 
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Skipped { partition, from, to } = self;
+        write!(f, "partition {partition}: the records {from}..{to} were passed over: they had been removed")
+    }
+}
+
 /// Chooses how a consumer is opened; made by [`Topic::consumer`].
 #[derive(Clone, Debug)]
 #[must_use]

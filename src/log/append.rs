@@ -23,7 +23,7 @@ use crate::segment::{Prepared, RestingWriter, Sealed, SegmentId, SegmentWriter};
 use crate::threads::atomic::Ordering;
 
 /// An acknowledgement: which records, where to go on behind them, and what it survives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     place: Place,
     base: Offset,

@@ -139,7 +139,7 @@ impl Partition {
         Reader::new(self.log.clone(), target.into(), Origin::Caller)
     }
 
-    /// The record at an offset; none if compaction removed it.
+    /// The record at an offset: the only one of these.
     ///
     /// # Errors
     ///

@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use epochlog::testing::Fault;
-use epochlog::{Damage, Error, GroupName, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions};
+use epochlog::{
+    Damage, Epoch, Error, Expired, GroupName, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions,
+};
 
 use crate::support::*;
 
@@ -417,4 +419,34 @@ fn a_waiter_on_a_closed_store_is_told_and_not_left() {
     let waiting = std::thread::spawn(move || reader.poll(Duration::from_secs(60)));
     store.close().expect("closes");
     says(&refused(waiting.join().expect("ends")), CLOSED);
+}
+
+#[test]
+fn an_epoch_is_read_from_its_text_and_what_is_none_is_told_the_form() {
+    let epoch = world(Mapping::Auto).topic("orders").epoch();
+    assert_eq!(epoch.to_string().parse::<Epoch>().expect("is one"), epoch);
+    for text in ["", "7", "7.", ".9f3a5c01d2e4b687", "7.9f3a5c01d2e4b68", "+7.9f3a5c01d2e4b687", "7.9f3a5c01d2e4b68g"] {
+        let message = format!("epoch `{text}` is invalid: expected `number.tag`, such as `7.9f3a5c01d2e4b687`");
+        says(&refused(text.parse::<Epoch>()), &message);
+    }
+}
+
+#[test]
+fn what_was_passed_over_and_what_was_maintained_is_told_in_a_line() {
+    let world = world(Mapping::Auto);
+    let orders = world.partition();
+    fill(&orders, "v", 10);
+    let open = || orders.topic().consumer("billing").when_expired(Expired::Earliest).open().expect("opens");
+    open().poll(AT_ONCE).expect("begins");
+    orders.trim(Offset::new(7)).expect("trims");
+    let mut consumer = open();
+    consumer.poll(AT_ONCE).expect("goes on at the start");
+    let skipped = consumer.skipped();
+    assert_eq!(skipped[0].to_string(), "partition 0: the records 0..7 were passed over: they had been removed");
+    let done = world.store().maintain().expect("maintains");
+    assert_eq!(done.to_string(), "segments rolled: 0, removed: 0 (0 bytes)");
+    let mut late = done;
+    (late.segments_removed, late.bytes_removed, late.retention_suspended) = (2, 8192, true);
+    let rest = "; retention by age is suspended: the wall clock has run ahead";
+    assert_eq!(late.to_string(), format!("segments rolled: 0, removed: 2 (8192 bytes){rest}"));
 }

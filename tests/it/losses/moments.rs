@@ -111,7 +111,7 @@ fn a_batch_is_there_whole_or_not_at_all_whatever_sector_is_lost() {
         let partition = orders(&world, TopicOptions::new());
         let values = heavies(0..3);
         let records: Vec<_> = values.iter().map(|value| record_of(value)).collect();
-        let moments = moments(&world.disk, None, || drop(partition.append_batch(&records).expect("appends")));
+        let moments = moments(&world.disk, None, || _ = partition.append_batch(&records).expect("appends"));
         for moment in &moments {
             moment.each_loss(|at, disk| {
                 let end = the_partition(&open(&disk, mapping)).expect("opens").end().get();

@@ -61,8 +61,9 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Another process has the store open for writing. Wait for it, or open with `Store::open_read_only`.
-    #[error("store `{}` is open for writing in another process{}; close it there or open read-only", path.display(), with_pid(*pid))]
+    /// The store is open for writing: in another process, so wait for it or open with `Store::open_read_only`; or in this
+    /// one, so clone the [`Store`](crate::Store) that it has, which costs next to nothing.
+    #[error("store `{}` is open for writing in {}", path.display(), holder(*pid))]
     Locked {
         /// The store.
         path: PathBuf,
@@ -77,8 +78,10 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The store was closed, by this handle or by another one.
-    #[error("the store is closed; open it again")]
+    /// The store was closed, by this handle or by another one, or its last handle was dropped: topics, partitions, readers
+    /// and consumers don't keep it open. Keep a [`Store`](crate::Store) as long as you use what came from it; after a
+    /// close, open it again.
+    #[error("the store is closed, or its last handle was dropped; keep a `Store` as long as you use what came from it")]
     Closed,
 
     /// There is no store at this path, or something that isn't one. Nothing was changed there.
@@ -212,6 +215,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The text is not an epoch.
+    #[error("epoch `{}` is invalid: expected `number.tag`, such as `7.9f3a5c01d2e4b687`", epoch.escape_debug())]
+    InvalidEpoch {
+        /// What was given.
+        epoch: String,
+    },
+
     /// The record or batch can't fit. Nothing was written. Split it, or raise the limit.
     #[error("{what} of {size} bytes is larger than the limit of {limit}; {}", way_out(what))]
     TooLarge {
@@ -233,6 +243,26 @@ pub enum Error {
         partition: u32,
         /// The offset that was asked for.
         offset: Offset,
+        /// The first offset there.
+        start: Offset,
+        /// The offset after the last.
+        end: Offset,
+    },
+
+    /// The partition doesn't hold as many records as [`Start::FromBeginning`](crate::Start::FromBeginning) or
+    /// [`Start::FromEnd`](crate::Start::FromEnd) asks for. The consumer or reader stays where it is. What is meant by it
+    /// then, only the caller knows: [`Start::Earliest`](crate::Start::Earliest) reads all that there are, and
+    /// [`Start::Latest`](crate::Start::Latest) waits for more.
+    #[error(
+        "partition {partition} of `{topic}` holds {start}..{end}, fewer than the {records} records asked for; start at the earliest or the latest"
+    )]
+    TooFewRecords {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: u32,
+        /// How many records were asked for.
+        records: u64,
         /// The first offset there.
         start: Offset,
         /// The offset after the last.
@@ -279,8 +309,15 @@ impl Error {
     }
 }
 
-fn with_pid(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+/// Who holds the lock, and so what to do. Two containers may each have a process of the same number.
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) if pid == std::process::id() => format!(
+            "this process already (pid {pid}; or in one of that number in another container); clone the `Store` that is open"
+        ),
+        Some(pid) => format!("another process (pid {pid}); close it there or open read-only"),
+        None => "another process; close it there or open read-only".into(),
+    }
 }
 
 /// What has to be reopened to lift a latch.

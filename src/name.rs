@@ -67,6 +67,18 @@ macro_rules! name {
                 &self.0
             }
         }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, text: &str) -> bool {
+                *self.0 == *text
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, text: &&str) -> bool {
+                *self == **text
+            }
+        }
     };
 }
 
@@ -108,8 +120,15 @@ mod tests {
     #[test]
     fn ordinary_names_pass() {
         for name in ["orders", "cloud-command", "a.b_c-9", "_internal", "0", &"x".repeat(200)] {
-            assert_eq!(TopicName::new(name).expect("is a name").as_str(), name);
+            assert_eq!(TopicName::new(name).expect("is a name"), name);
         }
+    }
+
+    #[test]
+    fn a_name_is_equal_to_its_text_alone() {
+        let (topic, group) = (TopicName::new("orders").expect("is one"), GroupName::new("orders").expect("is one"));
+        assert!(topic == "orders" && topic == *"orders" && group == "orders");
+        assert!(topic != "order" && topic != "Orders" && group != *"");
     }
 
     #[test]

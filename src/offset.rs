@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::error::Error;
+
 /// The number of a record in its partition: dense, from 0.
 ///
 /// ```
@@ -117,6 +119,13 @@ impl fmt::Display for Position {
 /// The number is issued once by its store and always rises; the tag is random. Two epochs are the same only when both
 /// are equal, so neither a store that was wiped and made again nor a copy that went its own way is mistaken for this
 /// one. The text is `number.tag`, the tag as sixteen hexadecimal digits: `7.9f3a5c01d2e4b687`.
+///
+/// ```
+/// use epochlog::Epoch;
+/// let epoch: Epoch = "7.9f3a5c01d2e4b687".parse()?;
+/// assert_eq!((epoch.number, epoch.to_string()), (7, "7.9f3a5c01d2e4b687".into()));
+/// # Ok::<(), epochlog::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch {
     /// Issued once by the store, always rising, durable before its first use.
@@ -129,6 +138,28 @@ impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:016x}", self.number, self.tag)
     }
+}
+
+impl FromStr for Epoch {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::InvalidEpoch`] with the form that is expected.
+    fn from_str(text: &str) -> Result<Epoch, Error> {
+        let parts = text.split_once('.').filter(|(_, tag)| tag.len() == 16);
+        let epoch = parts.and_then(|(number, tag)| Some(Epoch { number: decimal(number)?, tag: hexadecimal(tag)? }));
+        epoch.ok_or_else(|| Error::InvalidEpoch { epoch: text.into() })
+    }
+}
+
+/// Digits only: the standard parser also takes a sign.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
 }
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, negative before it.

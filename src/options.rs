@@ -48,9 +48,13 @@ pub enum Start {
     Earliest,
     /// Behind the last record: only what comes from now on.
     Latest,
-    /// So many records behind the first one.
+    /// So many records behind the first one. Refused with [`Error::TooFewRecords`] if there are fewer, and never moved to
+    /// the end instead; with just as many it is the end. Where that may be, look at
+    /// [`Partition::end`](crate::Partition::end) first, or use [`Start::Latest`] when it is refused.
     FromBeginning(u64),
-    /// So many records before the end.
+    /// So many records before the end. Refused with [`Error::TooFewRecords`] if there are fewer, and never moved to the
+    /// first record instead; with just as many it is the first. For "the last so many, or all", use [`Start::Earliest`]
+    /// when it is refused.
     FromEnd(u64),
     /// This offset.
     At(Offset),

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::offset::{Epoch, Offset};
+use crate::offset::{Epoch, Offset, decimal};
 
 /// Where a reader goes on: partition, epoch, next offset.
 ///
@@ -117,21 +117,8 @@ impl FromStr for Place {
 fn parse(text: &str) -> Option<Place> {
     let (partition, rest) = text.split_once(':')?;
     let (next, epoch) = rest.split_once('@')?;
-    let (number, tag) = epoch.split_once('.')?;
-    if tag.len() != 16 {
-        return None;
-    }
-    let epoch = Epoch { number: decimal(number)?, tag: hexadecimal(tag)? };
+    let epoch = epoch.parse().ok()?;
     Some(Place::new(u32::try_from(decimal(partition)?).ok()?, Offset::new(decimal(next)?), epoch))
-}
-
-/// Digits only: the standard parser also takes a sign.
-fn decimal(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-fn hexadecimal(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ impl Topic {
     }
 
     fn describe(&self, group: GroupName, commits: impl Iterator<Item = Commit>) -> Result<GroupDescription> {
+        // Behind the last partition are those that `add_partitions` would have added, had it not failed.
+        let partitions = self.partitions();
+        let commits = commits.filter(|commit| commit.place.partition() < partitions);
         let commits = commits.map(|commit| self.describe_commit(commit)).collect::<Result<_>>()?;
         Ok(GroupDescription { group, commits })
     }

@@ -1,15 +1,17 @@
 //! Who has read how far: a group's consumer, bound to its topic's epoch.
 //!
 //! Invariant: a stored place is admitted before it is resolved, whenever it is used; a consumer without a commit follows
-//! its start policy, once, and what that gave is stored before a record is handed out; a commit is written under the
-//! lock that a delete takes, so none lands on a topic that is gone. An error of one partition names it, leaves the
-//! consumer usable, and keeps no other partition from being read.
+//! its start policy, once, and what that gave is stored before a record is handed out; a partition that is added once a
+//! group has begun has its commit from the first; a commit is written under the lock that a delete takes, so none lands
+//! on a topic that is gone. An error of one partition names it, leaves the consumer usable, and keeps no other partition
+//! from being read.
 //!
 //! The way: `topic::commits` -> `log::admit` -> `log::resolve` -> `log::read`.
 
 mod groups;
 mod poll;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use crate::name::GroupName;
 use crate::offset::{Epoch, Offset};
 use crate::options::{Durability, Start, Visibility};
 use crate::place::Place;
-use crate::topic::Topic;
+use crate::topic::{Topic, check_metadata};
 
 use poll::Assigned;
 
@@ -46,6 +48,13 @@ pub struct Skipped {
     pub from: Offset,
     /// Where it went on.
     pub to: Offset,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Skipped { partition, from, to } = self;
+        write!(f, "partition {partition}: the records {from}..{to} were passed over: they had been removed")
+    }
 }
 
 /// Chooses how a consumer is opened; made by [`Topic::consumer`].
@@ -82,12 +91,20 @@ impl Topic {
 
 impl ConsumerBuilder {
     /// Where to begin in a partition in which the group has no commit. Default: [`Start::Earliest`].
+    ///
+    /// It is followed once, when the partition is first looked at, and what it led to is committed. That is in a
+    /// [`poll`](Consumer::poll), usually the first one, and never in [`open`](ConsumerBuilder::open): with
+    /// [`Start::Latest`], what is appended between the two is passed over.
+    ///
+    /// A partition that is [added](Topic::add_partitions) to a topic in which the group has commits already doesn't follow
+    /// it: the group begins there at the first record.
     pub fn start(mut self, start: Start) -> ConsumerBuilder {
         self.start = start;
         self
     }
 
-    /// Consumes these partitions. Default: all, also those that are added later.
+    /// Consumes these partitions. Default: all, also those that are added later: once the group has begun, from their first
+    /// record on.
     pub fn partitions(mut self, partitions: &[u32]) -> ConsumerBuilder {
         self.partitions = Some(partitions.to_vec());
         self
@@ -165,7 +182,6 @@ impl ConsumerBuilder {
 /// Reads a topic for a group and commits how far it has come.
 ///
 /// Dropping it releases its partitions and commits nothing.
-#[derive(Debug)]
 pub struct Consumer {
     topic: Topic,
     group: GroupName,
@@ -182,6 +198,13 @@ pub struct Consumer {
     skipped: Vec<Skipped>,
     /// Whether the last automatic commit found the commits latched.
     told_latched: bool,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.places().iter().map(Place::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "Consumer({} of {}@{} at [{places}])", self.group, self.topic.name(), self.epoch())
+    }
 }
 
 impl Consumer {
@@ -227,11 +250,15 @@ impl Consumer {
     ///
     /// Those of [`poll`](Consumer::poll) that finding its place in a partition can give.
     pub fn lag(&mut self) -> Result<u64> {
+        self.follow_new_partitions()?;
         (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
     }
 
     /// Commits where it stands in every partition: everything that `poll` has handed out counts as finished. One atomic
     /// step, as durable as the topic's appends; nothing is written if nothing has moved.
+    ///
+    /// Where it has moved, the commit carries no [metadata](Consumer::commit_with_metadata) from then on; where it hasn't,
+    /// the commit that is there keeps its own.
     ///
     /// # Errors
     ///
@@ -239,21 +266,27 @@ impl Consumer {
     /// [`Error::Diverged`]: what it has read was cut; nothing was written. [`Error::StorageFull`], [`Error::Io`],
     /// [`Error::Latched`], [`Error::Corrupt`], [`Error::Closed`].
     pub fn commit(&mut self) -> Result<()> {
-        self.commit_with(None)
+        self.topic.owner().check()?;
+        self.commit_places(&self.uncommitted(), None)
     }
 
-    /// Commits, and keeps some bytes of the caller's beside the commit.
+    /// Commits, and keeps some bytes of the caller's beside the commit of every partition that it has begun to read, also
+    /// where nothing has moved. If it hasn't begun any, it begins all, as a [`poll`](Consumer::poll) does.
+    ///
+    /// They stay until something else is committed in that partition: by [`commit`](Consumer::commit) after a move, by
+    /// [`commit_to`](Consumer::commit_to), by auto-commit or by a reset.
     ///
     /// # Errors
     ///
-    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes.
+    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes; if it has to begin, those of
+    /// [`poll`](Consumer::poll). The metadata wasn't stored then.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
-        self.commit_with(Some(metadata))
-    }
-
-    fn commit_with(&mut self, metadata: Option<&[u8]>) -> Result<()> {
         self.topic.owner().check()?;
-        self.commit_places(&self.uncommitted(), metadata)
+        check_metadata(Some(metadata))?;
+        if self.places().is_empty() {
+            (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
+        }
+        self.commit_places(&self.places(), Some(metadata))
     }
 
     /// Where it stands, for each partition in which that isn't committed.

@@ -57,7 +57,8 @@ impl Consumer {
     /// Each names the partition and leaves the consumer where it was, usable for [`seek`](Consumer::seek), and the next
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
     /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
-    /// it. [`Error::Corrupt`]: a damaged batch, every time until [`skip_damaged`](Consumer::skip_damaged) goes around it,
+    /// it, or the start is an offset that isn't there. [`Error::TooFewRecords`]: the start counts more records than there
+    /// are. [`Error::Corrupt`]: a damaged batch, every time until [`skip_damaged`](Consumer::skip_damaged) goes around it,
     /// or damaged commits. [`Error::Latched`]: a sync of a partition has failed and there is nothing left to hand out; or a
     /// sync of the commits has, which a poll that commits says once and the next ones go on reading without.
     /// [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].

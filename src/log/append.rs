@@ -23,7 +23,7 @@ use crate::segment::{Prepared, RestingWriter, Sealed, SegmentId, SegmentWriter};
 use crate::threads::atomic::Ordering;
 
 /// An acknowledgement: which records, where to go on behind them, and what it survives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     place: Place,
     base: Offset,
@@ -183,6 +183,14 @@ impl Log {
     /// How far below this offset everything is known to be durable.
     fn mark(&self, base: Offset) -> u32 {
         u32::try_from(base.since(self.durable_end())).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the records fit a segment as one batch: for who has to know of several before anything is written. The
+    /// times that records bring along take a byte or two more as time passes, which is all that may be other when it
+    /// comes to the append.
+    pub(crate) fn check_size(&self, records: &[Record<'_>]) -> Result<()> {
+        let now = self.home.now().max(self.appender.lock().append_time);
+        self.checked_size(records, now).map(drop)
     }
 
     /// The payload's size, if it can fit a segment at all.

@@ -56,7 +56,7 @@ impl Log {
             Target::Start(start) => Request::Start(start),
         };
         let range = self.start()..self.end();
-        resolve(request, range.clone(), |time| self.at_time(time, range), |offset| self.out_of_range(offset))
+        resolve(request, range.clone(), |time| self.at_time(time, range), |outside| outside.error(self))
     }
 
     /// The first offset whose record isn't older than `time`; the end if there is none.
@@ -148,7 +148,6 @@ fn is_not_begun(segment: &Segment) -> Result<bool> {
 
 /// Reads one partition forward. Has no state outside itself: whoever wants to go on later keeps its
 /// [`place`](Reader::place).
-#[derive(Debug)]
 pub struct Reader {
     log: Arc<Log>,
     place: Place,
@@ -159,6 +158,12 @@ pub struct Reader {
     spin: Duration,
     /// Whether the last read gave nothing: in a read-only store what is known of the log may be old.
     idle: bool,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({} at {})", self.log.owner.topic, self.place)
+    }
 }
 
 /// Records that can't be read, and that a reader or consumer went around because it was asked to.

@@ -77,6 +77,20 @@ impl Records {
         self.len == 0
     }
 
+    /// The first of them.
+    #[must_use]
+    pub fn first(&self) -> Option<RecordView<'_>> {
+        self.iter().next()
+    }
+
+    /// The last of them: behind it whoever has seen all goes on, where they are of one partition. Takes a walk over the
+    /// batches that were read last.
+    #[must_use]
+    pub fn last(&self) -> Option<RecordView<'_>> {
+        let of = |run| Iter { runs: std::slice::from_ref(run).iter(), walk: None };
+        self.runs.iter().rev().find_map(|run| of(run).last())
+    }
+
     /// The records, in the order of their offsets within each partition.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
@@ -133,6 +147,12 @@ impl<'a> Iterator for Iter<'a> {
                 return None;
             }
         }
+    }
+
+    /// Exact before the first record. Within a batch, what is left of its run isn't counted.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.runs.clone().map(count).sum();
+        (left, self.walk.is_none().then_some(left))
     }
 }
 

@@ -256,7 +256,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Topic::sync`].
+    /// As [`Topic::sync`], so also [`Error::ReadOnly`].
     pub fn sync(&self) -> Result<()> {
         self.inner.writable()?;
         let topics = self.inner.catalog.lock().loaded();

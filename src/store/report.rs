@@ -70,3 +70,14 @@ impl Maintenance {
         self.bytes_removed += log.bytes_removed;
     }
 }
+
+impl fmt::Display for Maintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Maintenance { segments_rolled, segments_removed, bytes_removed, retention_suspended } = self;
+        write!(f, "segments rolled: {segments_rolled}, removed: {segments_removed} ({bytes_removed} bytes)")?;
+        if *retention_suspended {
+            f.write_str("; retention by age is suspended: the wall clock has run ahead")?;
+        }
+        Ok(())
+    }
+}

@@ -1,10 +1,12 @@
 //! The commits of a topic's groups: how far each has read, partition by partition.
 //!
 //! Invariant: every commit carries its epoch, and the file begins with the topic's; commits of another topic of the same
-//! name can't be here. One commit over several partitions is one frame, all or nothing. What was read back after a crash
-//! is written anew before anything is built on it. Used by `consumer`; it lives here because a delete takes its lock.
+//! name can't be here. One commit over several partitions is one frame, all or nothing. A partition that is added has a
+//! commit at its first record for every group that has begun, before anybody sees it. What was read back after a crash is
+//! written anew before anything is built on it. Used by `consumer`; it lives here because a delete takes its lock.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,16 +183,9 @@ impl Commits {
         metadata: Option<&[u8]>,
         durable: bool,
     ) -> Result<()> {
+        check_metadata(metadata)?;
         if places.is_empty() {
             return Ok(());
-        }
-        let size = metadata.map_or(0, <[u8]>::len);
-        if size > METADATA_BYTES_MAX {
-            return Err(Error::TooLarge {
-                what: "metadata of a commit",
-                size: size as u64,
-                limit: METADATA_BYTES_MAX as u64,
-            });
         }
         let time = self.shared.seam.clock.now();
         let entry = Entry::Commit {
@@ -202,6 +197,27 @@ impl Commits {
         self.append(&entry)?;
         self.sync_if(durable)?;
         note(&mut self.groups, group, places, time, metadata);
+        Ok(())
+    }
+
+    /// Lets every group that has commits begin these new partitions at their first record, durably.
+    pub(super) fn begin(&mut self, partitions: &Range<u32>) -> Result<()> {
+        let (creation, time) = (self.creation, self.shared.seam.clock.now());
+        let begins = |commits: &BTreeMap<u32, Commit>| -> Vec<Place> {
+            // One is there already if a crash, or an error, came between this and the partition.
+            let new = partitions.clone().filter(|number| !commits.contains_key(number));
+            new.map(|number| Place::new(number, Offset::ZERO, creation)).collect()
+        };
+        let groups = self.groups.iter().map(|(group, commits)| (group.clone(), begins(commits)));
+        let begun: Vec<_> = groups.filter(|(_, places)| !places.is_empty()).collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        for (group, places) in &begun {
+            self.append(&Entry::Commit { group: group.clone(), time, places: places.clone(), metadata: None })?;
+        }
+        self.sync()?;
+        begun.iter().for_each(|(group, places)| note(&mut self.groups, group, places, time, None));
         Ok(())
     }
 
@@ -334,6 +350,12 @@ impl Commits {
 }
 
 const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
+
+/// Whether it may stand beside a commit.
+pub(crate) fn check_metadata(metadata: Option<&[u8]>) -> Result<()> {
+    let (size, limit) = (metadata.map_or(0, <[u8]>::len) as u64, METADATA_BYTES_MAX as u64);
+    if size > limit { Err(Error::TooLarge { what: "metadata of a commit", size, limit }) } else { Ok(()) }
+}
 
 fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {
     let mut groups = Groups::new();

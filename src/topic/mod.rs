@@ -15,6 +15,7 @@ mod repair;
 
 use crate::threads::atomic::AtomicU32;
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -22,7 +23,7 @@ use std::sync::OnceLock;
 use crate::threads::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use catalog::{Catalog, duplicate, list};
-pub(crate) use commits::{COMMITS_BYTES_MAX, Commit, Commits};
+pub(crate) use commits::{COMMITS_BYTES_MAX, Commit, Commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
@@ -85,9 +86,18 @@ impl Shared {
 }
 
 /// A topic of an open store. Cheap to clone; bound to one epoch for ever.
-#[derive(Clone, Debug)]
+///
+/// It doesn't keep the store open, and neither does what comes from it: when the last [`Store`](crate::Store) is dropped,
+/// all of them answer [`Error::Closed`].
+#[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({}@{})", self.name(), self.epoch())
+    }
 }
 
 #[derive(Debug)]
@@ -234,12 +244,14 @@ impl Topic {
     }
 
     /// Appends records: one batch for each partition that they belong to, each all or nothing. Those without a key go to
-    /// one partition together. One acknowledgement for each partition, in the order of their numbers.
+    /// one partition together. One acknowledgement for each partition, in the order of their numbers. The batches are
+    /// written one after the other: if they are to be durable, there is a sync for each in turn.
     ///
     /// # Errors
     ///
-    /// As [`append`](Topic::append). If the batch for one partition fails, those before it stay: append to a
-    /// [`Partition`] where all must be one.
+    /// As [`append`](Topic::append). [`Error::TooLarge`] if the batch for any partition can't fit: nothing was written
+    /// anywhere. If the batch for one partition fails otherwise, those before it stay: append to a [`Partition`] where
+    /// all must be one.
     pub fn append_batch(&self, records: &[Record<'_>]) -> Result<Vec<Ack>> {
         self.append_batch_with(records, AppendOptions::new())
     }
@@ -253,7 +265,12 @@ impl Topic {
         self.inner.shared.writable()?;
         let durability = self.durability(options);
         let batches = Partitioner::new(self.partitions(), &self.inner.round).split(records);
-        batches.iter().map(|(number, batch)| self.log(*number)?.append(batch, durability)).collect()
+        let logs = batches.iter().map(|(number, _)| self.log(*number)).collect::<Result<Vec<_>>>()?;
+        let both = || logs.iter().zip(&batches);
+        if batches.len() > 1 {
+            both().try_for_each(|(log, (_, batch))| log.check_size(batch))?;
+        }
+        both().map(|(log, (_, batch))| log.append(batch, durability)).collect()
     }
 
     fn durability(&self, options: AppendOptions) -> crate::options::Durability {
@@ -264,18 +281,24 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`].
+    /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`];
+    /// [`Error::ReadOnly`]: whether what another process wrote is durable, only that one can tell.
     pub fn sync(&self) -> Result<()> {
+        self.inner.shared.writable()?;
         self.inner.owner.check()?;
         self.opened().iter().try_for_each(|log| log.sync())
     }
 
     /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
     ///
+    /// Every group that has commits in the topic gets one at the beginning of each new partition, whatever its consumers'
+    /// start policy is: they miss no record of it, however late they first look at it.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
-    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]. The topic is as it was then.
+    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]; [`Error::Latched`];
+    /// [`Error::Corrupt`] if the commits are damaged. The topic is as it was then.
     pub fn add_partitions(&self, total: u32) -> Result<()> {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();
@@ -295,9 +318,18 @@ impl Topic {
             create_partition(shared, dir, self.epoch(), number)?;
         }
         self.sync_dir()?;
-        header::replace(shared, dir, self.name(), self.epoch(), &options)?;
+        self.widen(&options)
+    }
+
+    /// Makes partitions whose directories are there part of the topic. The groups that have begun begin them at their
+    /// first record: their start policy was followed once, and `Latest` would pass over what is appended before they look.
+    /// That is committed first, since a crash may come in between, and the lock keeps others from beginning meanwhile.
+    fn widen(&self, options: &TopicOptions) -> Result<()> {
+        let mut commits = self.commits()?;
+        commits.begin(&(self.partitions()..options.partitions))?;
+        header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
         self.sync_dir()?;
-        self.show_partitions(total);
+        self.show_partitions(options.partitions);
         Ok(())
     }
 
@@ -347,9 +379,7 @@ impl Topic {
         }
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
         let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
-        shared.reserve.with_room(|| header::replace(shared, dir, self.name(), self.epoch(), &options))?;
-        self.sync_dir()?;
-        self.show_partitions(options.partitions);
+        shared.reserve.with_room(|| self.widen(&options))?;
         self.inner.latch.lift();
         Ok(())
     }

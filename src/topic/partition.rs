@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handle is bound to its topic's epoch; it holds no lock and no file of its own.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{EpochDescription, SegmentDescription, Topic};
@@ -14,10 +15,16 @@ use crate::record::Record;
 use crate::segment::Records;
 
 /// One partition of a topic: records in one total order. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Partition {
     topic: Topic,
     log: Arc<Log>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({} of {}@{})", self.number(), self.topic.name(), self.topic.epoch())
+    }
 }
 
 impl Partition {
@@ -124,6 +131,7 @@ impl Partition {
     /// [`Error::Diverged`](crate::Error::Diverged): what lies before the place was lost or cut.
     /// [`Error::InvalidPlace`](crate::Error::InvalidPlace): no log gives out such a place, or it is another partition's.
     /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange): retention passed it, or it was never written.
+    /// [`Error::TooFewRecords`](crate::Error::TooFewRecords): the start counts more records than there are.
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed);
     /// [`Error::Io`](crate::Error::Io) and [`Error::Corrupt`](crate::Error::Corrupt) if a time had to be looked up.
     pub fn read_from(&self, target: impl Into<Target>) -> Result<Reader> {
@@ -131,7 +139,7 @@ impl Partition {
         Reader::new(self.log.clone(), target.into(), Origin::Caller)
     }
 
-    /// The record at an offset; none if compaction removed it.
+    /// The record at an offset: the only one of these.
     ///
     /// # Errors
     ///
@@ -170,7 +178,8 @@ impl Partition {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) if a sync fails, and [`Error::Latched`](crate::Error::Latched) from then on;
-    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed).
+    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed);
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
     pub fn sync(&self) -> Result<()> {
         self.topic.shared().writable()?;
         self.log.sync()
@@ -180,7 +189,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// As [`sync`](Partition::sync); [`Error::Diverged`](crate::Error::Diverged) if the records were truncated since;
+    /// As [`sync`](Partition::sync), so also [`Error::ReadOnly`](crate::Error::ReadOnly);
+    /// [`Error::Diverged`](crate::Error::Diverged) if the records were truncated since;
     /// [`Error::InvalidPlace`](crate::Error::InvalidPlace) if the acknowledgement is another partition's.
     pub fn wait_durable(&self, ack: &Ack) -> Result<()> {
         self.topic.shared().writable()?;

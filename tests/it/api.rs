@@ -45,8 +45,9 @@ fn records_and_errors_belong_to_nobody() {
 }
 
 #[test]
-fn places_targets_and_records_to_append_are_copied() {
+fn places_targets_acknowledgements_and_records_to_append_are_copied() {
     copy::<Place>();
+    copy::<Ack>();
     copy::<Target>();
     copy::<Record<'static>>();
 }

@@ -5,6 +5,26 @@ use epochlog::{Error, Mapping, Offset, Record, Start, Timestamp, TopicOptions};
 use crate::support::*;
 
 #[test]
+fn what_a_program_holds_is_printed_in_a_few_words() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 10);
+        let topic = partition.topic().clone();
+        let epoch = topic.epoch();
+        assert_eq!(format!("{topic:?}"), format!("Topic(orders@{epoch})"));
+        assert_eq!(format!("{partition:?}"), format!("Partition(0 of orders@{epoch})"));
+        let reader = partition.read_from(Start::Latest).expect("begins");
+        assert_eq!(format!("{reader:?}"), format!("Reader(orders at {})", reader.place()));
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        assert_eq!(format!("{consumer:?}"), format!("Consumer(billing of orders@{epoch} at [])"));
+        consumer.poll(AT_ONCE).expect("polls");
+        let place = consumer.places()[0];
+        assert_eq!(format!("{consumer:?}"), format!("Consumer(billing of orders@{epoch} at [{place}])"));
+    });
+}
+
+#[test]
 fn records_come_back_in_order_across_segments_and_reopens() {
     both_ways(|mapping| {
         let mut world = world(mapping);

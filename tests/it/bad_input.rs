@@ -172,12 +172,16 @@ fn offsets_out_of_range_are_refused_with_the_range() {
             }
         }
         assert_eq!(refused(orders.get(Offset::new(20))).to_string(), refused_at(20));
-        let counted = [(Start::FromBeginning(16), 21), (Start::FromBeginning(u64::MAX), u64::MAX)];
-        for (start, number) in counted.into_iter().chain([(Start::FromEnd(16), 4), (Start::FromEnd(u64::MAX), 0)]) {
+        for (start, records) in [16, u64::MAX].into_iter().flat_map(counted) {
             let error = refused_untouched(&world.disk, || orders.read_from(start));
-            assert_eq!(error.to_string(), refused_at(number));
+            let rest = format!("fewer than the {records} records asked for; start at the earliest or the latest");
+            assert_eq!(error.to_string(), format!("partition 0 of `orders` holds 5..20, {rest}"));
         }
     });
+}
+
+fn counted(records: u64) -> [(Start, u64); 2] {
+    [(Start::FromBeginning(records), records), (Start::FromEnd(records), records)]
 }
 
 fn refused_at(number: u64) -> String {
@@ -277,6 +281,28 @@ fn times_before_and_after_everything_find_the_start_and_the_end() {
         let empty = world.topic("empty").partition(0).expect("is there");
         assert_eq!(empty.offset_at(Timestamp::MIN).expect("finds").get(), 0);
         assert_eq!(empty.offset_at(Timestamp::MAX).expect("finds").get(), 0);
+    });
+}
+
+#[test]
+fn of_a_batch_over_several_partitions_nothing_is_written_if_one_part_is_too_large() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.store().create_topic("wide", small().partitions(4)).expect("creates");
+        let keys: Vec<String> = (0..8).map(|n| format!("device-{n}")).collect();
+        let too_large = vec![b'x'; 5000];
+        // Whichever of the keys it is, and so whichever of the partitions, the first and the last among them.
+        for large in 0..keys.len() {
+            let value = |n: usize| if n == large { &too_large[..] } else { b"v" };
+            let records: Vec<_> = keys.iter().enumerate().map(|(n, key)| Record::new(value(n)).key(key)).collect();
+            let error = refused_untouched(&world.disk, || orders.append_batch(&records));
+            assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+        }
+        let ends: u64 = (0..4).map(|n| orders.partition(n).expect("is there").end().get()).sum();
+        assert_eq!(ends, 0);
+        let records: Vec<_> = keys.iter().map(|key| Record::new("v").key(key)).collect();
+        let acks = orders.append_batch(&records).expect("fits");
+        assert!(acks.len() > 2, "the keys go to several partitions: {acks:?}");
     });
 }
 

@@ -797,7 +797,7 @@ fn a_history_whose_end_was_only_written_is_torn_and_not_damaged_when_the_power_g
                 let disk = image.after_kill();
                 let store = options(&disk, mapping).open("/sim").expect("opens");
                 let partition = store.topic("orders").and_then(|topic| topic.partition(0)).expect("opens");
-                for (inner, image) in crashes_of(&disk, || drop(partition.append("w").expect("appends"))) {
+                for (inner, image) in crashes_of(&disk, || _ = partition.append("w").expect("appends")) {
                     let image = image.by_sector();
                     for i in 0..image.pending().len() {
                         for loss in [Loss::Only(i), Loss::AllBut(i)] {

@@ -4,11 +4,16 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use epochlog::testing::Fault;
-use epochlog::{Damage, Error, GroupName, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions};
+use epochlog::{
+    Damage, Epoch, Error, Expired, GroupName, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions,
+};
 
 use crate::support::*;
 
 const LOG: &str = "topics/orders@1/0/00000000000000000000@2.log";
+
+const CLOSED: &str =
+    "the store is closed, or its last handle was dropped; keep a `Store` as long as you use what came from it";
 
 /// The message, whole; and what holds for all of them.
 #[track_caller]
@@ -120,14 +125,16 @@ fn latched_commits_and_a_latched_store_say_so_too() {
 }
 
 #[test]
-fn locked_names_the_process() {
+fn locked_names_the_process_and_says_whether_it_is_this_one() {
     let world = world(Mapping::Auto);
     let error = refused(options(&world.disk, Mapping::Auto).open("/sim"));
     let pid = std::process::id();
-    says(
-        &error,
-        &format!("store `/sim` is open for writing in another process (pid {pid}); close it there or open read-only"),
-    );
+    let here = format!("this process already (pid {pid}; or in one of that number in another container)");
+    says(&error, &format!("store `/sim` is open for writing in {here}; clone the `Store` that is open"));
+    let held_by = |pid| Error::Locked { path: "/sim".into(), pid };
+    let (elsewhere, rest) = ("store `/sim` is open for writing in another process", "close it there or open read-only");
+    says(&held_by(Some(pid + 1)), &format!("{elsewhere} (pid {}); {rest}", pid + 1));
+    says(&held_by(None), &format!("{elsewhere}; {rest}"));
 }
 
 #[test]
@@ -141,9 +148,17 @@ fn read_only_and_closed_say_what_to_do() {
     says(&refused(reading.delete_topic("orders")), message);
     says(&refused(reading.create_topic("b", TopicOptions::new())), message);
     says(&refused(orders.consumer("billing").open()), message);
+    let ack = world.partition().append("v").expect("appends");
+    let read = orders.partition(0).expect("is there");
+    let syncs = [orders.sync(), read.sync(), read.wait_durable(&ack), reading.sync(), reading.maintain().map(drop)];
+    syncs.into_iter().for_each(|synced| says(&refused(synced), message));
     let partition = world.partition();
     world.close();
-    says(&refused(partition.append("v")), "the store is closed; open it again");
+    says(&refused(partition.append("v")), CLOSED);
+    world.open();
+    let partition = world.partition();
+    drop(world.take());
+    says(&refused(partition.append("v")), CLOSED);
 }
 
 #[test]
@@ -342,6 +357,27 @@ fn out_of_range_says_the_range() {
 }
 
 #[test]
+fn too_few_records_says_how_many_were_asked_for_and_what_there_is() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 10);
+        let says = |start, range: &str, records: u64| {
+            let rest = format!("fewer than the {records} records asked for; start at the earliest or the latest");
+            says(&refused(orders.read_from(start)), &format!("partition 0 of `orders` holds {range}, {rest}"));
+        };
+        says(Start::FromEnd(11), "0..10", 11);
+        says(Start::FromBeginning(11), "0..10", 11);
+        let error = refused(orders.read_from(Start::FromEnd(u64::MAX)));
+        assert!(matches!(error, Error::TooFewRecords { records: u64::MAX, .. }), "{error:?}");
+        orders.trim(Offset::new(4)).expect("trims");
+        says(Start::FromEnd(7), "4..10", 7);
+        let at = |start| orders.read_from(start).expect("begins").place().next().get();
+        assert_eq!((at(Start::FromEnd(6)), at(Start::FromBeginning(6))), (4, 10));
+    });
+}
+
+#[test]
 fn a_stale_place_says_why_it_can_mean_nothing() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);
@@ -382,5 +418,35 @@ fn a_waiter_on_a_closed_store_is_told_and_not_left() {
     let store: Store = world.store().clone();
     let waiting = std::thread::spawn(move || reader.poll(Duration::from_secs(60)));
     store.close().expect("closes");
-    says(&refused(waiting.join().expect("ends")), "the store is closed; open it again");
+    says(&refused(waiting.join().expect("ends")), CLOSED);
+}
+
+#[test]
+fn an_epoch_is_read_from_its_text_and_what_is_none_is_told_the_form() {
+    let epoch = world(Mapping::Auto).topic("orders").epoch();
+    assert_eq!(epoch.to_string().parse::<Epoch>().expect("is one"), epoch);
+    for text in ["", "7", "7.", ".9f3a5c01d2e4b687", "7.9f3a5c01d2e4b68", "+7.9f3a5c01d2e4b687", "7.9f3a5c01d2e4b68g"] {
+        let message = format!("epoch `{text}` is invalid: expected `number.tag`, such as `7.9f3a5c01d2e4b687`");
+        says(&refused(text.parse::<Epoch>()), &message);
+    }
+}
+
+#[test]
+fn what_was_passed_over_and_what_was_maintained_is_told_in_a_line() {
+    let world = world(Mapping::Auto);
+    let orders = world.partition();
+    fill(&orders, "v", 10);
+    let open = || orders.topic().consumer("billing").when_expired(Expired::Earliest).open().expect("opens");
+    open().poll(AT_ONCE).expect("begins");
+    orders.trim(Offset::new(7)).expect("trims");
+    let mut consumer = open();
+    consumer.poll(AT_ONCE).expect("goes on at the start");
+    let skipped = consumer.skipped();
+    assert_eq!(skipped[0].to_string(), "partition 0: the records 0..7 were passed over: they had been removed");
+    let done = world.store().maintain().expect("maintains");
+    assert_eq!(done.to_string(), "segments rolled: 0, removed: 0 (0 bytes)");
+    let mut late = done;
+    (late.segments_removed, late.bytes_removed, late.retention_suspended) = (2, 8192, true);
+    let rest = "; retention by age is suspended: the wall clock has run ahead";
+    assert_eq!(late.to_string(), format!("segments rolled: 0, removed: 2 (8192 bytes){rest}"));
 }

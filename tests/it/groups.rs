@@ -79,7 +79,7 @@ fn a_start_policy_that_leads_nowhere_is_told_and_seek_goes_on() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);
     let mut consumer = world.topic("orders").consumer("billing").start(Start::FromEnd(9)).open().expect("opens");
-    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::OffsetOutOfRange { .. }));
+    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::TooFewRecords { partition: 0, records: 9, .. }));
     consumer.seek(0, Start::Earliest).expect("seeks");
     assert_eq!(poll(&mut consumer), numbered("v", 0..3));
 }
@@ -331,6 +331,55 @@ fn metadata_comes_back_and_the_next_commit_replaces_it() {
     });
 }
 
+/// What stands beside the group's commits, by partition.
+fn metadata(topic: &Topic, group: &str) -> Vec<Option<Vec<u8>>> {
+    topic.group(group).expect("is there").commits.into_iter().map(|commit| commit.metadata).collect()
+}
+
+#[test]
+fn metadata_is_stored_also_where_nothing_has_moved() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        let told = |text: &str| vec![Some(text.as_bytes().to_vec()); 3];
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        consumer.commit_with_metadata(b"begun").expect("commits before the first poll");
+        assert_eq!(
+            (committed(&orders, "billing"), metadata(&orders, "billing")),
+            (vec![(0, 0), (1, 0), (2, 0)], told("begun"))
+        );
+        assert_eq!(poll(&mut consumer).len(), 30);
+        consumer.commit().expect("commits");
+        assert_eq!(metadata(&orders, "billing"), [None, None, None]);
+        consumer.commit_with_metadata(b"m1").expect("commits");
+        consumer.commit_with_metadata(b"m2").expect("commits");
+        assert_eq!(metadata(&orders, "billing"), told("m2"));
+        fill(&orders.partition(1).expect("is there"), "b", 1);
+        assert_eq!(poll(&mut consumer), ["b10"]);
+        consumer.commit().expect("commits");
+        let kept = [Some(b"m2".to_vec()), None, Some(b"m2".to_vec())];
+        assert_eq!(metadata(&orders, "billing"), kept, "a plain commit replaces it where it has moved");
+        drop((consumer, orders));
+        world.power_cut();
+        assert_eq!(metadata(&world.topic("orders"), "billing"), kept);
+    });
+}
+
+#[test]
+fn metadata_that_is_too_large_is_refused_also_where_nothing_has_moved() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let mut consumer = billing(&world);
+        for _ in 0..2 {
+            let error = refused_untouched(&world.disk, || consumer.commit_with_metadata(&[7; 5000]));
+            assert!(matches!(error, Error::TooLarge { size: 5000, limit: 4096, .. }), "{error}");
+            poll(&mut consumer);
+            consumer.commit().expect("commits");
+        }
+    });
+}
+
 #[test]
 fn a_reset_moves_a_group_that_nobody_uses() {
     both_ways(|mapping| {
@@ -447,6 +496,100 @@ fn a_consumer_of_all_partitions_follows_those_that_are_added() {
         drop((consumer, fixed, adding, orders));
         world.power_cut();
         assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 2), (1, 0), (2, 1)]);
+    });
+}
+
+fn latest(topic: &Topic, group: &str, partitions: &[u32]) -> Consumer {
+    topic.consumer(group).start(Start::Latest).partitions(partitions).open().expect("opens")
+}
+
+#[test]
+fn a_group_that_has_begun_begins_a_partition_that_is_added_at_its_first_record() {
+    both_ways(|mapping| {
+        let restarts = [None, Some(World::reopen as fn(&mut World)), Some(World::kill), Some(World::power_cut)];
+        for restart in restarts {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 3);
+            let open = |world: &World| world.topic("orders").consumer("billing").start(Start::Latest).open();
+            let mut consumer = open(&world).expect("opens");
+            assert!(poll(&mut consumer).is_empty(), "it has begun");
+            world.topic("orders").add_partitions(2).expect("adds");
+            fill(&world.topic("orders").partition(1).expect("is there"), "w", 2);
+            if let Some(restart) = restart {
+                drop(consumer);
+                restart(&mut world);
+                consumer = open(&world).expect("opens");
+            }
+            assert_eq!(consumer.lag().expect("counts"), 2);
+            assert_eq!(poll(&mut consumer), numbered("w", 0..2));
+            consumer.commit().expect("commits");
+            assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 3), (1, 2)]);
+        }
+    });
+}
+
+#[test]
+fn a_partition_that_was_there_when_a_group_began_follows_the_start_policy_however_late_it_is_first_read() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = three(&world);
+        assert!(poll(&mut latest(&orders, "billing", &[0])).is_empty());
+        orders.add_partitions(4).expect("adds");
+        for (number, prefix) in [(1, "b"), (3, "d")] {
+            fill(&orders.partition(number).expect("is there"), prefix, 2);
+        }
+        drop(orders);
+        world.power_cut();
+        let orders = world.topic("orders");
+        let mut others = latest(&orders, "billing", &[1, 2, 3]);
+        assert_eq!(poll(&mut others), numbered("d", 0..2));
+        others.commit().expect("commits");
+        let mut late = latest(&orders, "audit", &[1, 3]);
+        assert!(poll(&mut late).is_empty(), "a group that begins after that finds the partition there");
+        assert_eq!(committed(&orders, "billing"), [(0, 10), (1, 12), (2, 10), (3, 2)]);
+        assert_eq!(committed(&orders, "audit"), [(1, 12), (3, 2)]);
+    });
+}
+
+#[test]
+fn a_partition_that_could_not_be_added_has_no_commits() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let orders = world.topic("orders");
+        assert!(poll(&mut latest(&orders, "billing", &[0])).is_empty());
+        world.disk.fail(Fault::of("rename").on("topic.new"));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Io { operation: "rename", .. }));
+        assert_eq!((orders.partitions(), committed(&orders, "billing")), (1, vec![(0, 3)]));
+        drop(orders);
+        world.power_cut();
+        let orders = world.topic("orders");
+        assert_eq!((orders.partitions(), committed(&orders, "billing")), (1, vec![(0, 3)]));
+        // Who begins between the two attempts has begun before the partition.
+        assert!(poll(&mut latest(&orders, "audit", &[0])).is_empty());
+        orders.add_partitions(2).expect("adds");
+        for group in ["audit", "billing"] {
+            assert_eq!(committed(&orders, group), [(0, 3), (1, 0)]);
+        }
+    });
+}
+
+#[test]
+fn no_partition_is_added_while_the_groups_that_have_begun_cannot_begin_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        let orders = world.topic("orders");
+        let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+        assert!(poll(&mut consumer).is_empty());
+        world.disk.fail(Fault::of("sync").on("commits"));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Io { operation: "sync", .. }));
+        assert!(matches!(refused(orders.add_partitions(2)), Error::Latched { .. }));
+        assert_eq!(orders.partitions(), 1);
+        orders.reopen().expect("reopens");
+        orders.add_partitions(2).expect("adds");
+        fill(&orders.partition(1).expect("is there"), "w", 1);
+        assert_eq!(poll(&mut consumer), ["w0"]);
     });
 }
 

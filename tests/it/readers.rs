@@ -10,6 +10,34 @@ use epochlog::{
 use crate::support::*;
 
 #[test]
+fn records_tell_their_first_and_last_and_how_many_they_are() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.store().create_topic("orders", small().partitions(3)).expect("creates");
+        let orders = world.topic("orders");
+        for number in [0, 2] {
+            fill(&orders.partition(number).expect("is there"), "v", 150);
+        }
+        let mut consumer = orders.consumer("billing").open().expect("opens");
+        let records = consumer.poll(AT_ONCE).expect("polls");
+        let told = |record: epochlog::RecordView<'_>| (record.partition(), record.offset().get());
+        let walked: Vec<_> = records.iter().map(told).collect();
+        assert_eq!(walked.len(), 300);
+        assert_eq!(records.first().map(told), walked.first().copied());
+        assert_eq!(records.last().map(told), walked.last().copied());
+        let mut iter = records.iter();
+        assert_eq!(iter.size_hint(), (300, Some(300)));
+        while iter.next().is_some() {
+            let (least, most) = iter.size_hint();
+            let left = iter.clone().count();
+            assert!(least <= left && most.is_none_or(|most| left <= most), "{least}..{most:?} for {left}");
+        }
+        let none = consumer.poll(AT_ONCE).expect("polls");
+        assert!(none.first().is_none() && none.last().is_none() && none.iter().size_hint() == (0, Some(0)));
+    });
+}
+
+#[test]
 fn a_read_gives_about_as_many_bytes_as_were_asked_for_and_at_least_one_batch() {
     both_ways(|mapping| {
         let world = world(mapping);
@@ -382,7 +410,7 @@ fn a_record_read_by_its_offset_is_right_or_refused_whatever_bit_around_it_is_fli
         let mut world = world(Mapping::Never);
         let topic = world.store().create_topic("wide", TopicOptions::new()).expect("creates");
         let value = |n: usize| format!("{n:0width$}", width = lengths[n % 3]);
-        (0..200).for_each(|n| drop(topic.append(&value(n)).expect("appends")));
+        (0..200).for_each(|n| _ = topic.append(&value(n)).expect("appends"));
         world.reopen();
         let wide = world.store().topic("wide").expect("is there").partition(0).expect("has one");
         let read = |n: u64| wide.get(Offset::new(n)).map(|records| values(&records));
@@ -411,7 +439,7 @@ fn opening_beside_a_writer_reads_little_of_what_it_has_written() {
     both_ways(|mapping| {
         let world = world(mapping);
         let topic = world.store().create_topic("wide", TopicOptions::new()).expect("creates");
-        (0..60_000).for_each(|n| drop(topic.append_with(&format!("{n:0100}"), written()).expect("appends")));
+        (0..60_000).for_each(|n| _ = topic.append_with(&format!("{n:0100}"), written()).expect("appends"));
         let before = world.disk.count("read");
         let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
         let wide = reading.topic("wide").expect("is there").partition(0).expect("has one");

@@ -177,7 +177,7 @@ fn a_repair_of_the_second_partition_is_told_as_such_and_copies_all_of_a_long_seg
     let long = world.store().create_topic("long", options).expect("creates").partition(1).expect("is there");
     // More than is copied at a time, twice over.
     let value = "v".repeat(10_000);
-    (0..250).for_each(|_| drop(long.append_with(value.as_str(), written()).expect("appends")));
+    (0..250).for_each(|_| _ = long.append_with(value.as_str(), written()).expect("appends"));
     let path = long.segments()[0].path.strip_prefix("/sim").expect("lies there").to_path_buf();
     drop(long);
     world.close();

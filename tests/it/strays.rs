@@ -109,7 +109,7 @@ fn a_long_tail_is_copied_whole() {
     let long = world.store().create_topic("long", TopicOptions::new()).expect("creates").partition(0).expect("opens");
     long.append("durable").expect("appends");
     let value = "v".repeat(10_000);
-    (0..250).for_each(|_| drop(long.append_with(value.as_str(), written()).expect("appends")));
+    (0..250).for_each(|_| _ = long.append_with(value.as_str(), written()).expect("appends"));
     drop(long);
     world.kill();
     let long = world.store().topic("long").expect("is there").partition(0).expect("opens");

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use epochlog::testing::{Loss, SimDisk};
 use epochlog::{
-    AppendOptions, Consumer, Durability, Error, Mapping, Offset, Partition, Record, Start, Store, TopicOptions,
+    AppendOptions, Consumer, Durability, Error, Mapping, Offset, Partition, Place, Record, Start, Store, TopicOptions,
 };
 
 use super::call::{Call, Shape};
 use super::film::Camera;
-use super::oracle::{Appended, BESIDE, Commits, Flight, GROUPS, Log, Oracle, TOPIC, Topic, Verdict};
+use super::oracle::{Appended, BESIDE, Commits, Flight, GROUPS, Log, Oracle, TOPIC, Topic, Verdict, begun_at};
 use super::sight::{Sight, cells, look, read_all, value_of};
 use crate::support::one_awake;
 
@@ -300,10 +300,19 @@ impl Machine {
     }
 
     fn grow(&self) {
-        let total = self.change(|topic| topic.logs.len()) + 1;
-        self.fly(Flight::Grow(total));
-        self.topic().add_partitions(total as u32).expect("adds");
-        self.change(|topic| topic.logs.push(Log::default()));
+        let (number, generation) = self.change(|topic| (topic.logs.len(), topic.generation));
+        let topic = self.topic();
+        let place: Place = format!("{number}:0@{}", topic.epoch()).parse().expect("is a place");
+        self.know().hand(place, generation, &[]);
+        self.fly(Flight::Grow(place));
+        topic.add_partitions(number as u32 + 1).expect("adds");
+        self.change(|topic| {
+            topic.logs.push(Log::default());
+            // Whoever has begun begins there, and one sync makes that durable with all other commits.
+            if topic.groups.values().any(|possible| possible.last().is_some_and(|commits| !commits.is_empty())) {
+                topic.groups.values_mut().for_each(|possible| *possible = vec![begun_at(possible, place)]);
+            }
+        });
     }
 
     /// A consumer reads to the end and commits; where what it committed is gone it begins anew.

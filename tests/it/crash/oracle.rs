@@ -61,8 +61,8 @@ pub enum Flight {
     Append(&'static str, usize, Vec<Appended>),
     Truncate(usize, usize),
     Trim(usize, usize),
-    /// So many partitions.
-    Grow(usize),
+    /// One more partition, which begins here.
+    Grow(Place),
     Delete,
     Create(Topic),
     Commit {
@@ -231,7 +231,11 @@ fn with_flight(name: &str, i: usize, log: &Log, flight: &Flight) -> Log {
 
 fn accept_topic(name: &str, topic: &Topic, seen: &Seen, flight: &Flight) -> Verdict<Topic> {
     let (had, found) = (topic.logs.len(), seen.logs.len());
-    must!(found == had || *flight == Flight::Grow(found), "P1: topic {name} has {found} partitions instead of {had}");
+    let grown = match flight {
+        Flight::Grow(place) if found == had + 1 && place.partition() as usize == had => Some(*place),
+        _ => None,
+    };
+    must!(found == had || grown.is_some(), "P1: topic {name} has {found} partitions instead of {had}");
     let mut after = Topic { logs: Vec::new(), groups: BTreeMap::new(), ..topic.clone() };
     for (i, (start, values)) in seen.logs.iter().enumerate() {
         let log = topic.logs.get(i).cloned().unwrap_or_default();
@@ -241,6 +245,8 @@ fn accept_topic(name: &str, topic: &Topic, seen: &Seen, flight: &Flight) -> Verd
     for group in GROUPS {
         let seen = seen.groups.get(group).cloned().unwrap_or_default();
         let possible = topic.commits(group);
+        // Before a partition is there, all commits are durable.
+        let possible = grown.map_or(possible.clone(), |place| vec![begun_at(&possible, place)]);
         must!(
             possible.iter().any(|old| may_be(group, old, &seen, flight)),
             "P13: the commits of {group} are {seen:?}, expected one of {possible:?}, or {flight:?}"
@@ -248,6 +254,15 @@ fn accept_topic(name: &str, topic: &Topic, seen: &Seen, flight: &Flight) -> Verd
         after.groups.insert(group, vec![seen]);
     }
     Ok(after)
+}
+
+/// A group's last commits, with the place where a new partition begins if the group has begun.
+pub fn begun_at(possible: &[Commits], place: Place) -> Commits {
+    let mut commits = possible.last().cloned().unwrap_or_default();
+    if !commits.is_empty() {
+        commits.insert(place.partition(), place);
+    }
+    commits
 }
 
 /// Whether a group's commits may have become these.

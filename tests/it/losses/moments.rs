@@ -111,7 +111,7 @@ fn a_batch_is_there_whole_or_not_at_all_whatever_sector_is_lost() {
         let partition = orders(&world, TopicOptions::new());
         let values = heavies(0..3);
         let records: Vec<_> = values.iter().map(|value| record_of(value)).collect();
-        let moments = moments(&world.disk, None, || drop(partition.append_batch(&records).expect("appends")));
+        let moments = moments(&world.disk, None, || _ = partition.append_batch(&records).expect("appends"));
         for moment in &moments {
             moment.each_loss(|at, disk| {
                 let end = the_partition(&open(&disk, mapping)).expect("opens").end().get();
@@ -217,6 +217,8 @@ fn partitions_are_added_all_or_none_at_any_loss() {
         let world = world(mapping);
         let topic = world.topic("orders");
         fill(&world.partition(), "v", 1);
+        let latest = |topic: &Topic| topic.consumer("billing").start(Start::Latest).open().expect("opens");
+        latest(&topic).poll(AT_ONCE).expect("begins");
         let moments = moments(&world.disk, None, || topic.add_partitions(3).expect("adds"));
         for moment in &moments {
             moment.each_loss(|at, disk| {
@@ -227,6 +229,8 @@ fn partitions_are_added_all_or_none_at_any_loss() {
                 for number in 0..topic.partitions() {
                     fill(&topic.partition(number).unwrap_or_else(|error| panic!("{at}: {error}")), "w", 1);
                 }
+                let lag = latest(&topic).lag().unwrap_or_else(|error| panic!("{at}: {error}"));
+                assert_eq!(lag, u64::from(topic.partitions()), "{at}: a group that had begun misses a record");
             });
         }
     });

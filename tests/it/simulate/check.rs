@@ -46,6 +46,13 @@ impl Player {
             let at = may_be.iter().rposition(fits);
             let at = at.unwrap_or_else(|| panic!("P1, P2: `{said}` is {epoch:?} after {down:?}"));
             site.model.topics[name] = may_be.swap_remove(at).map(|model| site.accept_topic(name, model, down));
+            // Of a partition that a call may have added before it failed, nobody was told where it begins.
+            let model = site.model.topics[name].iter();
+            for (model, place) in model.flat_map(|model| model.commits.values().map(move |place| (model, *place))) {
+                if place.next() == epochlog::Offset::ZERO {
+                    self.book.hand(model.epoch, place, &model.parts[place.partition() as usize]);
+                }
+            }
         }
     }
 

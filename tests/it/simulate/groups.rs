@@ -33,6 +33,10 @@ pub fn resolve(start: Start, part: &Part) -> Option<usize> {
     offset.filter(|offset| (part.start..=part.end()).contains(offset))
 }
 
+fn told_skipped(live: &mut Live) -> Vec<(u32, usize, usize)> {
+    live.consumer.skipped().iter().map(|one| (one.partition, index(one.from), index(one.to))).collect()
+}
+
 impl Player {
     /// Bits of `flags`: sees what is durable, commits by itself, goes on at the start, has partition 0 alone.
     pub fn join(&mut self, s: usize, name: usize, group: usize, start: u32, flags: u32, number: u32) {
@@ -117,9 +121,7 @@ impl Player {
             Ok(records) => self.take(s, name, &mut live, &records, &mut skipped),
             Err(error) => self.take_error(s, name, group, &mut live, error),
         }
-        let told: Vec<_> =
-            live.consumer.skipped().iter().map(|one| (one.partition, index(one.from), index(one.to))).collect();
-        assert_eq!(told, skipped, "P6: what was passed over is said");
+        assert_eq!(told_skipped(&mut live), skipped, "P6: what was passed over is said");
         for place in live.consumer.places() {
             assert_eq!(index(place.next()), live.read[&place.partition()].len(), "P6: it stands where it has read to");
             self.book.get(place);
@@ -235,7 +237,9 @@ impl Player {
     fn take_error(&mut self, s: usize, name: usize, group: usize, live: &mut Live, error: Error) {
         let model = self.sites[s].model.topics[name].as_ref().expect("lives");
         let (n, said) = match &error {
-            Error::OffsetOutOfRange { partition, .. } => (*partition, Verdict::Expired),
+            Error::OffsetOutOfRange { partition, .. } | Error::TooFewRecords { partition, .. } => {
+                (*partition, Verdict::Expired)
+            }
             Error::Diverged { place, fork, .. } => (place.partition(), Verdict::Diverged(index(*fork))),
             _ => {
                 self.settle::<()>(s, "poll", Err(error));
@@ -256,7 +260,12 @@ impl Player {
         let Some(mut live) = self.sites[s].live.remove(&(name, group)) else { return };
         let moved = self.uncommitted(s, name, group, &live);
         let is_cut = moved.iter().any(|(_, is_cut)| *is_cut);
+        let begins = metadata && live.consumer.places().is_empty();
         let committed = if metadata { live.consumer.commit_with_metadata(b"so far") } else { live.consumer.commit() };
+        if begins {
+            self.begun_by_commit(s, name, group, live, committed);
+            return;
+        }
         self.sites[s].live.insert((name, group), live);
         let places: Vec<Handed> = moved.into_iter().map(|(handed, _)| handed).collect();
         match committed {
@@ -269,6 +278,23 @@ impl Player {
                 self.committed_or_not(s, name, group, &places, other);
             }
         }
+    }
+
+    /// Metadata has to stand beside something: who hasn't polled yet begins with it.
+    fn begun_by_commit(&mut self, s: usize, name: usize, group: usize, mut live: Live, committed: Result<(), Error>) {
+        let mut skipped = Vec::new();
+        self.begin_partitions(s, name, group, &mut live, None, &mut skipped);
+        assert_eq!(told_skipped(&mut live), skipped, "P6: what was passed over is said");
+        let places: Vec<Handed> =
+            live.consumer.places().into_iter().map(|place| self.book.get(place).clone()).collect();
+        match committed {
+            Ok(()) => self.committed_or_not(s, name, group, &places, Ok(())),
+            Err(error) => self.take_error(s, name, group, &mut live, error),
+        }
+        if self.is_shaky(s) {
+            self.look_up_commits(s, name);
+        }
+        self.sites[s].live.insert((name, group), live);
     }
 
     fn committed_or_not(&mut self, s: usize, name: usize, group: usize, places: &[Handed], done: Result<(), Error>) {
@@ -307,7 +333,7 @@ impl Player {
             let part = &model.parts[n as usize];
             match (resolve(start, part), live.consumer.seek(n, start)) {
                 (Some(offset), Ok(())) => drop(live.read.insert(n, part.prefix(offset))),
-                (None, Err(Error::OffsetOutOfRange { .. })) => {}
+                (None, Err(Error::OffsetOutOfRange { .. } | Error::TooFewRecords { .. })) => {}
                 (_, Err(error)) if self.sites[s].excuses(&error) => {}
                 other => panic!("P7: seeking {start:?} in {}..{}: {other:?}", part.start, part.end()),
             }

@@ -105,9 +105,29 @@ impl Player {
             Some(()) => {
                 model.parts.resize_with(total, Part::default);
                 model.may_have = None;
+                self.begin_groups(s, name, had..total);
             }
-            None => model.may_have = Some(total),
+            None => {
+                model.may_have = Some(total);
+                model.commits_uncertain = true;
+            }
         }
+    }
+
+    /// Whoever has begun begins new partitions at their first record.
+    fn begin_groups(&mut self, s: usize, name: usize, new: std::ops::Range<usize>) {
+        let model = self.sites[s].topic(name).expect("lives");
+        let (epoch, mut commits) = (model.epoch, model.commits.clone());
+        let groups: std::collections::BTreeSet<usize> = commits.keys().map(|(group, _)| *group).collect();
+        if groups.is_empty() {
+            return;
+        }
+        for number in new {
+            let place: epochlog::Place = format!("{number}:0@{epoch}").parse().expect("is a place");
+            self.hand(s, name, place);
+            commits.extend(groups.iter().map(|group| ((*group, place.partition()), place)));
+        }
+        self.sites[s].topic(name).expect("lives").commit(commits, true);
     }
 
     /// Whoever holds a topic that was deleted is told, for ever.

@@ -43,7 +43,7 @@ pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;
 use sync::SyncState;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{Entry, HISTORY, parse_segment};
 use crate::io::latch::Latch;
 use crate::name::TopicName;
@@ -228,6 +228,13 @@ impl Log {
         self.view.read().clone()
     }
 
+    /// A view, and an end that was reached in it: the record in front of it is there, whatever rolls meanwhile.
+    fn now(&self) -> (Arc<LogView>, Offset) {
+        let view = self.view.read();
+        // Under the lock: a roll shows its segment before a record of it.
+        (view.clone(), self.end())
+    }
+
     pub(crate) fn start(&self) -> Offset {
         self.view.read().start
     }
@@ -263,7 +270,8 @@ impl Log {
     pub(crate) fn admit(&self, place: Place, origin: Origin<'_>) -> Result<admit::Admitted> {
         self.owner.check()?;
         self.is_mine(place)?;
-        admit::admit(place, &self.view().lineage, self.end(), &self.owner.topic, origin)
+        let (view, end) = self.now();
+        admit::admit(place, &view.lineage, end, &self.owner.topic, origin)
     }
 
     /// Refuses a place of another partition.
@@ -279,7 +287,10 @@ impl Log {
     /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
     /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if matches!(error, Error::Io { .. } | Error::Latched { .. }) {
+        let is_missing = |corruption: &Corruption| matches!(corruption.damage, Damage::Missing);
+        if matches!(&error, Error::Io { .. } | Error::Latched { .. })
+            || matches!(&error, Error::Corrupt(corruption) if is_missing(corruption))
+        {
             drop(self.hold());
         }
         self.owner.explain(error)

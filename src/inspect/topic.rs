@@ -12,7 +12,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, parse_segment, read_frames,
 };
-use crate::io::read_all;
+use crate::io::{read_all, read_settled};
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
 use crate::segment::{header_of, missing, what_of};
@@ -113,20 +113,22 @@ fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
 /// The entries of a file of frames; a torn end is no damage.
 pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
     let shown = site.shown(path);
-    let file = site.open(path, what_of(identity.kind))?;
     // What has but one frame is all header.
     let what = match identity.kind {
         FileKind::Store | FileKind::Topic => header_of(identity.kind),
         kind => what_of(kind),
     };
-    let bytes = read_all(&*file, FRAMES_BYTES_MAX).at("read", &shown)?;
     let corrupt =
         |error: DecodeError, position: usize| error.at(what, &shown, Some(Position::new(position as u64)), None);
-    let frames = read_frames(&bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
-    match frames.rest {
-        Rest::Damaged { position, error } => Err(corrupt(error, position)),
-        Rest::Clean | Rest::Torn { .. } => Ok(frames.entries),
-    }
+    let judge = |bytes: &[u8]| {
+        let frames = read_frames(bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
+        match frames.rest {
+            Rest::Damaged { position, error } => Err(corrupt(error, position)),
+            Rest::Clean | Rest::Torn { .. } => Ok(frames.entries),
+        }
+    };
+    let read = || read_all(&*site.open(path, what_of(identity.kind))?, FRAMES_BYTES_MAX).at("read", &shown);
+    read_settled(read, judge)
 }
 
 /// The partitions that must exist, or as many as there are if the topic can't say.

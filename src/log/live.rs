@@ -2,15 +2,18 @@
 //!
 //! Invariant: only what validates is shown; a half-written batch at the live end means "not yet"; what the history says
 //! is read anew whenever it has changed. A vanished directory means that the topic was deleted. Nothing is written.
+//! Called wherever a log is asked.
 
 use crate::threads::atomic::Ordering;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::history::HistoryRead;
 use super::read::tail_end;
-use super::{Evidence, History, Log, LogView, Part};
+use super::{Evidence, History, Log, LogView, Owner, Part};
 use crate::error::{Error, Result};
+use crate::io::{LOOKS_MAX, Seam};
 use crate::offset::Offset;
 use crate::segment::{Cursor, Home, Segment};
 
@@ -24,41 +27,56 @@ pub(super) struct Live {
 
 impl Live {
     /// What there is to read now. Segments that are still as they were in `before` stay open.
-    pub(super) fn view(
-        &mut self,
-        home: &Arc<Home>,
-        evidence: &Evidence,
-        before: Option<&LogView>,
-    ) -> Result<(LogView, Offset)> {
-        let mut parts: Vec<Part> = Vec::new();
-        for (i, recorded) in evidence.segments.iter().enumerate() {
-            if evidence.is_retired(i) {
-                continue;
+    pub(super) fn see(&mut self, home: &Arc<Home>, before: Option<&LogView>) -> Result<(LogView, Offset)> {
+        let mut looks = LOOKS_MAX;
+        loop {
+            let (_, evidence, read) = History::load_with(home)?;
+            let view = view_of(home, &evidence, before);
+            looks -= 1;
+            match self.end_of(&view) {
+                Ok(end) => {
+                    self.history = Some(read);
+                    return Ok((view, end));
+                }
+                // The writer may have taken away what the history named when it was read.
+                Err(error) if looks == 0 || History::is_unchanged(home, &read)? => return Err(error),
+                Err(_) => {}
             }
-            if let Some(last) = parts.last_mut() {
-                last.end = last.end.min(recorded.id.base);
-            }
-            let cut = evidence.lineage.cut_of(recorded.id.epoch);
-            let known = before.and_then(|before| before.same_segment(recorded.id, recorded.seal.is_some()));
-            let (segment, end) = match recorded.seal {
-                Some(sealed) => (known.unwrap_or_else(|| Segment::sealed(home, recorded.id, sealed)), sealed.end),
-                None => (known.unwrap_or_else(|| Segment::foreign_tail(home, recorded.id)), Offset::MAX),
-            };
-            parts.push(Part { segment, end: end.min(cut) });
         }
-        let end = match parts.last() {
-            None => evidence.end_after(None),
-            Some(last) => self.end_of(last)?,
-        };
-        Ok((LogView { parts, start: evidence.start, lineage: Arc::new(evidence.lineage.clone()) }, end))
     }
 
-    fn end_of(&mut self, last: &Part) -> Result<Offset> {
-        if last.segment.seal_of().is_some() {
-            return Ok(last.end);
-        }
-        Ok(tail_end(&last.segment, &mut self.tail)?.min(last.end))
+    fn is_current(&self, home: &Home) -> Result<bool> {
+        self.history.as_ref().map_or(Ok(false), |read| History::is_unchanged(home, read))
     }
+
+    fn end_of(&mut self, view: &LogView) -> Result<Offset> {
+        let Some(last) = view.parts.last() else { return Ok(view.lineage.newest().start.max(view.start)) };
+        match last.segment.seal_of() {
+            Some(_) => Ok(last.end),
+            None => Ok(tail_end(&last.segment, &mut self.tail)?.min(last.end)),
+        }
+    }
+}
+
+/// What the history says there is. Where an unsealed segment ends is not said there.
+fn view_of(home: &Arc<Home>, evidence: &Evidence, before: Option<&LogView>) -> LogView {
+    let mut parts: Vec<Part> = Vec::new();
+    for (i, recorded) in evidence.segments.iter().enumerate() {
+        if evidence.is_retired(i) {
+            continue;
+        }
+        if let Some(last) = parts.last_mut() {
+            last.end = last.end.min(recorded.id.base);
+        }
+        let cut = evidence.lineage.cut_of(recorded.id.epoch);
+        let known = before.and_then(|before| before.same_segment(recorded.id, recorded.seal.is_some()));
+        let (segment, end) = match recorded.seal {
+            Some(sealed) => (known.unwrap_or_else(|| Segment::sealed(home, recorded.id, sealed)), sealed.end),
+            None => (known.unwrap_or_else(|| Segment::foreign_tail(home, recorded.id)), Offset::MAX),
+        };
+        parts.push(Part { segment, end: end.min(cut) });
+    }
+    LogView { parts, start: evidence.start, lineage: Arc::new(evidence.lineage.clone()) }
 }
 
 impl LogView {
@@ -68,38 +86,56 @@ impl LogView {
         let mut same = near.filter(|part| part.segment.id == id && part.segment.seal_of().is_some() == sealed);
         same.next().map(|part| part.segment.clone())
     }
+
+    /// Whether it shows the same, of segments that `other` has taken over from it.
+    fn is_same(&self, other: &LogView) -> bool {
+        let same_part = |(a, b): (&Part, &Part)| Arc::ptr_eq(&a.segment, &b.segment) && a.end == b.end;
+        let epochs = |view: &LogView| view.lineage.epochs().len();
+        self.start == other.start
+            && epochs(self) == epochs(other)
+            && self.parts.len() == other.parts.len()
+            && self.parts.iter().zip(&other.parts).all(same_part)
+    }
 }
 
 impl Log {
-    /// Looks at what the other process has done since.
+    /// Sees what the writing process has done since, in a read-only store; there is nothing to see in another.
     pub(crate) fn refresh(&self) -> Result<()> {
-        self.look().map_err(|error| self.deleted_elsewhere(error))
+        if !self.home.read_only {
+            return Ok(());
+        }
+        let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
+        self.see().map_err(|error| self.owner.explain_beside(&self.home.seam, topic_dir, error))
     }
 
-    fn look(&self) -> Result<()> {
+    /// The same for who can't tell that it failed: what can't be read now leaves what was last seen.
+    pub(crate) fn look(&self) {
+        let _stays_as_it_was = self.refresh();
+    }
+
+    fn see(&self) -> Result<()> {
         let mut live = self.live.lock();
         let before = self.view();
-        let unchanged = match &live.history {
-            Some(read) => History::is_unchanged(&self.home, read)?,
-            None => false,
-        };
-        if unchanged {
-            let end = before.parts.last().map_or(Ok(self.end()), |last| live.end_of(last))?;
+        if live.is_current(&self.home)?
+            && let Ok(end) = live.end_of(&before)
+        {
             self.show(end);
             return Ok(());
         }
-        let (_, evidence, read) = History::load_with(&self.home)?;
-        let (view, end) = live.view(&self.home, &evidence, Some(&before))?;
-        live.history = Some(read);
+        let (view, end) = live.see(&self.home, Some(&before))?;
+        if before.is_same(&view) {
+            // Whoever asks whether anything has changed is not to ask for ever, beside a history whose end is torn.
+            self.show(end);
+            return Ok(());
+        }
         let began = view.lineage.epochs().len() != before.lineage.epochs().len();
         let mut shown = self.view.write();
         *shown = Arc::new(view);
+        // Under the lock: whoever gets the new view also sees that places must be admitted anew, and up to where.
+        self.show(end);
         if began {
-            // Under the lock: whoever gets the new view also sees that places must be admitted anew.
             self.version.fetch_add(1, Ordering::AcqRel);
         }
-        drop(shown);
-        self.show(end);
         Ok(())
     }
 
@@ -107,14 +143,16 @@ impl Log {
         self.end.store(end.get(), Ordering::Release);
         self.durable.store(end.get(), Ordering::Release);
     }
+}
 
-    /// A vanished directory means that the writer deleted the topic.
-    fn deleted_elsewhere(&self, error: Error) -> Error {
-        let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
-        match self.home.seam.dir.list(topic_dir) {
+impl Owner {
+    /// An error beside a writer in another process, read in the topic's directory: if that has vanished, the writer has
+    /// deleted the topic.
+    pub(crate) fn explain_beside(&self, seam: &Seam, topic_dir: &Path, error: Error) -> Error {
+        match seam.dir.list(topic_dir) {
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
-                self.owner.deleted();
-                self.owner.explain(error)
+                self.deleted();
+                self.explain(error)
             }
             _ => error,
         }

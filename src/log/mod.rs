@@ -198,9 +198,9 @@ impl Log {
 
     /// Opens a partition for reading beside whoever writes it.
     pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
-        let (history, evidence) = History::load_complete(home)?;
+        let (history, _) = History::load_complete(home)?;
         let mut live = Live::default();
-        let (view, end) = live.view(home, &evidence, None)?;
+        let (view, end) = live.see(home, None)?;
         let log = Log::new(home, owner, history, view, end);
         *log.live.lock() = live;
         Ok(log)

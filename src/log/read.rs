@@ -51,6 +51,7 @@ impl Log {
     /// The offset that a target stands for now.
     pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Offset> {
         self.owner.check()?;
+        self.refresh()?;
         let request = match target {
             Target::Place(place) => Request::Place(self.admit(place, origin)?),
             Target::Start(start) => Request::Start(start),
@@ -64,6 +65,7 @@ impl Log {
     /// The record at an offset.
     pub(crate) fn get(&self, offset: Offset) -> Result<Records> {
         self.owner.check()?;
+        self.refresh()?;
         let run = self.settled(|view, end| {
             if offset < view.start || offset >= end {
                 return Err(self.out_of_range(offset));
@@ -90,9 +92,7 @@ impl Log {
 
     /// Whether the log's segments are others than in this view.
     fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
-        if self.home.read_only {
-            self.refresh()?;
-        }
+        self.refresh()?;
         Ok(!Arc::ptr_eq(view, &self.view()))
     }
 
@@ -250,6 +250,7 @@ impl Reader {
     /// How many records lie between here and the end.
     #[must_use]
     pub fn lag(&self) -> u64 {
+        self.log.look();
         self.log.end().since(self.place.next())
     }
 

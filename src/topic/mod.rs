@@ -199,7 +199,21 @@ impl Topic {
     /// How many partitions it has.
     #[must_use]
     pub fn partitions(&self) -> u32 {
+        self.look();
         u32::try_from(self.inner.slots.read().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Sees which partitions the writing process has added, in a read-only store. What can't be read now leaves those that
+    /// are known.
+    fn look(&self) {
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        if !shared.read_only {
+            return;
+        }
+        match header::read(shared, dir, self.name(), self.epoch().number) {
+            Ok((_, options)) => self.show_partitions(options.partitions),
+            Err(_) => {}
+        }
     }
 
     /// One of its partitions, numbered from 0.
@@ -302,7 +316,12 @@ impl Topic {
     }
 
     fn show_partitions(&self, total: u32) {
-        self.inner.slots.write().resize_with(total as usize, Arc::default);
+        let mut slots = self.inner.slots.write();
+        // Never fewer: another look may have been faster, and seen more.
+        if slots.len() < total as usize {
+            slots.resize_with(total as usize, Arc::default);
+        }
+        drop(slots);
         self.inner.owner.signal.notify();
     }
 
@@ -366,12 +385,13 @@ impl Topic {
     }
 
     fn slot(&self, number: u32) -> Result<Arc<Slot>> {
-        let slots = self.inner.slots.read();
-        slots.get(number as usize).cloned().ok_or_else(|| Error::PartitionNotFound {
-            topic: self.name().clone(),
-            partition: number,
-            partitions: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-        })
+        let known = || self.inner.slots.read().get(number as usize).cloned();
+        if let Some(slot) = known() {
+            return Ok(slot);
+        }
+        let partitions = self.partitions();
+        let topic = self.name().clone();
+        known().ok_or(Error::PartitionNotFound { topic, partition: number, partitions })
     }
 
     /// Opens a partition, and says what recovery did. The caller holds `admin`, or is the only one to have the topic and

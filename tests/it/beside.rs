@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use epochlog::testing::SimDisk;
-use epochlog::{Error, Offset, Partition, Start, Store, Topic, inspect};
+use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Topic, inspect};
 
 use crate::support::*;
 
@@ -37,6 +37,54 @@ fn a_reader_whose_segment_was_truncated_away_learns_of_the_fork_and_not_of_damag
         world.partition().truncate(Offset::new(10)).expect("truncates");
         let error = refused(reader.read());
         assert!(matches!(error, Error::Diverged { fork, .. } if fork == Offset::new(10)), "{error}");
+    });
+}
+
+#[test]
+fn every_question_is_answered_by_what_the_writer_has_written_since() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 3);
+        let store = beside(&world);
+        let orders = seen(&store);
+        let (looked_up, seeking) = (first(&orders), first(&orders));
+        let mut reader = seeking.read_from(Start::Earliest).expect("begins");
+        assert_eq!(drain(&mut reader).len(), 3);
+        let behind = |n| partition.place_at(Offset::new(n)).expect("is there");
+        fill(&partition, "v", 5);
+        assert_eq!(values(&looked_up.get(Offset::new(7)).expect("is there")), ["v7"]);
+        fill(&partition, "v", 1);
+        reader.seek(behind(9)).expect("no fork");
+        fill(&partition, "v", 1);
+        assert_eq!(reader.lag(), 1);
+        fill(&partition, "v", 1);
+        assert_eq!(orders.plan_reset("billing", &[(0, Start::Latest.into())]).expect("plans"), [behind(11)]);
+        fill(&partition, "v", 1);
+        commit_all(&world.topic("orders"));
+        fill(&partition, "v", 2);
+        let group = orders.group("billing").expect("is there");
+        assert_eq!((group.commits[0].lag, &group.commits[0].problem), (Some(2), &None));
+        fill(&partition, "v", 200);
+        let sealed = |partition: &Partition| partition.segments().iter().filter(|segment| segment.sealed).count();
+        let bytes = looked_up.bytes();
+        assert!(sealed(&partition) > 1 && bytes > 2 * 4096, "{bytes}");
+    });
+}
+
+#[test]
+fn partitions_that_the_writer_adds_are_there() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        let store = beside(&world);
+        let before = seen(&store);
+        assert!(matches!(refused(before.partition(1)), Error::PartitionNotFound { partitions: 1, .. }));
+        orders.add_partitions(3).expect("adds");
+        fill(&orders.partition(2).expect("is there"), "v", 2);
+        assert_eq!(all(&before.partition(2).expect("is there")), ["v0", "v1"]);
+        assert_eq!((before.partitions(), seen(&store).partitions()), (3, 3));
+        assert!(matches!(refused(before.partition(3)), Error::PartitionNotFound { partitions: 3, .. }));
     });
 }
 
@@ -96,4 +144,25 @@ fn two_lines_that_come_while_a_history_is_read_are_no_damage() {
         assert_eq!(first(&topic).start(), Offset::new(2));
         assert_eq!(partition.start(), Offset::new(2), "the writer came in between");
     });
+}
+
+/// A history whose last line was cut by a kill stays so until the next open: it isn't news at every look.
+#[test]
+fn damage_beside_a_history_with_a_torn_end_is_told_and_not_looked_at_for_ever() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 200);
+    world.go_down(epochlog::testing::Image::after_kill);
+    let file = |part: &str| world.disk.files().into_iter().find(|path| path.to_string_lossy().contains(part));
+    let (history, log) = (file("history").expect("is there"), file("00000@2.log").expect("is there"));
+    let mut bytes = world.disk.read(&history);
+    let used = bytes.iter().rposition(|&byte| byte != 0).expect("holds something") + 1;
+    bytes.truncate(used);
+    bytes.extend([1, 2, 3, 4, 5]);
+    world.disk.write(&history, bytes);
+    world.disk.flip(&log, 8 * 144);
+    let store = beside(&world);
+    let partition = first(&seen(&store));
+    assert!(matches!(refused(partition.get(Offset::ZERO)), Error::Corrupt(_)));
+    let mut reader = partition.read_from(Start::Earliest).expect("begins");
+    assert!(matches!(refused(reader.read()), Error::Corrupt(_)));
 }

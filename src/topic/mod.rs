@@ -212,8 +212,14 @@ impl Topic {
         }
         match header::read(shared, dir, self.name(), self.epoch().number) {
             Ok((_, options)) => self.show_partitions(options.partitions),
-            Err(_) => {}
+            Err(error) => drop(self.explain(error)),
         }
+    }
+
+    /// An error beside a writer in another process may come of a topic that it has deleted.
+    fn explain(&self, error: Error) -> Error {
+        let shared = &self.inner.shared;
+        if shared.read_only { self.inner.owner.explain_beside(&shared.seam, &self.inner.dir, error) } else { error }
     }
 
     /// One of its partitions, numbered from 0.
@@ -403,7 +409,7 @@ impl Topic {
         }
         let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number);
         let (log, recovery) = if home.read_only {
-            (Log::open_read_only(&home, &self.inner.owner)?, None)
+            (Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?, None)
         } else {
             Log::open(&home, &self.inner.owner)?
         };
@@ -435,7 +441,8 @@ impl Topic {
         if slot.is_none() || self.inner.shared.read_only {
             let (shared, dir) = (&self.inner.shared, &self.inner.dir);
             let harden = shared.unclean && !self.inner.fresh;
-            *slot = Some(Commits::load(shared, dir, self.epoch(), self.name(), harden)?);
+            let loaded = Commits::load(shared, dir, self.epoch(), self.name(), harden);
+            *slot = Some(loaded.map_err(|error| self.explain(error))?);
         }
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }

@@ -88,6 +88,67 @@ fn partitions_that_the_writer_adds_are_there() {
     });
 }
 
+#[test]
+fn whatever_is_asked_of_a_topic_that_the_writer_deleted_it_was_deleted() {
+    type Question = (&'static str, fn(&Topic, &Partition) -> Result<(), Error>);
+    let questions: [Question; 7] = [
+        ("groups", |topic, _| topic.groups().map(drop)),
+        ("group", |topic, _| topic.group("billing").map(drop)),
+        ("partition", |topic, _| topic.partition(1).map(drop)),
+        ("plan_reset", |topic, _| topic.plan_reset("billing", &[(0, Start::Latest.into())]).map(drop)),
+        ("get", |_, partition| partition.get(Offset::ZERO).map(drop)),
+        ("offset_at", |_, partition| partition.offset_at(epochlog::Timestamp::from_millis(0)).map(drop)),
+        ("read_from", |_, partition| partition.read_from(Start::Earliest).map(drop)),
+    ];
+    for (name, ask) in questions {
+        for recreated in [false, true] {
+            both_ways(|mapping| {
+                let world = world(mapping);
+                let orders = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+                fill(&first(&orders), "v", 3);
+                commit_all(&orders);
+                let store = beside(&world);
+                let topic = seen(&store);
+                let partition = first(&topic);
+                world.store().delete_topic("orders").expect("deletes");
+                if recreated {
+                    world.topic("orders");
+                }
+                let error = refused(ask(&topic, &partition));
+                assert!(matches!(error, Error::TopicDeleted { .. }), "{name}, {recreated}: {error}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_created_again_while_it_is_opened_is_the_new_one() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.topic("orders");
+        let store = beside(&world);
+        let writer = world.store().clone();
+        at_nth(&world.disk, 1, "open", "/topic", move || {
+            writer.delete_topic("orders").expect("deletes");
+            writer.create_topic("orders", small()).expect("creates");
+        });
+        let found = seen(&store);
+        assert_eq!(found.epoch(), world.topic("orders").epoch());
+    });
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_opened_is_not_found() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.topic("orders");
+        let store = beside(&world);
+        let writer = world.store().clone();
+        at_nth(&world.disk, 1, "open", "/topic", move || writer.delete_topic("orders").expect("deletes"));
+        assert!(matches!(refused(store.topic("orders")), Error::TopicNotFound { .. }));
+    });
+}
+
 /// From now on reads come to an end a little behind what this file holds: who reads it all asks twice, and what the writer
 /// appends in between, each append synced, is read without the first.
 fn read_by_halves(disk: &SimDisk, suffix: &str) {

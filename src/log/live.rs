@@ -1,8 +1,8 @@
 //! A log as a read-only store sees it: beside a process that appends, rolls, retires, truncates and deletes.
 //!
 //! Invariant: only what validates is shown; a half-written batch at the live end means "not yet"; what the history says
-//! is read anew whenever it has changed. A vanished directory means that the topic was deleted. Nothing is written.
-//! Called wherever a log is asked.
+//! is read anew whenever it has changed. Only what the files say was synced is called durable. A vanished directory means
+//! that the topic was deleted. Nothing is written. Called wherever a log is asked.
 
 use crate::threads::atomic::Ordering;
 use std::io;
@@ -25,18 +25,25 @@ pub(super) struct Live {
     tail: Option<Cursor>,
 }
 
+/// How far a log reaches, and how far of it is known to be durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) end: Offset,
+    pub(super) durable: Offset,
+}
+
 impl Live {
     /// What there is to read now. Segments that are still as they were in `before` stay open.
-    pub(super) fn see(&mut self, home: &Arc<Home>, before: Option<&LogView>) -> Result<(LogView, Offset)> {
+    pub(super) fn see(&mut self, home: &Arc<Home>, before: Option<&LogView>) -> Result<(LogView, Extent)> {
         let mut looks = LOOKS_MAX;
         loop {
             let (_, evidence, read) = History::load_with(home)?;
             let view = view_of(home, &evidence, before);
             looks -= 1;
-            match self.end_of(&view) {
-                Ok(end) => {
+            match self.extent_of(&view) {
+                Ok(extent) => {
                     self.history = Some(read);
-                    return Ok((view, end));
+                    return Ok((view, extent));
                 }
                 // The writer may have taken away what the history named when it was read.
                 Err(error) if looks == 0 || History::is_unchanged(home, &read)? => return Err(error),
@@ -49,12 +56,26 @@ impl Live {
         self.history.as_ref().map_or(Ok(false), |read| History::is_unchanged(home, read))
     }
 
-    fn end_of(&mut self, view: &LogView) -> Result<Offset> {
-        let Some(last) = view.parts.last() else { return Ok(view.lineage.newest().start.max(view.start)) };
-        match last.segment.seal_of() {
-            Some(_) => Ok(last.end),
-            None => Ok(tail_end(&last.segment, &mut self.tail)?.min(last.end)),
+    fn extent_of(&mut self, view: &LogView) -> Result<Extent> {
+        let Some(last) = view.parts.last() else {
+            let end = view.lineage.newest().start.max(view.start);
+            return Ok(Extent { end, durable: end });
+        };
+        if last.segment.seal_of().is_none() {
+            let end = tail_end(&last.segment, &mut self.tail)?.min(last.end);
+            return Ok(Extent { end, durable: self.known_durable(view, last).min(end) });
         }
+        Ok(Extent { end: last.end, durable: self.known_durable(view, last).min(last.end) })
+    }
+
+    /// A seal says that its segment is synced, a batch how far everything was when it was written. The newest batch knows
+    /// most.
+    fn known_durable(&self, view: &LogView, last: &Part) -> Offset {
+        let unsealed = view.parts.iter().find(|part| part.segment.seal_of().is_none());
+        let sealed = unsealed.map_or(last.end, |part| part.segment.id.base);
+        let tail = self.tail.as_ref().filter(|tail| Arc::ptr_eq(tail.segment(), &last.segment));
+        // No start is raised above what is synced.
+        sealed.max(view.start).max(tail.map_or(Offset::ZERO, Cursor::known_durable))
     }
 }
 
@@ -117,31 +138,34 @@ impl Log {
         let mut live = self.live.lock();
         let before = self.view();
         if live.is_current(&self.home)?
-            && let Ok(end) = live.end_of(&before)
+            && let Ok(extent) = live.extent_of(&before)
         {
-            self.show(end);
+            self.show(extent, self.durable_end());
             return Ok(());
         }
-        let (view, end) = live.see(&self.home, Some(&before))?;
+        let (view, extent) = live.see(&self.home, Some(&before))?;
         if before.is_same(&view) {
             // Whoever asks whether anything has changed is not to ask for ever, beside a history whose end is torn.
-            self.show(end);
+            self.show(extent, self.durable_end());
             return Ok(());
         }
-        let began = view.lineage.epochs().len() != before.lineage.epochs().len();
+        let (epochs, had) = (view.lineage.epochs(), before.lineage.epochs().len());
+        let began = epochs.len() != had;
+        let known_durable = epochs.iter().skip(had).map(|begun| begun.start).fold(self.durable_end(), Offset::min);
         let mut shown = self.view.write();
         *shown = Arc::new(view);
         // Under the lock: whoever gets the new view also sees that places must be admitted anew, and up to where.
-        self.show(end);
+        self.show(extent, known_durable);
         if began {
             self.version.fetch_add(1, Ordering::AcqRel);
         }
         Ok(())
     }
 
-    fn show(&self, end: Offset) {
-        self.end.store(end.get(), Ordering::Release);
-        self.durable.store(end.get(), Ordering::Release);
+    /// What was once known to be durable stays so, though the batches that said it are no longer the newest.
+    fn show(&self, extent: Extent, known_durable: Offset) {
+        self.end.store(extent.end.get(), Ordering::Release);
+        self.durable.store(extent.durable.max(known_durable).min(extent.end).get(), Ordering::Release);
     }
 }
 

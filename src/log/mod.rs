@@ -200,8 +200,9 @@ impl Log {
     pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
         let (history, _) = History::load_complete(home)?;
         let mut live = Live::default();
-        let (view, end) = live.see(home, None)?;
-        let log = Log::new(home, owner, history, view, end);
+        let (view, extent) = live.see(home, None)?;
+        let log = Log::new(home, owner, history, view, extent.end);
+        log.durable.store(extent.durable.get(), Ordering::Release);
         *log.live.lock() = live;
         Ok(log)
     }

@@ -96,7 +96,8 @@ impl Partition {
         self.log.end()
     }
 
-    /// Everything below this offset is on the medium.
+    /// Everything below this offset is on the medium. Beside a writer in another process it may lag, as
+    /// [`Visibility::Durable`](crate::Visibility::Durable) does.
     #[must_use]
     pub fn durable_end(&self) -> Offset {
         self.log.look();

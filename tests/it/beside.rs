@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use epochlog::testing::SimDisk;
-use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Topic, inspect};
+use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Topic, Visibility, inspect};
 
 use crate::support::*;
 
@@ -204,6 +204,64 @@ fn two_lines_that_come_while_a_history_is_read_are_no_damage() {
         });
         assert_eq!(first(&topic).start(), Offset::new(2));
         assert_eq!(partition.start(), Offset::new(2), "the writer came in between");
+    });
+}
+
+#[test]
+fn only_what_the_files_say_was_synced_is_durable_and_a_power_cut_takes_none_of_it() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 2);
+        scribble(&world.partition(), "v", 2);
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        assert_eq!((partition.durable_end(), partition.end()), (Offset::new(2), Offset::new(4)));
+        let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+        let mut read = drain(&mut reader);
+        assert_eq!(read, numbered("v", 0..2));
+        world.partition().sync().expect("syncs");
+        scribble(&world.partition(), "v", 1);
+        read.extend(drain(&mut reader));
+        assert_eq!(read, numbered("v", 0..4), "the batch behind them says so");
+        drop((reader, partition, store));
+        world.power_cut();
+        assert_eq!(all(&world.partition()), read);
+        world.close();
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        assert_eq!(partition.durable_end(), partition.end(), "a clean close says that of everything");
+    });
+}
+
+#[test]
+fn the_durable_end_beside_a_writer_is_never_above_the_writers_and_falls_only_by_a_cut() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let writer = world.partition();
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        let mut before = Offset::ZERO;
+        for step in 0..400_u64 {
+            match step % 40 {
+                13 | 27 => fill(&writer, "v", 1),
+                35 if step > 200 => {
+                    // Grown again when it is looked at: what was durable there before the cut is not.
+                    writer.truncate(Offset::new(writer.end().get() / 2)).expect("truncates");
+                    scribble(&writer, "v", 200);
+                    before = Offset::ZERO;
+                }
+                _ => scribble(&writer, "v", 5),
+            }
+            let fresh = first(&seen(&beside(&world))).durable_end();
+            for durable in [partition.durable_end(), fresh] {
+                let known = writer.durable_end();
+                assert!(durable <= known, "step {step}: {durable} above {known}");
+            }
+            let durable = partition.durable_end();
+            assert!(durable >= before, "step {step}: {durable} after {before}");
+            before = durable;
+        }
+        assert!(before > Offset::new(200), "{before}");
     });
 }
 

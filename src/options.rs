@@ -26,6 +26,10 @@ pub enum Visibility {
     #[default]
     Written,
     /// Only what is synced.
+    ///
+    /// A read-only store beside a live writer goes by what the files tell: full segments that are synced, and how far the
+    /// newest batch says that everything was when it was written. So it may lag by some batches, and sees the last ones
+    /// when others come behind them, or the writer closes.
     Durable,
 }
 

@@ -47,7 +47,10 @@ impl Topic {
     fn describe_commit(&self, commit: Commit) -> Result<CommitDescription> {
         let path = self.shared().shown(&self.dir().join(crate::format::COMMITS));
         let log = self.log(commit.place.partition());
-        let located = log.and_then(|log| Ok(log.end().since(log.locate(commit.place.into(), Origin::Commits(&path))?)));
+        let located = log.and_then(|log| {
+            let offset = log.locate(commit.place.into(), Origin::Commits(&path))?;
+            Ok(log.end().since(offset))
+        });
         let (lag, problem) = match located {
             Ok(lag) => (Some(lag), None),
             Err(error @ (Error::TopicDeleted { .. } | Error::Closed | Error::Io { .. })) => return Err(error),

@@ -12,7 +12,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, parse_segment, read_frames,
 };
-use crate::io::{File, read_all};
+use crate::io::{File, read_all, read_settled};
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
 use crate::segment::{header_of, missing, what_of};
@@ -113,24 +113,28 @@ fn check(site: &Site, path: &Path, expected: &Identity) -> Result<()> {
 
 /// The entries of a file of frames; a torn end is no damage.
 pub(super) fn frames(site: &Site, path: &Path, identity: &Identity) -> Result<Vec<Entry>> {
-    frames_in(&*site.open(path, what_of(identity.kind))?, &site.shown(path), identity)
-}
-
-fn frames_in(file: &dyn File, shown: &Path, identity: &Identity) -> Result<Vec<Entry>> {
+    let shown = site.shown(path);
     // What has but one frame is all header.
     let what = match identity.kind {
         FileKind::Store | FileKind::Topic => header_of(identity.kind),
         kind => what_of(kind),
     };
-    let bytes_max = if identity.kind == FileKind::Commits { COMMITS_BYTES_MAX } else { FRAMES_BYTES_MAX };
-    let bytes = read_all(file, bytes_max).at("read", shown)?;
     let corrupt =
-        |error: DecodeError, position: usize| error.at(what, shown, Some(Position::new(position as u64)), None);
-    let frames = read_frames(&bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
-    match frames.rest {
-        Rest::Damaged { position, error } => Err(corrupt(error, position)),
-        Rest::Clean | Rest::Torn { .. } => Ok(frames.entries),
-    }
+        |error: DecodeError, position: usize| error.at(what, &shown, Some(Position::new(position as u64)), None);
+    let judge = |bytes: &[u8]| {
+        let frames = read_frames(bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
+        match frames.rest {
+            Rest::Damaged { position, error } => Err(corrupt(error, position)),
+            Rest::Clean | Rest::Torn { .. } => Ok(frames.entries),
+        }
+    };
+    read_settled(|| bytes_of(&*site.open(path, what_of(identity.kind))?, identity.kind, &shown), judge)
+}
+
+/// As many as a store would read, too.
+fn bytes_of(file: &dyn File, kind: FileKind, shown: &Path) -> Result<Vec<u8>> {
+    let bytes_max = if kind == FileKind::Commits { COMMITS_BYTES_MAX } else { FRAMES_BYTES_MAX };
+    read_all(file, bytes_max).at("read", shown)
 }
 
 /// The partitions that must exist, or as many as there are if the topic can't say.
@@ -206,16 +210,8 @@ mod tests {
     #[test]
     fn commits_that_can_be_opened_are_not_too_long_to_be_verified() {
         let refused = |kind: FileKind, len: u64| {
-            let identity = Identity {
-                kind,
-                store: [7; 16],
-                creation: NO_EPOCH,
-                partition: None,
-                epoch: NO_EPOCH,
-                base: Offset::ZERO,
-            };
             let is_read = |error: &Error| matches!(error, Error::Io { operation: "read", .. });
-            frames_in(&Long(len), "file".as_ref(), &identity).is_err_and(|error| is_read(&error))
+            bytes_of(&Long(len), kind, "file".as_ref()).is_err_and(|error| is_read(&error))
         };
         assert!(!refused(FileKind::Commits, FRAMES_BYTES_MAX + 1));
         assert!(refused(FileKind::Commits, COMMITS_BYTES_MAX + 1));

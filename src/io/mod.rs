@@ -288,3 +288,25 @@ pub(crate) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {
     bytes.truncate(got);
     Ok(bytes)
 }
+
+/// How often something is looked at again that another process writes.
+pub(crate) const LOOKS_MAX: usize = 16;
+
+/// Reads a file to which another process may be appending, until what it reads is judged well. Of two appends, each synced,
+/// one look may see the second without the first: that is damage only if the next look sees the same bytes.
+pub(crate) fn read_settled<T, E>(
+    mut read: impl FnMut() -> Result<Vec<u8>, E>,
+    judge: impl Fn(&[u8]) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut bytes = read()?;
+    for _ in 1..LOOKS_MAX {
+        if let Ok(judged) = judge(&bytes) {
+            return Ok(judged);
+        }
+        let before = std::mem::replace(&mut bytes, read()?);
+        if before == bytes {
+            break;
+        }
+    }
+    judge(&bytes)
+}

@@ -16,7 +16,7 @@ use crate::format::{
     is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
+use crate::io::{Access, File, Headroom, LOOKS_MAX, read_all, read_full_at, read_settled, write_all_at};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
@@ -24,9 +24,6 @@ use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 const HISTORY_BYTES_MAX: u64 = 1 << 30;
 /// From this size on a history is worth compacting.
 const COMPACT_BYTES_MIN: u64 = 64 << 10;
-
-/// How often a history is read again that another process writes.
-const LOOKS_MAX: usize = 16;
 
 /// A segment that the history names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,26 +232,18 @@ impl History {
     pub(crate) fn load_with(home: &Arc<Home>) -> Result<(History, Evidence, HistoryRead)> {
         let path = home.dir.join(HISTORY);
         let shown = home.shown(&path);
-        let file = home.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => missing("history", &shown, None),
-            _ => Error::Io { operation: "open", path: shown.clone(), source },
-        })?;
-        let bytes = read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)?;
-        let identity = identity_of(home);
-        identity
-            .check(&bytes)
-            .map_err(|error| error.at(header_of(FileKind::History), &shown, Some(Position::new(0)), None))?;
-        let seed = identity.seed();
-        let corrupt = |error: DecodeError, position| error.at("history", &shown, Some(Position::new(position)), None);
-        let frames = read_frames(&bytes, seed).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
-        let position = frames.ends as u64;
-        let torn_bytes = match frames.rest {
-            Rest::Clean => 0,
-            Rest::Torn { .. } => bytes.len() - frames.ends,
-            Rest::Damaged { position, error } => return Err(corrupt(error, position as u64)),
+        let read = || {
+            let file = home.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => missing("history", &shown, None),
+                _ => Error::Io { operation: "open", path: shown.clone(), source },
+            })?;
+            read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)
         };
-        let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
-        evidence.torn_bytes = torn_bytes;
+        let judge = |bytes: &[u8]| judged(home, bytes, &shown);
+        let judged = if home.read_only { read_settled(read, judge) } else { judge(&read()?) };
+        let (evidence, read) = judged?;
+        let position = read.ends;
+        let seed = identity_of(home).seed();
         let history = History {
             home: home.clone(),
             path,
@@ -265,8 +254,7 @@ impl History {
             synced: if home.unclean { 0 } else { position },
             headroom: Headroom::default(),
         };
-        let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");
-        Ok((history, evidence, HistoryRead { header, ends: position }))
+        Ok((history, evidence, read))
     }
 
     /// The same, sure that no segment tells of a line that the history has lost.
@@ -387,6 +375,25 @@ impl History {
     pub(crate) fn shown(&self) -> PathBuf {
         self.home.shown(&self.path)
     }
+}
+
+/// What the bytes of a history say.
+fn judged(home: &Home, bytes: &[u8], shown: &std::path::Path) -> Result<(Evidence, HistoryRead)> {
+    let identity = identity_of(home);
+    identity
+        .check(bytes)
+        .map_err(|error| error.at(header_of(FileKind::History), shown, Some(Position::new(0)), None))?;
+    let corrupt = |error: DecodeError, position| error.at("history", shown, Some(Position::new(position)), None);
+    let frames = read_frames(bytes, identity.seed()).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
+    let torn_bytes = match frames.rest {
+        Rest::Clean => 0,
+        Rest::Torn { .. } => bytes.len() - frames.ends,
+        Rest::Damaged { position, error } => return Err(corrupt(error, position as u64)),
+    };
+    let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
+    evidence.torn_bytes = torn_bytes;
+    let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");
+    Ok((evidence, HistoryRead { header, ends: frames.ends as u64 }))
 }
 
 pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()> {

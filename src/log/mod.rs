@@ -43,7 +43,7 @@ pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;
 use sync::SyncState;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{Entry, HISTORY, parse_segment};
 use crate::io::latch::Latch;
 use crate::name::TopicName;
@@ -198,10 +198,11 @@ impl Log {
 
     /// Opens a partition for reading beside whoever writes it.
     pub(crate) fn open_read_only(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
-        let (history, evidence) = History::load_complete(home)?;
+        let (history, _) = History::load_complete(home)?;
         let mut live = Live::default();
-        let (view, end) = live.view(home, &evidence, None)?;
-        let log = Log::new(home, owner, history, view, end);
+        let (view, extent) = live.see(home, None)?;
+        let log = Log::new(home, owner, history, view, extent.end);
+        log.durable.store(extent.durable.get(), Ordering::Release);
         *log.live.lock() = live;
         Ok(log)
     }
@@ -226,6 +227,13 @@ impl Log {
 
     pub(crate) fn view(&self) -> Arc<LogView> {
         self.view.read().clone()
+    }
+
+    /// A view, and an end that was reached in it: the record in front of it is there, whatever rolls meanwhile.
+    fn now(&self) -> (Arc<LogView>, Offset) {
+        let view = self.view.read();
+        // Under the lock: a roll shows its segment before a record of it.
+        (view.clone(), self.end())
     }
 
     pub(crate) fn start(&self) -> Offset {
@@ -263,7 +271,8 @@ impl Log {
     pub(crate) fn admit(&self, place: Place, origin: Origin<'_>) -> Result<admit::Admitted> {
         self.owner.check()?;
         self.is_mine(place)?;
-        admit::admit(place, &self.view().lineage, self.end(), &self.owner.topic, origin)
+        let (view, end) = self.now();
+        admit::admit(place, &view.lineage, end, &self.owner.topic, origin)
     }
 
     /// Refuses a place of another partition.
@@ -279,7 +288,10 @@ impl Log {
     /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
     /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if matches!(error, Error::Io { .. } | Error::Latched { .. }) {
+        let is_missing = |corruption: &Corruption| matches!(corruption.damage, Damage::Missing);
+        if matches!(&error, Error::Io { .. } | Error::Latched { .. })
+            || matches!(&error, Error::Corrupt(corruption) if is_missing(corruption))
+        {
             drop(self.hold());
         }
         self.owner.explain(error)

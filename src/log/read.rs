@@ -51,42 +51,49 @@ impl Log {
     /// The offset that a target stands for now.
     pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Offset> {
         self.owner.check()?;
+        self.refresh()?;
         let request = match target {
             Target::Place(place) => Request::Place(self.admit(place, origin)?),
             Target::Start(start) => Request::Start(start),
         };
-        let range = self.start()..self.end();
-        resolve(request, range.clone(), |time| self.at_time(time, range), |outside| outside.error(self))
-    }
-
-    /// The first offset whose record isn't older than `time`; the end if there is none.
-    fn at_time(&self, time: Timestamp, range: Range<Offset>) -> Result<Offset> {
-        let view = self.view();
-        let may_hold = |segment: &Segment| segment.seal_of().is_none_or(|sealed| sealed.greatest >= time);
-        for part in view.parts.iter().filter(|part| part.end > range.start && may_hold(&part.segment)) {
-            let limit = part.end.min(range.end);
-            if let Some(offset) = first_not_older(&part.segment, time, range.start, limit)? {
-                return Ok(offset);
-            }
-        }
-        Ok(range.end)
+        self.settled(|view, end| {
+            let range = view.start..end;
+            resolve(request, range.clone(), |time| view.at_time(time, range), |outside| outside.error(self))
+        })
     }
 
     /// The record at an offset.
     pub(crate) fn get(&self, offset: Offset) -> Result<Records> {
         self.owner.check()?;
-        let view = self.view();
-        let end = self.end();
-        if offset < view.start || offset >= end {
-            return Err(self.out_of_range(offset));
-        }
+        self.refresh()?;
+        let run = self.settled(|view, end| {
+            if offset < view.start || offset >= end {
+                return Err(self.out_of_range(offset));
+            }
+            let Some(part) = view.part_of(offset) else { return Ok(None) };
+            read_one(&part.segment, offset, offset.next().min(part.end)).map_err(|error| below(error, part.end))
+        })?;
         let mut records = Records::default();
-        if let Some(part) = view.part_of(offset) {
-            let told = |error| self.explain(below(error, part.end));
-            let run = read_one(&part.segment, offset, offset.next().min(part.end)).map_err(told)?;
-            run.into_iter().for_each(|run| records.push(run));
-        }
+        run.into_iter().for_each(|run| records.push(run));
         Ok(records)
+    }
+
+    /// What is answered by looking into the files of a view. Retention or a cut may take one between the two looks: an
+    /// error is only believed if no other view has taken the place of the one that was asked.
+    fn settled<T>(&self, ask: impl Fn(&LogView, Offset) -> Result<T>) -> Result<T> {
+        loop {
+            let (view, end) = self.now();
+            match ask(&view, end) {
+                Err(_) if self.has_moved_on(&view)? => {}
+                answer => return answer.map_err(|error| self.explain(error)),
+            }
+        }
+    }
+
+    /// Whether the log's segments are others than in this view.
+    fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
+        self.refresh()?;
+        Ok(!Arc::ptr_eq(view, &self.view()))
     }
 
     fn visible_end(&self, visibility: Visibility) -> Offset {
@@ -94,6 +101,20 @@ impl Log {
             Visibility::Written => self.end(),
             Visibility::Durable => self.durable_end(),
         }
+    }
+}
+
+impl LogView {
+    /// The first offset whose record isn't older than `time`; the end if there is none.
+    fn at_time(&self, time: Timestamp, range: Range<Offset>) -> Result<Offset> {
+        let may_hold = |segment: &Segment| segment.seal_of().is_none_or(|sealed| sealed.greatest >= time);
+        for part in self.parts.iter().filter(|part| part.end > range.start && may_hold(&part.segment)) {
+            let limit = part.end.min(range.end);
+            if let Some(offset) = first_not_older(&part.segment, time, range.start, limit)? {
+                return Ok(offset);
+            }
+        }
+        Ok(range.end)
     }
 }
 
@@ -234,6 +255,7 @@ impl Reader {
     /// How many records lie between here and the end.
     #[must_use]
     pub fn lag(&self) -> u64 {
+        self.log.look();
         self.log.end().since(self.place.next())
     }
 
@@ -382,35 +404,27 @@ impl Reader {
     }
 
     fn next_run(&mut self, bytes_max: usize) -> Result<Option<Run>> {
-        self.log.owner.check()?;
-        let view = self.admitted_view()?;
-        let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
-        if next < view.start {
-            return Err(self.log.out_of_range(next));
+        loop {
+            self.log.owner.check()?;
+            let view = self.admitted_view()?;
+            let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
+            if next < view.start {
+                return Err(self.log.out_of_range(next));
+            }
+            if next >= end {
+                return Ok(None);
+            }
+            let read = self.run_from(&view, next, end, bytes_max);
+            if let Ok(Some(run)) = &read {
+                self.place = Place::new(self.log.home.partition, run.end(), run.epoch);
+                return read;
+            }
+            // Between the look at the view and the one into the file, retention or a cut may have taken that, or a roll begun
+            // the next.
+            if !self.log.has_moved_on(&view)? {
+                return read;
+            }
         }
-        if next >= end {
-            return Ok(None);
-        }
-        let run = match self.run_from(&view, next, end, bytes_max) {
-            Ok(Some(run)) => run,
-            Ok(None) => return Ok(None),
-            // Retention may have taken the file between the look at the view and its opening.
-            Err(_) if self.has_moved_on(&view)? => return self.next_run(bytes_max),
-            Err(error) => return Err(error),
-        };
-        self.place = Place::new(self.log.home.partition, run.end(), run.epoch);
-        Ok(Some(run))
-    }
-
-    /// Whether the log's segments are others than in this view.
-    fn has_moved_on(&self, view: &Arc<LogView>) -> Result<bool> {
-        if self.log.home.read_only {
-            let before = (view.start, view.parts.first().map(|part| part.segment.id));
-            self.log.refresh()?;
-            let now = self.log.view();
-            return Ok(before != (now.start, now.parts.first().map(|part| part.segment.id)));
-        }
-        Ok(!Arc::ptr_eq(view, &self.log.view()))
     }
 
     fn run_from(&mut self, view: &LogView, next: Offset, end: Offset, bytes_max: usize) -> Result<Option<Run>> {

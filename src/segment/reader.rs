@@ -30,6 +30,8 @@ pub(crate) struct Cursor {
     position: usize,
     /// The base offset that the batch at `position` must have.
     next: Offset,
+    /// The greatest durable end that the batches told of over which it walked.
+    marked: Offset,
 }
 
 /// What stands at a position.
@@ -44,7 +46,8 @@ impl Cursor {
     /// Stands at the batch that holds `offset`, or at the end of the segment.
     pub(crate) fn seek(segment: &Arc<Segment>, offset: Offset) -> Result<Cursor> {
         if let Some((position, next)) = near::position_of(segment, offset) {
-            return Ok(Cursor { segment: segment.clone(), source: segment.source()?, position, next });
+            let source = segment.source()?;
+            return Ok(Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO });
         }
         let mut cursor = Cursor::at_index(segment, &Lookup::Offset(offset))?;
         cursor.walk_to(offset)?;
@@ -66,9 +69,15 @@ impl Cursor {
         &self.segment
     }
 
+    /// Everything below was synced: so say the batches over which it walked.
+    pub(crate) fn known_durable(&self) -> Offset {
+        self.marked
+    }
+
     fn at_index(segment: &Arc<Segment>, lookup: &Lookup) -> Result<Cursor> {
         let source = segment.source()?;
-        let mut cursor = Cursor { segment: segment.clone(), source, position: HEADER_BYTES, next: segment.id.base };
+        let (position, next, marked) = (HEADER_BYTES, segment.id.base, Offset::ZERO);
+        let mut cursor = Cursor { segment: segment.clone(), source, position, next, marked };
         if let Some((position, next)) = cursor.indexed(lookup)? {
             (cursor.position, cursor.next) = (position, next);
         }
@@ -166,6 +175,7 @@ impl Cursor {
                 stops = !goes_on(header);
                 if !stops {
                     (self.position, self.next) = (self.position + header.bytes(), header.end());
+                    self.marked = self.marked.max(header.durable_end());
                 }
                 !stops
             });
@@ -188,6 +198,7 @@ impl Cursor {
     fn pass(&mut self, header: &BatchHeader) {
         self.position += header.bytes();
         self.next = header.end();
+        self.marked = self.marked.max(header.durable_end());
     }
 
     /// Goes on behind a damaged batch if a valid one at or before `offset` follows.

@@ -185,14 +185,17 @@ impl Store {
         self.inner.check()?;
         let mut catalog = self.inner.catalog.lock();
         self.inner.look(&mut catalog)?;
-        let found = self.inner.load(&mut catalog, &name);
-        match found {
-            // Deleted by the writing process between the look and the load.
-            Err(error) if self.inner.shared.read_only => {
-                self.inner.look(&mut catalog)?;
-                if catalog.numbers(&name).is_empty() { Err(Error::TopicNotFound { topic: name }) } else { Err(error) }
+        loop {
+            let numbers = catalog.numbers(&name);
+            let found = self.inner.load(&mut catalog, &name);
+            if found.is_ok() || !self.inner.shared.read_only {
+                return found;
             }
-            other => other,
+            // The writing process may have deleted it between the look and the load, and created another of its name.
+            self.inner.look(&mut catalog)?;
+            if catalog.numbers(&name) == numbers {
+                return found;
+            }
         }
     }
 

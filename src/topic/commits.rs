@@ -17,7 +17,7 @@ use crate::format::{
     is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, read_all, remove_if_there, write_all_at};
+use crate::io::{Access, File, Headroom, read_all, read_settled, remove_if_there, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::place::Place;
@@ -85,25 +85,18 @@ impl Commits {
     ) -> Result<Commits> {
         let path = dir.join(COMMITS);
         let shown = shared.shown(&path);
-        let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => missing("commits", &shown, None),
-            _ => Error::Io { operation: "open", path: shown.clone(), source },
-        })?;
-        let bytes = read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)?;
+        let read = || {
+            let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => missing("commits", &shown, None),
+                _ => Error::Io { operation: "open", path: shown.clone(), source },
+            })?;
+            read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)
+        };
         let identity = identity(shared, creation);
-        let corrupt = |what, error: DecodeError, position: usize| {
-            error.at(what, &shown, Some(Position::new(position as u64)), None)
-        };
-        identity.check(&bytes).map_err(|error| corrupt(header_of(FileKind::Commits), error, 0))?;
+        let judge = |bytes: &[u8]| judged(&identity, bytes, &shown);
+        let judged = if shared.read_only { read_settled(read, judge) } else { judge(&read()?) };
+        let Judged { groups, torn, position } = judged?;
         let seed = identity.seed();
-        let frames = read_frames(&bytes, seed).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
-        let torn = match frames.rest {
-            Rest::Clean => false,
-            Rest::Torn { .. } => true,
-            Rest::Damaged { position, error } => return Err(corrupt("commits", error, position)),
-        };
-        let groups = groups_of(frames.entries).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
-        let position = frames.ends as u64;
         let mut commits = Commits {
             shared: shared.clone(),
             topic: topic.clone(),
@@ -355,6 +348,28 @@ const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
 pub(crate) fn check_metadata(metadata: Option<&[u8]>) -> Result<()> {
     let (size, limit) = (metadata.map_or(0, <[u8]>::len) as u64, METADATA_BYTES_MAX as u64);
     if size > limit { Err(Error::TooLarge { what: "metadata of a commit", size, limit }) } else { Ok(()) }
+}
+
+/// What the bytes of the file say.
+struct Judged {
+    groups: Groups,
+    torn: bool,
+    /// Behind the last good frame.
+    position: u64,
+}
+
+fn judged(identity: &Identity, bytes: &[u8], shown: &Path) -> Result<Judged> {
+    let corrupt =
+        |what, error: DecodeError, position: usize| error.at(what, shown, Some(Position::new(position as u64)), None);
+    identity.check(bytes).map_err(|error| corrupt(header_of(FileKind::Commits), error, 0))?;
+    let frames = read_frames(bytes, identity.seed()).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
+    let torn = match frames.rest {
+        Rest::Clean => false,
+        Rest::Torn { .. } => true,
+        Rest::Damaged { position, error } => return Err(corrupt("commits", error, position)),
+    };
+    let groups = groups_of(frames.entries).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
+    Ok(Judged { groups, torn, position: frames.ends as u64 })
 }
 
 fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {

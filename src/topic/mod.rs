@@ -209,7 +209,27 @@ impl Topic {
     /// How many partitions it has.
     #[must_use]
     pub fn partitions(&self) -> u32 {
+        self.look();
         u32::try_from(self.inner.slots.read().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Sees which partitions the writing process has added, in a read-only store. What can't be read now leaves those that
+    /// are known.
+    fn look(&self) {
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        if !shared.read_only {
+            return;
+        }
+        match header::read(shared, dir, self.name(), self.epoch().number) {
+            Ok((_, options)) => self.show_partitions(options.partitions),
+            Err(error) => drop(self.explain(error)),
+        }
+    }
+
+    /// An error beside a writer in another process may come of a topic that it has deleted.
+    fn explain(&self, error: Error) -> Error {
+        let shared = &self.inner.shared;
+        if shared.read_only { self.inner.owner.explain_beside(&shared.seam, &self.inner.dir, error) } else { error }
     }
 
     /// One of its partitions, numbered from 0.
@@ -334,7 +354,12 @@ impl Topic {
     }
 
     fn show_partitions(&self, total: u32) {
-        self.inner.slots.write().resize_with(total as usize, Arc::default);
+        let mut slots = self.inner.slots.write();
+        // Never fewer: another look may have been faster, and seen more.
+        if slots.len() < total as usize {
+            slots.resize_with(total as usize, Arc::default);
+        }
+        drop(slots);
         self.inner.owner.signal.notify();
     }
 
@@ -396,12 +421,13 @@ impl Topic {
     }
 
     fn slot(&self, number: u32) -> Result<Arc<Slot>> {
-        let slots = self.inner.slots.read();
-        slots.get(number as usize).cloned().ok_or_else(|| Error::PartitionNotFound {
-            topic: self.name().clone(),
-            partition: number,
-            partitions: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-        })
+        let known = || self.inner.slots.read().get(number as usize).cloned();
+        if let Some(slot) = known() {
+            return Ok(slot);
+        }
+        let partitions = self.partitions();
+        let topic = self.name().clone();
+        known().ok_or(Error::PartitionNotFound { topic, partition: number, partitions })
     }
 
     /// Opens a partition, and says what recovery did. The caller holds `admin`, or is the only one to have the topic and
@@ -413,7 +439,7 @@ impl Topic {
         }
         let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number);
         let (log, recovery) = if home.read_only {
-            (Log::open_read_only(&home, &self.inner.owner)?, None)
+            (Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?, None)
         } else {
             Log::open(&home, &self.inner.owner)?
         };
@@ -445,7 +471,8 @@ impl Topic {
         if slot.is_none() || self.inner.shared.read_only {
             let (shared, dir) = (&self.inner.shared, &self.inner.dir);
             let harden = shared.unclean && !self.inner.fresh;
-            *slot = Some(Commits::load(shared, dir, self.epoch(), self.name(), harden)?);
+            let loaded = Commits::load(shared, dir, self.epoch(), self.name(), harden);
+            *slot = Some(loaded.map_err(|error| self.explain(error))?);
         }
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }

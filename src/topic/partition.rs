@@ -92,34 +92,29 @@ impl Partition {
     /// The offset of the first record that is there.
     #[must_use]
     pub fn start(&self) -> Offset {
-        self.look();
+        self.log.look();
         self.log.start()
     }
 
     /// The offset behind the last record.
     #[must_use]
     pub fn end(&self) -> Offset {
-        self.look();
+        self.log.look();
         self.log.end()
     }
 
-    /// Everything below this offset is on the medium.
+    /// Everything below this offset is on the medium. Beside a writer in another process it may lag, as
+    /// [`Visibility::Durable`](crate::Visibility::Durable) does.
     #[must_use]
     pub fn durable_end(&self) -> Offset {
-        self.look();
+        self.log.look();
         self.log.durable_end()
-    }
-
-    /// Beside a writer in another process, the newest state is on disk. What can't be read now leaves the last one.
-    fn look(&self) {
-        if self.log.home.read_only {
-            let _stays_as_it_was = self.log.refresh();
-        }
     }
 
     /// The bytes of its segment files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
+        self.log.look();
         self.log.bytes()
     }
 
@@ -135,7 +130,6 @@ impl Partition {
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed);
     /// [`Error::Io`](crate::Error::Io) and [`Error::Corrupt`](crate::Error::Corrupt) if a time had to be looked up.
     pub fn read_from(&self, target: impl Into<Target>) -> Result<Reader> {
-        self.look();
         Reader::new(self.log.clone(), target.into(), Origin::Caller)
     }
 
@@ -230,7 +224,6 @@ impl Partition {
     /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) unless it lies within the partition;
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed).
     pub fn place_at(&self, offset: Offset) -> Result<Place> {
-        self.look();
         let offset = self.log.locate(Target::Start(Start::At(offset)), Origin::Caller)?;
         Ok(self.log.place_at(offset))
     }
@@ -242,21 +235,20 @@ impl Partition {
     /// [`Error::Io`](crate::Error::Io), [`Error::Corrupt`](crate::Error::Corrupt),
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed).
     pub fn offset_at(&self, time: Timestamp) -> Result<Offset> {
-        self.look();
         self.log.locate(Target::Start(Start::Time(time)), Origin::Caller)
     }
 
     /// All its epochs, oldest first: when each began, where, and why.
     #[must_use]
     pub fn lineage(&self) -> Vec<EpochDescription> {
-        self.look();
+        self.log.look();
         self.log.view().lineage.epochs().iter().map(EpochDescription::of).collect()
     }
 
     /// Its segments, oldest first.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentDescription> {
-        self.look();
+        self.log.look();
         let (view, end) = (self.log.view(), self.log.end());
         view.parts.iter().map(|part| SegmentDescription::of(part, end)).collect()
     }

@@ -14,6 +14,7 @@ mod after_failure;
 mod api;
 mod append_and_read;
 mod bad_input;
+mod beside;
 mod bystanders;
 mod crash;
 mod damage;

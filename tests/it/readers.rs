@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use epochlog::{
-    AppendOptions, Durability, Error, Mapping, Offset, Place, Record, Records, Start, Store, StoreOptions,
+    AppendOptions, Durability, Error, Mapping, Offset, Place, Record, Records, Start, Store, StoreOptions, Timestamp,
     TopicOptions, Visibility,
 };
 
@@ -447,5 +447,59 @@ fn opening_beside_a_writer_reads_little_of_what_it_has_written() {
         assert_eq!(values(&wide.get(Offset::new(59_999)).expect("reads")), [format!("{:0100}", 59_999)]);
         let reads = world.disk.count("read") - before;
         assert!((1..=24).contains(&reads), "{reads} reads");
+    });
+}
+
+#[test]
+fn what_retention_takes_while_it_is_looked_up_is_out_of_range_and_no_damage() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 300);
+        let other = partition.clone();
+        at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+        let error = refused(partition.get(Offset::ZERO));
+        assert!(matches!(error, Error::OffsetOutOfRange { start, .. } if start == Offset::new(250)), "{error}");
+    });
+}
+
+#[test]
+fn a_time_is_found_in_what_retention_leaves_while_it_is_looked_up() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 300);
+        let other = partition.clone();
+        at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+        assert_eq!(partition.offset_at(Timestamp::from_millis(0)).expect("finds"), Offset::new(250));
+    });
+}
+
+/// Every append rolls, and the look at the segments and the one at the end are two.
+#[test]
+fn a_record_is_there_or_out_of_range_while_segments_roll_and_never_none() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let options = small().segment_bytes_max(1024).retention_bytes(100_000);
+        let orders = world.store().create_topic("orders", options).expect("creates");
+        let partition = orders.partition(0).expect("is there");
+        let ends = Instant::now() + Duration::from_millis(1500);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while Instant::now() < ends {
+                    partition.append_with(&[b'v'; 700], written()).expect("appends");
+                }
+            });
+            let mut next = Offset::ZERO;
+            while Instant::now() < ends {
+                match partition.get(next) {
+                    Err(Error::OffsetOutOfRange { start, .. }) => next = next.max(start),
+                    found => {
+                        assert_eq!(found.expect("reads").len(), 1, "at {next}");
+                        next = Offset::new(next.get() + 1);
+                    }
+                }
+            }
+        });
     });
 }

@@ -203,3 +203,24 @@ pub fn claim_version(disk: &SimDisk, path: &str, version: u16) {
     bytes[92..96].copy_from_slice(&checksum.to_le_bytes());
     disk.write(path, bytes);
 }
+
+/// Does something, once, from within the nth such operation on such a file.
+pub fn at_nth(
+    disk: &SimDisk,
+    nth: usize,
+    name: &'static str,
+    suffix: &'static str,
+    act: impl FnOnce() + Send + 'static,
+) {
+    let (mut act, mut seen) = (Some(act), 0);
+    disk.on_operation(Box::new(move |operation| {
+        if operation.name == name && operation.path.to_string_lossy().ends_with(suffix) {
+            seen += 1;
+            if seen == nth
+                && let Some(act) = act.take()
+            {
+                act();
+            }
+        }
+    }));
+}

@@ -1,0 +1,287 @@
+//! A store that is opened for reading beside its writer: what it sees, when, and what it is told when things change.
+
+use std::path::PathBuf;
+
+use epochlog::testing::SimDisk;
+use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Topic, Visibility, inspect};
+
+use crate::support::*;
+
+/// The same disk, opened for reading.
+fn beside(world: &World) -> Store {
+    options(&world.disk, world.mapping).open_read_only("/sim").expect("opens")
+}
+
+fn seen(store: &Store) -> Topic {
+    store.topic("orders").expect("is there")
+}
+
+fn first(topic: &Topic) -> Partition {
+    topic.partition(0).expect("is there")
+}
+
+/// Reads and commits all there is, for the group `billing`.
+fn commit_all(topic: &Topic) {
+    let mut consumer = topic.consumer("billing").open().expect("opens");
+    while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
+    consumer.commit().expect("commits");
+}
+
+#[test]
+fn a_reader_whose_segment_was_truncated_away_learns_of_the_fork_and_not_of_damage() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        fill(&world.partition(), "v", 600);
+        let store = beside(&world);
+        let mut reader = first(&seen(&store)).read_from(Start::At(Offset::new(500))).expect("begins");
+        world.partition().truncate(Offset::new(10)).expect("truncates");
+        let error = refused(reader.read());
+        assert!(matches!(error, Error::Diverged { fork, .. } if fork == Offset::new(10)), "{error}");
+    });
+}
+
+#[test]
+fn every_question_is_answered_by_what_the_writer_has_written_since() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 3);
+        let store = beside(&world);
+        let orders = seen(&store);
+        let (looked_up, seeking) = (first(&orders), first(&orders));
+        let mut reader = seeking.read_from(Start::Earliest).expect("begins");
+        assert_eq!(drain(&mut reader).len(), 3);
+        let behind = |n| partition.place_at(Offset::new(n)).expect("is there");
+        fill(&partition, "v", 5);
+        assert_eq!(values(&looked_up.get(Offset::new(7)).expect("is there")), ["v7"]);
+        fill(&partition, "v", 1);
+        reader.seek(behind(9)).expect("no fork");
+        fill(&partition, "v", 1);
+        assert_eq!(reader.lag(), 1);
+        fill(&partition, "v", 1);
+        assert_eq!(orders.plan_reset("billing", &[(0, Start::Latest.into())]).expect("plans"), [behind(11)]);
+        fill(&partition, "v", 1);
+        commit_all(&world.topic("orders"));
+        fill(&partition, "v", 2);
+        let group = orders.group("billing").expect("is there");
+        assert_eq!((group.commits[0].lag, &group.commits[0].problem), (Some(2), &None));
+        fill(&partition, "v", 200);
+        let sealed = |partition: &Partition| partition.segments().iter().filter(|segment| segment.sealed).count();
+        let bytes = looked_up.bytes();
+        assert!(sealed(&partition) > 1 && bytes > 2 * 4096, "{bytes}");
+    });
+}
+
+#[test]
+fn partitions_that_the_writer_adds_are_there() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        let store = beside(&world);
+        let before = seen(&store);
+        assert!(matches!(refused(before.partition(1)), Error::PartitionNotFound { partitions: 1, .. }));
+        orders.add_partitions(3).expect("adds");
+        fill(&orders.partition(2).expect("is there"), "v", 2);
+        assert_eq!(all(&before.partition(2).expect("is there")), ["v0", "v1"]);
+        assert_eq!((before.partitions(), seen(&store).partitions()), (3, 3));
+        assert!(matches!(refused(before.partition(3)), Error::PartitionNotFound { partitions: 3, .. }));
+    });
+}
+
+#[test]
+fn whatever_is_asked_of_a_topic_that_the_writer_deleted_it_was_deleted() {
+    type Question = (&'static str, fn(&Topic, &Partition) -> Result<(), Error>);
+    let questions: [Question; 7] = [
+        ("groups", |topic, _| topic.groups().map(drop)),
+        ("group", |topic, _| topic.group("billing").map(drop)),
+        ("partition", |topic, _| topic.partition(1).map(drop)),
+        ("plan_reset", |topic, _| topic.plan_reset("billing", &[(0, Start::Latest.into())]).map(drop)),
+        ("get", |_, partition| partition.get(Offset::ZERO).map(drop)),
+        ("offset_at", |_, partition| partition.offset_at(epochlog::Timestamp::from_millis(0)).map(drop)),
+        ("read_from", |_, partition| partition.read_from(Start::Earliest).map(drop)),
+    ];
+    for (name, ask) in questions {
+        for recreated in [false, true] {
+            both_ways(|mapping| {
+                let world = world(mapping);
+                let orders = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+                fill(&first(&orders), "v", 3);
+                commit_all(&orders);
+                let store = beside(&world);
+                let topic = seen(&store);
+                let partition = first(&topic);
+                world.store().delete_topic("orders").expect("deletes");
+                if recreated {
+                    world.topic("orders");
+                }
+                let error = refused(ask(&topic, &partition));
+                assert!(matches!(error, Error::TopicDeleted { .. }), "{name}, {recreated}: {error}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_created_again_while_it_is_opened_is_the_new_one() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.topic("orders");
+        let store = beside(&world);
+        let writer = world.store().clone();
+        at_nth(&world.disk, 1, "open", "/topic", move || {
+            writer.delete_topic("orders").expect("deletes");
+            writer.create_topic("orders", small()).expect("creates");
+        });
+        let found = seen(&store);
+        assert_eq!(found.epoch(), world.topic("orders").epoch());
+    });
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_opened_is_not_found() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.topic("orders");
+        let store = beside(&world);
+        let writer = world.store().clone();
+        at_nth(&world.disk, 1, "open", "/topic", move || writer.delete_topic("orders").expect("deletes"));
+        assert!(matches!(refused(store.topic("orders")), Error::TopicNotFound { .. }));
+    });
+}
+
+/// From now on reads come to an end a little behind what this file holds: who reads it all asks twice, and what the writer
+/// appends in between, each append synced, is read without the first.
+fn read_by_halves(disk: &SimDisk, suffix: &str) {
+    let path: PathBuf = disk.files().into_iter().find(|path| path.ends_with(suffix)).expect("is there");
+    let used = disk.read(path).iter().rposition(|&byte| byte != 0).expect("holds something") + 1;
+    disk.set_io_bytes_max(Some(used + 10));
+}
+
+#[test]
+fn two_commits_that_come_while_the_commits_are_read_are_no_damage() {
+    both_ways(|mapping| {
+        for verified in [false, true] {
+            let world = world(mapping);
+            let orders = world.topic("orders");
+            fill(&first(&orders), "v", 1);
+            commit_all(&orders);
+            let store = beside(&world);
+            let topic = seen(&store);
+            first(&topic);
+            read_by_halves(&world.disk, "commits");
+            let writing = orders.clone();
+            // To verify is to look at the header first.
+            at_nth(&world.disk, if verified { 3 } else { 2 }, "read", "commits", move || {
+                for _ in 0..2 {
+                    fill(&first(&writing), "v", 1);
+                    commit_all(&writing);
+                }
+            });
+            if verified {
+                let found = inspect::verify(&store, &mut |_| {}).expect("verifies");
+                assert!(found.damage.is_empty(), "{:?}", found.damage);
+            } else {
+                let group = topic.group("billing").expect("is there");
+                assert_eq!(group.commits[0].place.next(), Offset::new(3));
+            }
+            assert_eq!(world.partition().end(), Offset::new(3), "the writer came in between");
+        }
+    });
+}
+
+#[test]
+fn two_lines_that_come_while_a_history_is_read_are_no_damage() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 4);
+        let store = beside(&world);
+        let topic = seen(&store);
+        read_by_halves(&world.disk, "history");
+        let writing = partition.clone();
+        at_nth(&world.disk, 2, "read", "history", move || {
+            (1..3).for_each(|n| writing.trim(Offset::new(n)).expect("trims"));
+        });
+        assert_eq!(first(&topic).start(), Offset::new(2));
+        assert_eq!(partition.start(), Offset::new(2), "the writer came in between");
+    });
+}
+
+#[test]
+fn only_what_the_files_say_was_synced_is_durable_and_a_power_cut_takes_none_of_it() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 2);
+        scribble(&world.partition(), "v", 2);
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        assert_eq!((partition.durable_end(), partition.end()), (Offset::new(2), Offset::new(4)));
+        let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+        let mut read = drain(&mut reader);
+        assert_eq!(read, numbered("v", 0..2));
+        world.partition().sync().expect("syncs");
+        scribble(&world.partition(), "v", 1);
+        read.extend(drain(&mut reader));
+        assert_eq!(read, numbered("v", 0..4), "the batch behind them says so");
+        drop((reader, partition, store));
+        world.power_cut();
+        assert_eq!(all(&world.partition()), read);
+        world.close();
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        assert_eq!(partition.durable_end(), partition.end(), "a clean close says that of everything");
+    });
+}
+
+#[test]
+fn the_durable_end_beside_a_writer_is_never_above_the_writers_and_falls_only_by_a_cut() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let writer = world.partition();
+        let store = beside(&world);
+        let partition = first(&seen(&store));
+        let mut before = Offset::ZERO;
+        for step in 0..400_u64 {
+            match step % 40 {
+                13 | 27 => fill(&writer, "v", 1),
+                35 if step > 200 => {
+                    // Grown again when it is looked at: what was durable there before the cut is not.
+                    writer.truncate(Offset::new(writer.end().get() / 2)).expect("truncates");
+                    scribble(&writer, "v", 200);
+                    before = Offset::ZERO;
+                }
+                _ => scribble(&writer, "v", 5),
+            }
+            let fresh = first(&seen(&beside(&world))).durable_end();
+            for durable in [partition.durable_end(), fresh] {
+                let known = writer.durable_end();
+                assert!(durable <= known, "step {step}: {durable} above {known}");
+            }
+            let durable = partition.durable_end();
+            assert!(durable >= before, "step {step}: {durable} after {before}");
+            before = durable;
+        }
+        assert!(before > Offset::new(200), "{before}");
+    });
+}
+
+/// A history whose last line was cut by a kill stays so until the next open: it isn't news at every look.
+#[test]
+fn damage_beside_a_history_with_a_torn_end_is_told_and_not_looked_at_for_ever() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 200);
+    world.go_down(epochlog::testing::Image::after_kill);
+    let file = |part: &str| world.disk.files().into_iter().find(|path| path.to_string_lossy().contains(part));
+    let (history, log) = (file("history").expect("is there"), file("00000@2.log").expect("is there"));
+    let mut bytes = world.disk.read(&history);
+    let used = bytes.iter().rposition(|&byte| byte != 0).expect("holds something") + 1;
+    bytes.truncate(used);
+    bytes.extend([1, 2, 3, 4, 5]);
+    world.disk.write(&history, bytes);
+    world.disk.flip(&log, 8 * 144);
+    let store = beside(&world);
+    let partition = first(&seen(&store));
+    assert!(matches!(refused(partition.get(Offset::ZERO)), Error::Corrupt(_)));
+    let mut reader = partition.read_from(Start::Earliest).expect("begins");
+    assert!(matches!(refused(reader.read()), Error::Corrupt(_)));
+}

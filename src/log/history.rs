@@ -109,6 +109,12 @@ impl Evidence {
         entries
     }
 
+    /// The same evidence for a history that begins with all epochs: there a cut no longer tells what it gave up.
+    pub(crate) fn without_retired(&self) -> Evidence {
+        let live = (0..self.segments.len()).filter(|&i| !self.is_retired(i));
+        Evidence { segments: live.map(|i| self.segments[i]).collect(), ..self.clone() }
+    }
+
     /// Whether the partition was closed cleanly: nothing was begun since, and every segment is sealed.
     pub(crate) fn is_closed(&self) -> bool {
         let unsealed = |&i: &usize| self.segments[i].seal.is_none() && !self.is_retired(i);

@@ -483,6 +483,28 @@ fn what_a_trim_took_stays_gone_when_a_truncate_takes_the_rest() {
     });
 }
 
+/// The open writes the history anew, all epochs first: there a cut no longer tells what it gave up.
+#[test]
+fn what_was_given_up_stays_gone_where_the_store_alone_was_not_closed_cleanly() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let second = orders.segments()[1].base;
+        orders.trim(second).expect("trims");
+        orders.truncate(second).expect("truncates");
+        world.disk.fail(Fault::of("sync").on("STORE"));
+        refused(world.take().close());
+        world.open();
+        for _ in 0..2 {
+            assert_eq!((world.partition().segments().len(), world.partition().end()), (0, second));
+            let verified = epochlog::inspect::verify(world.store(), &mut |_| {}).expect("verifies");
+            assert!(verified.is_clean(), "{:?}", verified.damage);
+            world.power_cut();
+        }
+    });
+}
+
 #[test]
 fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside() {
     both_ways(|mapping| {

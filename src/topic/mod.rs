@@ -145,9 +145,10 @@ impl Topic {
     /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
     /// for synced what it reads. Damaged commits keep no record from being read; whoever uses them is told.
     pub(crate) fn harden_commits(&self) -> Result<()> {
-        match self.commits() {
-            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => Ok(()),
-            other => other.map(drop),
+        match self.commits().map(drop) {
+            // The rewrite of whole ones makes the directory's names durable, also that of a header with new partitions.
+            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => self.sync_dir(),
+            other => other,
         }
     }
 

@@ -686,3 +686,21 @@ fn partitions_whose_adding_failed_and_that_are_shown_are_lost_by_no_power_cut() 
         }
     });
 }
+
+/// With whole commits it is their rewrite that makes the name of the topic's new header durable.
+#[test]
+fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_lost_by_no_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        world.disk.fail(Fault::of("sync_dir").on("orders").nth(3));
+        refused(partition.topic().add_partitions(2));
+        drop(partition);
+        world.go_down(Image::after_kill);
+        world.disk.flip("topics/orders@1/commits", 8 * 20);
+        world.open();
+        fill(&world.topic("orders").partition(1).expect("was added"), "v", 3);
+        world.power_cut();
+        assert_eq!(all(&world.topic("orders").partition(1).expect("is there")), numbered("v", 0..3));
+    });
+}

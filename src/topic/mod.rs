@@ -28,7 +28,7 @@ pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, identity_in, refused};
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
@@ -268,7 +268,7 @@ impl Topic {
     /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`].
     pub fn sync(&self) -> Result<()> {
         self.inner.owner.check()?;
-        self.opened().iter().try_for_each(|log| log.sync())
+        first_error(self.opened().iter().map(|log| log.sync()))
     }
 
     /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
@@ -455,9 +455,9 @@ impl Topic {
         if !self.inner.owner.is_closed() || self.inner.shared.read_only {
             return Ok(());
         }
-        let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
+        let closed = first_error(logs.iter().map(|log| log.close()));
         let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
-        results.into_iter().collect::<Result<()>>().and(commits).and_then(|()| self.latched())
+        closed.and(commits).and_then(|()| self.latched())
     }
 
     /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.

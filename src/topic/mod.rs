@@ -261,14 +261,20 @@ impl Topic {
         options.durability.unwrap_or(self.options().durability)
     }
 
-    /// Makes everything written so far durable, in all partitions.
+    /// Makes everything written so far durable: the records of all partitions, and then what groups have committed. If a
+    /// partition fails the others are synced all the same, but no commits.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if a sync fails, and [`Error::Latched`] from then on; [`Error::TopicDeleted`]; [`Error::Closed`].
     pub fn sync(&self) -> Result<()> {
         self.inner.owner.check()?;
-        first_error(self.opened().iter().map(|log| log.sync()))
+        first_error(self.opened().iter().map(|log| log.sync()))?;
+        // Only now: a commit that survives a power cut without its records sends its group to ask where to go on.
+        match self.inner.commits.lock().as_mut() {
+            Some(commits) => self.inner.owner.check().and_then(|()| commits.sync()),
+            None => Ok(()),
+        }
     }
 
     /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
@@ -460,24 +466,23 @@ impl Topic {
         closed.and(commits).and_then(|()| self.latched())
     }
 
-    /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.
+    /// Syncs, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock
+    /// isn't trusted.
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
+        let synced = if self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
         let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
         let mut commits = self.inner.commits.lock();
         let compacted = match commits.as_mut() {
             Some(commits) => self.inner.owner.check().and_then(|()| commits.compact_if_worth()),
             None => Ok(()),
         };
-        let done = done.into_iter().collect::<Result<_>>()?;
+        let done = synced.and_then(|()| done.into_iter().collect::<Result<_>>())?;
         compacted.map(|()| done)
     }
 
     fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
         let log = self.log(number)?;
-        match self.options().sync_interval {
-            Some(_) => log.sync()?,
-            None => log.sync_rolled()?,
-        }
+        log.sync_rolled()?;
         log.maintain(age_now)
     }
 }

@@ -12,18 +12,20 @@ use super::lineage::{Begun, Lineage};
 use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage, Seed, encode_frame,
-    is_worth_rewriting, read_frames, salvage_frames,
+    DecodeError, Entry, FRAME_HEADER_BYTES, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage,
+    Seed, encode_frame, is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, read_all, read_full_at, write_all_at};
-use crate::offset::{Epoch, Offset, Position};
+use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
 /// A history is a few bytes for each session and segment; a longer file isn't one.
 const HISTORY_BYTES_MAX: u64 = 1 << 30;
 /// From this size on a history is worth compacting.
 const COMPACT_BYTES_MIN: u64 = 64 << 10;
+/// So many entries stand in a line of a history that is written whole; millions of them would be longer than a line may be.
+const LINE_ENTRIES_MAX: usize = 1024;
 
 /// How often a history is read again that another process writes.
 const LOOKS_MAX: usize = 16;
@@ -357,8 +359,7 @@ impl History {
 
     /// Whether a rewrite would make the file much smaller.
     pub(crate) fn is_worth_compacting(&self, evidence: &Evidence) -> bool {
-        let live = || encode_frame(&evidence.entries(), self.seed, HEADER_BYTES as u64, 0).len() as u64;
-        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live)
+        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, || bytes_of(&evidence.entries()))
     }
 
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing
@@ -402,22 +403,36 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
 /// Writes a whole history into a new file and syncs it; gives its length.
 fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<u64> {
     let shown = home.shown(path);
-    let identity = identity_of(home);
-    let mut bytes = identity.encode(home.now()).to_vec();
-    for chunk in entries.chunks(1024) {
-        let at = bytes.len() as u64;
-        bytes.extend_from_slice(&encode_frame(chunk, identity.seed(), at, 0));
-    }
+    let bytes = encode_all(identity_of(home), home.now(), entries);
     let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
     write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     Ok(bytes.len() as u64)
 }
 
+/// A whole history, in lines of bounded length.
+fn encode_all(identity: Identity, now: Timestamp, entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = identity.encode(now).to_vec();
+    for line in entries.chunks(LINE_ENTRIES_MAX) {
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(&encode_frame(line, identity.seed(), at, 0));
+    }
+    bytes
+}
+
+/// How long that is, without the checksums, and without more memory than for a line.
+fn bytes_of(entries: &[Entry]) -> u64 {
+    let mut payload = Vec::new();
+    entries.chunks(LINE_ENTRIES_MAX).fold(HEADER_BYTES as u64, |bytes, line| {
+        payload.clear();
+        line.iter().for_each(|entry| entry.encode(&mut payload));
+        bytes + (FRAME_HEADER_BYTES + payload.len()) as u64
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offset::Timestamp;
 
     const CREATION: Epoch = Epoch { number: 1, tag: 100 };
     const STRANGE: Epoch = Epoch { number: 1, tag: 101 };
@@ -488,6 +503,26 @@ mod tests {
         let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
         entries.extend([roll(5, CREATION), begins(2, 5, Reason::Truncated), Entry::Start { start: Offset::new(5) }]);
         assert_eq!(live(&entries), [0]);
+    }
+
+    #[test]
+    fn the_length_of_a_history_is_known_before_it_is_written() {
+        let identity = Identity {
+            kind: FileKind::History,
+            store: [7; 16],
+            creation: CREATION,
+            partition: Some(0),
+            epoch: NO_EPOCH,
+            base: Offset::ZERO,
+        };
+        // The last of them is longer than one line may be.
+        for segments in [0, 1, 511, 512, 200_000] {
+            let mut entries = vec![begins(1, 0, Reason::Created)];
+            entries.extend((0..segments).flat_map(|n| [roll(n * 5, CREATION), seal(n * 5, CREATION, n * 5 + 5)]));
+            let bytes = encode_all(identity, Timestamp::default(), &entries);
+            assert_eq!(bytes_of(&entries), bytes.len() as u64);
+            assert_eq!(read_frames(&bytes, identity.seed()).expect("is a history").entries, entries);
+        }
     }
 
     #[test]

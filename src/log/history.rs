@@ -5,10 +5,11 @@
 //! the first durable acknowledgement in its segment; a seal only when the segment's bytes are synced. Written by
 //! `append`, `sync`, `truncate`, `retention` and `recover`; read at open.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::lineage::{Begun, Lineage};
+use super::lineage::{Begun, Cuts, Lineage};
 use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
@@ -62,11 +63,13 @@ impl Evidence {
         let mut epochs = Vec::new();
         let (mut start, mut clean) = (Offset::ZERO, None);
         let mut segments: Vec<Recorded> = Vec::new();
+        let mut alive = Alive::default();
         let mut next_sealed = 0;
         for entry in entries {
             match entry {
                 Entry::Epoch { epoch, start: from, reason, time } => {
-                    give_up(&mut segments, &epochs, start, *from);
+                    alive.give_up(&mut segments, start, *from);
+                    alive.cuts.begun(*epoch, *from);
                     epochs.push(Begun { epoch: *epoch, start: *from, reason: *reason, time: *time });
                     clean = None;
                 }
@@ -76,6 +79,7 @@ impl Evidence {
                     clean = None;
                 }
                 Entry::Roll { base, epoch } => {
+                    alive.segments.push_back(segments.len());
                     segments.push(Recorded::new(SegmentId { base: *base, epoch: *epoch }, None));
                     clean = None;
                 }
@@ -155,17 +159,34 @@ fn begun_at(segments: &[Recorded], id: SegmentId, likely: usize) -> Option<usize
     }
 }
 
-/// What lay below the start was unlinked while another segment was the newest. A cut that takes that one away makes it
-/// the newest again, but doesn't bring it back.
-fn give_up(segments: &mut [Recorded], epochs: &[Begun], start: Offset, cut: Offset) {
-    if !segments.iter().any(|segment| !segment.gone && segment.id.base >= cut) {
-        return;
-    }
-    // A lineage that is none is refused when all of it is read.
-    let Ok(lineage) = Lineage::new(epochs.to_vec()) else { return };
-    let before = Evidence { lineage, start, segments: segments.to_vec(), clean: None, torn_bytes: 0 };
-    for (i, segment) in segments.iter_mut().enumerate() {
-        segment.gone = before.is_retired(i) || segment.id.base >= cut;
+/// The segments that nothing has given up yet, oldest first, as far as a history was read. Each goes in once and comes out
+/// once: a history may tell of thousands of cuts, and of as many segments.
+#[derive(Default)]
+struct Alive {
+    segments: VecDeque<usize>,
+    cuts: Cuts,
+}
+
+impl Alive {
+    /// What lay below the start was unlinked while another segment was the newest. A cut that takes that one away makes it
+    /// the newest again, but doesn't bring it back.
+    fn give_up(&mut self, segments: &mut [Recorded], start: Offset, cut: Offset) {
+        let Some(&newest) = self.segments.back().filter(|&&i| segments[i].id.base >= cut) else { return };
+        while let Some(&oldest) = self.segments.front()
+            && oldest != newest
+            && segments[oldest]
+                .seal
+                .is_some_and(|sealed| sealed.end.min(self.cuts.of(segments[oldest].id.epoch)) <= start)
+        {
+            segments[oldest].gone = true;
+            self.segments.pop_front();
+        }
+        while let Some(&last) = self.segments.back()
+            && segments[last].id.base >= cut
+        {
+            segments[last].gone = true;
+            self.segments.pop_back();
+        }
     }
 }
 
@@ -503,6 +524,64 @@ mod tests {
         let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
         entries.extend([roll(5, CREATION), begins(2, 5, Reason::Truncated), Entry::Start { start: Offset::new(5) }]);
         assert_eq!(live(&entries), [0]);
+    }
+
+    /// The same by the definition: what was to be gone when it was cut, looked at with everything that was known then.
+    fn live_by_definition(entries: &[Entry]) -> Vec<u64> {
+        let mut gone = Vec::new();
+        for (i, entry) in entries.iter().enumerate().skip(1) {
+            let Entry::Epoch { start: cut, .. } = entry else { continue };
+            let before = with_gone(&entries[..i], &gone);
+            if before.segments.iter().any(|segment| !segment.gone && segment.id.base >= *cut) {
+                let segments = before.segments.iter().enumerate();
+                gone = segments.map(|(i, one)| before.is_retired(i) || one.id.base >= *cut).collect();
+            }
+        }
+        let live = with_gone(entries, &gone).without_retired().segments;
+        live.iter().map(|segment| segment.id.base.get()).collect()
+    }
+
+    fn with_gone(entries: &[Entry], gone: &[bool]) -> Evidence {
+        let mut evidence = Evidence::of(entries).expect("is a history");
+        let gone = gone.iter().copied().chain(std::iter::repeat(false));
+        evidence.segments.iter_mut().zip(gone).for_each(|(segment, gone)| segment.gone = gone);
+        evidence
+    }
+
+    /// What six steps in any order leave of a log, each told in lines of its history.
+    fn told(mut steps: u32) -> Vec<Entry> {
+        let mut entries = vec![begins(1, 0, Reason::Created)];
+        let (mut number, mut start, mut end, mut newest) = (1, 0, 0, 0);
+        for _ in 0..6 {
+            let epoch = Epoch { number, tag: number * 100 };
+            match steps % 6 {
+                0 => {
+                    entries.extend([roll(end, epoch), seal(end, epoch, end + 4)]);
+                    (newest, end) = (end, end + 4);
+                }
+                1 => start = newest.max(start),
+                2 => start = end,
+                3 => end = start,
+                4 => end = start.max(end.saturating_sub(2)),
+                _ => {}
+            }
+            if steps % 6 >= 3 {
+                number += 1;
+                entries.push(begins(number, end, Reason::Truncated));
+            }
+            newest = newest.min(end);
+            entries.push(Entry::Start { start: Offset::new(start) });
+            steps /= 6;
+        }
+        entries
+    }
+
+    #[test]
+    fn what_trims_and_cuts_in_any_order_give_up_is_what_the_definition_says() {
+        for steps in 0..6_u32.pow(6) {
+            let entries = told(steps);
+            assert_eq!(live(&entries), live_by_definition(&entries), "{entries:#?}");
+        }
     }
 
     #[test]

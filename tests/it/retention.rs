@@ -7,6 +7,7 @@ use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Start, T
 
 use crate::support::*;
 
+const COMMITS: &str = "topics/orders@1/commits";
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn with(world: &World, options: TopicOptions) -> Partition {
@@ -410,18 +411,9 @@ fn commits_that_were_overtaken_are_compacted_away_and_the_last_ones_stay() {
         gone.poll(AT_ONCE).expect("polls");
         drop(gone);
         orders.delete_group("gone").expect("deletes");
-        let mut consumer = orders.consumer("billing").open().expect("opens");
-        consumer.poll(AT_ONCE).expect("polls");
-        let commits = "topics/orders@1/commits";
-        while used(&world, commits) < 260 << 10 {
-            for n in 1..=9 {
-                consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
-                consumer.commit_with_metadata(&[7; 4000]).expect("commits");
-            }
-        }
-        drop(consumer);
+        commit_a_lot(&world);
         maintain(&world);
-        assert!(used(&world, commits) < 10_000);
+        assert!(used(&world, COMMITS) < 10_000);
         for lives in 0..3 {
             let orders = world.topic("orders");
             let groups = orders.groups().expect("lists");
@@ -433,6 +425,48 @@ fn commits_that_were_overtaken_are_compacted_away_and_the_last_ones_stay() {
                 _ => world.reopen(),
             }
         }
+    });
+}
+
+/// Commits so often that most of the file no longer counts: record 9 was the last.
+fn commit_a_lot(world: &World) {
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    consumer.poll(AT_ONCE).expect("polls");
+    while used(world, COMMITS) < 260 << 10 {
+        for n in 1..=9 {
+            consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
+            consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+        }
+    }
+}
+
+#[test]
+fn a_close_leaves_of_the_commits_what_counts() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        commit_a_lot(&world);
+        world.reopen();
+        assert!(!world.store().recovery().needed);
+        assert!(used(&world, COMMITS) < 10_000);
+        world.power_cut();
+        let group = world.topic("orders").group("billing").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(9));
+    });
+}
+
+#[test]
+fn a_close_that_finds_no_room_to_compact_the_commits_is_clean_all_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        commit_a_lot(&world);
+        world.disk.fail(Fault::of("create").on("commits.new"));
+        world.reopen();
+        assert!(!world.store().recovery().needed);
+        assert!(used(&world, COMMITS) > 260 << 10);
+        let group = world.topic("orders").group("billing").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(9));
     });
 }
 

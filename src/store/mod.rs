@@ -77,6 +77,8 @@ struct Inner {
     /// Wall and monotonic time at open, to notice a clock that jumps.
     opened_at: (Timestamp, u64),
     background: Mutex<Option<Background>>,
+    /// Held while `maintain` is at work: the lock isn't given away before.
+    maintaining: Mutex<()>,
 }
 
 struct Closer(Arc<Inner>);
@@ -360,6 +362,8 @@ impl Inner {
     }
 
     fn maintain(&self) -> Result<Maintenance> {
+        let _maintaining = self.maintaining.lock();
+        self.check()?;
         let topics: Vec<Result<Topic>> = {
             let mut catalog = self.catalog.lock();
             let names = catalog.names();
@@ -368,6 +372,8 @@ impl Inner {
         let age_now = self.age_now();
         let mut done = Maintenance { retention_suspended: age_now.is_none(), ..Maintenance::default() };
         let maintained = first_error(topics.into_iter().map(|topic| {
+            // Whoever closes waits for this.
+            self.check()?;
             let logs = unless_deleted(topic.and_then(|topic| topic.maintain(age_now)))?;
             logs.iter().for_each(|log| done.add(log));
             Ok(())
@@ -384,6 +390,8 @@ impl Inner {
         }
         let background = self.background.lock().take();
         drop(background);
+        // Another thread may be emptying the trash, where the next process that opens the store puts something.
+        drop(self.maintaining.lock());
         let catalog = self.catalog.lock();
         let closed = first_error(catalog.loaded().iter().map(Topic::close));
         let mut result = closed.and_then(|()| self.latched());

@@ -1,5 +1,6 @@
 //! What goes when: whole sealed segments, by age and by size, never the newest, and never because a clock was wrong.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use epochlog::testing::{Clock, Fault, Image};
@@ -554,5 +555,42 @@ fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside
         assert_eq!(named(&world), 1, "it is still there");
         world.kill();
         assert_eq!(named(&world), 0, "it is gone from everywhere");
+    });
+}
+
+#[test]
+fn a_close_waits_until_maintain_writes_nothing_more() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.disk.fail(Fault::of("remove_file").on("trash").forever());
+        for n in 0..20 {
+            let name = format!("gone{n}");
+            world.topic(&name);
+            world.store().delete_topic(&name).expect("deletes");
+        }
+        world.disk.heal();
+        let (tell, told) = mpsc::channel();
+        let mut closing = Some((world.store().clone(), world.disk.clone(), tell));
+        let (_silent, pause) = mpsc::channel::<()>();
+        world.disk.on_operation(Box::new(move |operation| {
+            if operation.name != "remove_file" {
+                return;
+            }
+            if let Some((store, disk, tell)) = closing.take() {
+                let seen = store.clone();
+                std::thread::spawn(move || {
+                    store.close().expect("closes");
+                    tell.send(disk.operations()).expect("is waited for");
+                });
+                while seen.topics().is_ok() {
+                    std::thread::yield_now();
+                }
+            }
+            // Who closes has its turn between any two of these.
+            let _in_vain = pause.recv_timeout(Duration::from_millis(1));
+        }));
+        maintain(&world);
+        let at_close = told.recv().expect("is told");
+        assert_eq!(world.disk.operations(), at_close, "the lock was given away");
     });
 }

@@ -338,6 +338,11 @@ fn way_out(what: &str) -> &'static str {
     }
 }
 
+/// The first error of what is done for one after another, all of it, whatever becomes of the others.
+pub(crate) fn first_error(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    results.into_iter().fold(Ok(()), Result::and)
+}
+
 /// Adds operation and path to an `io::Error`: `file.sync().at("sync", path)?`.
 pub(crate) trait IoContext<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T>;

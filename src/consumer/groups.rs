@@ -2,6 +2,8 @@
 //!
 //! Invariant: a group that a live consumer uses is neither reset nor deleted; a reset is one atomic commit.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::log::{Origin, Target};
 use crate::name::GroupName;
@@ -66,6 +68,13 @@ impl Topic {
     /// As [`reset_group`](Topic::reset_group).
     pub fn plan_reset(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
         GroupName::new(group)?;
+        let mut named = BTreeSet::new();
+        if let Some((twice, _)) = targets.iter().find(|(number, _)| !named.insert(*number)) {
+            return Err(Error::InvalidOption {
+                option: "targets",
+                reason: format!("partition {twice} is named twice"),
+            });
+        }
         let place_of = |&(number, target): &(u32, Target)| {
             let log = self.log(number)?;
             let offset = log.locate(target, Origin::Caller)?;
@@ -82,8 +91,8 @@ impl Topic {
     /// # Errors
     ///
     /// [`Error::GroupInUse`] if a live consumer has one of the partitions; [`Error::InvalidName`];
-    /// [`Error::PartitionNotFound`]; those of [`Partition::read_from`](crate::Partition::read_from) for a target that is
-    /// refused; [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`],
+    /// [`Error::InvalidOption`] if a partition is named twice; [`Error::PartitionNotFound`]; those of
+    /// [`Partition::read_from`](crate::Partition::read_from) for a target that is refused; [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`],
     /// [`Error::TopicDeleted`], [`Error::Closed`]. Nothing was changed then.
     pub fn reset_group(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
         self.shared().writable()?;

@@ -206,7 +206,9 @@ pub(crate) use filename::{
     COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
     parse_segment, parse_topic_dir, segment_file, topic_dir,
 };
-pub(crate) use frame::{FRAME_BYTES_MAX, Rest, Salvage, encode_frame, is_worth_rewriting, read_frames, salvage_frames};
+pub(crate) use frame::{
+    FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Rest, Salvage, encode_frame, is_worth_rewriting, read_frames, salvage_frames,
+};
 pub(crate) use header::{FileKind, HEADER_BYTES, Identity, NO_EPOCH};
 pub(crate) use index::{INDEX_ENTRY_BYTES, IndexEntry};
 pub(crate) use plain::Usual;

@@ -5,25 +5,28 @@
 //! the first durable acknowledgement in its segment; a seal only when the segment's bytes are synced. Written by
 //! `append`, `sync`, `truncate`, `retention` and `recover`; read at open.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::lineage::{Begun, Lineage};
+use super::lineage::{Begun, Cuts, Lineage};
 use super::recover::unrecorded;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage, Seed, encode_frame,
-    is_worth_rewriting, read_frames, salvage_frames,
+    DecodeError, Entry, FRAME_HEADER_BYTES, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage,
+    Seed, encode_frame, is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{Access, File, Headroom, LOOKS_MAX, read_all, read_full_at, read_settled, write_all_at};
-use crate::offset::{Epoch, Offset, Position};
+use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
 /// A history is a few bytes for each session and segment; a longer file isn't one.
 const HISTORY_BYTES_MAX: u64 = 1 << 30;
 /// From this size on a history is worth compacting.
 const COMPACT_BYTES_MIN: u64 = 64 << 10;
+/// So many entries stand in a line of a history that is written whole; millions of them would be longer than a line may be.
+const LINE_ENTRIES_MAX: usize = 1024;
 
 /// A segment that the history names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +60,13 @@ impl Evidence {
         let mut epochs = Vec::new();
         let (mut start, mut clean) = (Offset::ZERO, None);
         let mut segments: Vec<Recorded> = Vec::new();
+        let mut alive = Alive::default();
         let mut next_sealed = 0;
         for entry in entries {
             match entry {
                 Entry::Epoch { epoch, start: from, reason, time } => {
-                    give_up(&mut segments, &epochs, start, *from);
+                    alive.give_up(&mut segments, start, *from);
+                    alive.cuts.begun(*epoch, *from);
                     epochs.push(Begun { epoch: *epoch, start: *from, reason: *reason, time: *time });
                     clean = None;
                 }
@@ -71,6 +76,7 @@ impl Evidence {
                     clean = None;
                 }
                 Entry::Roll { base, epoch } => {
+                    alive.segments.push_back(segments.len());
                     segments.push(Recorded::new(SegmentId { base: *base, epoch: *epoch }, None));
                     clean = None;
                 }
@@ -104,6 +110,12 @@ impl Evidence {
         }
         entries.extend(self.clean.map(|end| Entry::Clean { end }));
         entries
+    }
+
+    /// The same evidence for a history that begins with all epochs: there a cut no longer tells what it gave up.
+    pub(crate) fn without_retired(&self) -> Evidence {
+        let live = (0..self.segments.len()).filter(|&i| !self.is_retired(i));
+        Evidence { segments: live.map(|i| self.segments[i]).collect(), ..self.clone() }
     }
 
     /// Whether the partition was closed cleanly: nothing was begun since, and every segment is sealed.
@@ -144,17 +156,34 @@ fn begun_at(segments: &[Recorded], id: SegmentId, likely: usize) -> Option<usize
     }
 }
 
-/// What lay below the start was unlinked while another segment was the newest. A cut that takes that one away makes it
-/// the newest again, but doesn't bring it back.
-fn give_up(segments: &mut [Recorded], epochs: &[Begun], start: Offset, cut: Offset) {
-    if !segments.iter().any(|segment| !segment.gone && segment.id.base >= cut) {
-        return;
-    }
-    // A lineage that is none is refused when all of it is read.
-    let Ok(lineage) = Lineage::new(epochs.to_vec()) else { return };
-    let before = Evidence { lineage, start, segments: segments.to_vec(), clean: None, torn_bytes: 0 };
-    for (i, segment) in segments.iter_mut().enumerate() {
-        segment.gone = before.is_retired(i) || segment.id.base >= cut;
+/// The segments that nothing has given up yet, oldest first, as far as a history was read. Each goes in once and comes out
+/// once: a history may tell of thousands of cuts, and of as many segments.
+#[derive(Default)]
+struct Alive {
+    segments: VecDeque<usize>,
+    cuts: Cuts,
+}
+
+impl Alive {
+    /// What lay below the start was unlinked while another segment was the newest. A cut that takes that one away makes it
+    /// the newest again, but doesn't bring it back.
+    fn give_up(&mut self, segments: &mut [Recorded], start: Offset, cut: Offset) {
+        let Some(&newest) = self.segments.back().filter(|&&i| segments[i].id.base >= cut) else { return };
+        while let Some(&oldest) = self.segments.front()
+            && oldest != newest
+            && segments[oldest]
+                .seal
+                .is_some_and(|sealed| sealed.end.min(self.cuts.of(segments[oldest].id.epoch)) <= start)
+        {
+            segments[oldest].gone = true;
+            self.segments.pop_front();
+        }
+        while let Some(&last) = self.segments.back()
+            && segments[last].id.base >= cut
+        {
+            segments[last].gone = true;
+            self.segments.pop_back();
+        }
     }
 }
 
@@ -339,8 +368,7 @@ impl History {
 
     /// Whether a rewrite would make the file much smaller.
     pub(crate) fn is_worth_compacting(&self, evidence: &Evidence) -> bool {
-        let live = || encode_frame(&evidence.entries(), self.seed, HEADER_BYTES as u64, 0).len() as u64;
-        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live)
+        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, || bytes_of(&evidence.entries()))
     }
 
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing
@@ -403,22 +431,36 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
 /// Writes a whole history into a new file and syncs it; gives its length.
 fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<u64> {
     let shown = home.shown(path);
-    let identity = identity_of(home);
-    let mut bytes = identity.encode(home.now()).to_vec();
-    for chunk in entries.chunks(1024) {
-        let at = bytes.len() as u64;
-        bytes.extend_from_slice(&encode_frame(chunk, identity.seed(), at, 0));
-    }
+    let bytes = encode_all(identity_of(home), home.now(), entries);
     let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
     write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
     file.sync().at("sync", &shown)?;
     Ok(bytes.len() as u64)
 }
 
+/// A whole history, in lines of bounded length.
+fn encode_all(identity: Identity, now: Timestamp, entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = identity.encode(now).to_vec();
+    for line in entries.chunks(LINE_ENTRIES_MAX) {
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(&encode_frame(line, identity.seed(), at, 0));
+    }
+    bytes
+}
+
+/// How long that is, without the checksums, and without more memory than for a line.
+fn bytes_of(entries: &[Entry]) -> u64 {
+    let mut payload = Vec::new();
+    entries.chunks(LINE_ENTRIES_MAX).fold(HEADER_BYTES as u64, |bytes, line| {
+        payload.clear();
+        line.iter().for_each(|entry| entry.encode(&mut payload));
+        bytes + (FRAME_HEADER_BYTES + payload.len()) as u64
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offset::Timestamp;
 
     const CREATION: Epoch = Epoch { number: 1, tag: 100 };
     const STRANGE: Epoch = Epoch { number: 1, tag: 101 };
@@ -489,6 +531,84 @@ mod tests {
         let mut entries = vec![begins(1, 0, Reason::Created), roll(0, CREATION), seal(0, CREATION, 5)];
         entries.extend([roll(5, CREATION), begins(2, 5, Reason::Truncated), Entry::Start { start: Offset::new(5) }]);
         assert_eq!(live(&entries), [0]);
+    }
+
+    /// The same by the definition: what was to be gone when it was cut, looked at with everything that was known then.
+    fn live_by_definition(entries: &[Entry]) -> Vec<u64> {
+        let mut gone = Vec::new();
+        for (i, entry) in entries.iter().enumerate().skip(1) {
+            let Entry::Epoch { start: cut, .. } = entry else { continue };
+            let before = with_gone(&entries[..i], &gone);
+            if before.segments.iter().any(|segment| !segment.gone && segment.id.base >= *cut) {
+                let segments = before.segments.iter().enumerate();
+                gone = segments.map(|(i, one)| before.is_retired(i) || one.id.base >= *cut).collect();
+            }
+        }
+        let live = with_gone(entries, &gone).without_retired().segments;
+        live.iter().map(|segment| segment.id.base.get()).collect()
+    }
+
+    fn with_gone(entries: &[Entry], gone: &[bool]) -> Evidence {
+        let mut evidence = Evidence::of(entries).expect("is a history");
+        let gone = gone.iter().copied().chain(std::iter::repeat(false));
+        evidence.segments.iter_mut().zip(gone).for_each(|(segment, gone)| segment.gone = gone);
+        evidence
+    }
+
+    /// What six steps in any order leave of a log, each told in lines of its history.
+    fn told(mut steps: u32) -> Vec<Entry> {
+        let mut entries = vec![begins(1, 0, Reason::Created)];
+        let (mut number, mut start, mut end, mut newest) = (1, 0, 0, 0);
+        for _ in 0..6 {
+            let epoch = Epoch { number, tag: number * 100 };
+            match steps % 6 {
+                0 => {
+                    entries.extend([roll(end, epoch), seal(end, epoch, end + 4)]);
+                    (newest, end) = (end, end + 4);
+                }
+                1 => start = newest.max(start),
+                2 => start = end,
+                3 => end = start,
+                4 => end = start.max(end.saturating_sub(2)),
+                _ => {}
+            }
+            if steps % 6 >= 3 {
+                number += 1;
+                entries.push(begins(number, end, Reason::Truncated));
+            }
+            newest = newest.min(end);
+            entries.push(Entry::Start { start: Offset::new(start) });
+            steps /= 6;
+        }
+        entries
+    }
+
+    #[test]
+    fn what_trims_and_cuts_in_any_order_give_up_is_what_the_definition_says() {
+        for steps in 0..6_u32.pow(6) {
+            let entries = told(steps);
+            assert_eq!(live(&entries), live_by_definition(&entries), "{entries:#?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_history_is_known_before_it_is_written() {
+        let identity = Identity {
+            kind: FileKind::History,
+            store: [7; 16],
+            creation: CREATION,
+            partition: Some(0),
+            epoch: NO_EPOCH,
+            base: Offset::ZERO,
+        };
+        // The last of them is longer than one line may be.
+        for segments in [0, 1, 511, 512, 200_000] {
+            let mut entries = vec![begins(1, 0, Reason::Created)];
+            entries.extend((0..segments).flat_map(|n| [roll(n * 5, CREATION), seal(n * 5, CREATION, n * 5 + 5)]));
+            let bytes = encode_all(identity, Timestamp::default(), &entries);
+            assert_eq!(bytes_of(&entries), bytes.len() as u64);
+            assert_eq!(read_frames(&bytes, identity.seed()).expect("is a history").entries, entries);
+        }
     }
 
     #[test]

@@ -84,6 +84,26 @@ impl Lineage {
     }
 }
 
+/// Where epochs were cut, while one after another begins: of those that some later one doesn't start below, the number and
+/// the start. Both rise.
+#[derive(Debug, Default)]
+pub(crate) struct Cuts {
+    least: Vec<(u64, Offset)>,
+}
+
+impl Cuts {
+    pub(crate) fn begun(&mut self, epoch: Epoch, start: Offset) {
+        while self.least.pop_if(|(_, later)| *later >= start).is_some() {}
+        self.least.push((epoch.number, start));
+    }
+
+    /// The least start of all later epochs so far; `Offset::MAX` if none came.
+    pub(crate) fn of(&self, epoch: Epoch) -> Offset {
+        let later = self.least.partition_point(|(number, _)| *number <= epoch.number);
+        self.least.get(later).map_or(Offset::MAX, |(_, start)| *start)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +124,20 @@ mod tests {
     fn an_epoch_ends_where_the_least_of_all_later_ones_starts() {
         let cuts: Vec<Offset> = (0..4).map(|i| lineage().cut(i)).collect();
         assert_eq!(cuts, [Offset::new(4), Offset::new(4), Offset::new(7), Offset::MAX]);
+    }
+
+    #[test]
+    fn cuts_that_are_told_one_by_one_are_those_of_the_lineage() {
+        let lineage = lineage();
+        let mut cuts = Cuts::default();
+        for (i, begun) in lineage.epochs().iter().enumerate() {
+            cuts.begun(begun.epoch, begun.start);
+            let so_far = Lineage::new(lineage.epochs()[..=i].to_vec()).expect("is one");
+            for begun in lineage.epochs() {
+                let expected = so_far.find(begun.epoch).map_or(Offset::MAX, |i| so_far.cut(i));
+                assert_eq!(cuts.of(begun.epoch), expected);
+            }
+        }
     }
 
     #[test]

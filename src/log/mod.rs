@@ -185,10 +185,11 @@ impl Log {
             told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         } else if home.unclean {
-            // A recovery that was itself cut off may have left this history, and its name, in the page cache alone. An epoch
-            // that is written into it must not be lost with it.
-            history.sync()?;
-            home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
+            // What was read may live in the page cache alone, also in pages that a failed sync has marked clean: no later one
+            // writes them, and the lines of this session would say that they are durable. So it goes into a new file.
+            let kept = evidence.without_retired();
+            history.rewrite(&kept, &Latch::default())?;
+            told = Some(std::mem::replace(&mut evidence, kept));
         }
         let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;
         recover::remove(home, strays);

@@ -87,14 +87,17 @@ impl Inner {
         self.catalog.lock().loaded().iter().filter_map(|topic| topic.options().sync_interval).min()
     }
 
-    /// Syncs what waits for it: topics with an interval, segments that were rolled, and partitions near their cap.
+    /// Syncs what waits for it: topics with an interval, their commits too, segments that were rolled, and partitions near their cap.
     fn tick(&self) {
         let topics = self.catalog.lock().loaded();
         for topic in topics {
-            let options = topic.options();
-            let due_from = if options.sync_interval.is_some() { 1 } else { options.unsynced_bytes_max / 2 };
+            // Here and below: a failed sync latches the partition or the commits, and whoever writes there is told.
+            if topic.options().sync_interval.is_some() {
+                let _latched = topic.sync();
+                continue;
+            }
+            let due_from = topic.options().unsynced_bytes_max / 2;
             for log in topic.opened() {
-                // A failed sync latches the partition, and every append says so.
                 let _latched = if log.has_unsynced(due_from) { log.sync() } else { log.sync_rolled() };
             }
         }

@@ -22,7 +22,7 @@ use crate::threads::Mutex;
 pub use repair::{Repair, RepairPlan, RepairReport};
 pub use report::{Maintenance, RecoveryReport};
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{TOPICS, TRASH, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Lock, Seam, remove_tree};
@@ -77,6 +77,8 @@ struct Inner {
     /// Wall and monotonic time at open, to notice a clock that jumps.
     opened_at: (Timestamp, u64),
     background: Mutex<Option<Background>>,
+    /// Held while `maintain` is at work: the lock isn't given away before.
+    maintaining: Mutex<()>,
 }
 
 struct Closer(Arc<Inner>);
@@ -255,15 +257,15 @@ impl Store {
         self.inner.maintain()
     }
 
-    /// Makes everything written so far durable, in all topics that were used.
+    /// Makes everything written so far durable, records and commits, in all topics that were used.
     ///
     /// # Errors
     ///
-    /// As [`Topic::sync`], so also [`Error::ReadOnly`].
+    /// As [`Topic::sync`], so also [`Error::ReadOnly`]; the first error met, and the other topics were synced all the same.
     pub fn sync(&self) -> Result<()> {
         self.inner.writable()?;
         let topics = self.inner.catalog.lock().loaded();
-        topics.iter().try_for_each(Topic::sync)
+        first_error(topics.iter().map(|topic| unless_deleted(topic.sync())))
     }
 
     /// Closes the store, for all its clones: wakes whoever waits, makes everything durable, and says so on disk, so that
@@ -363,6 +365,8 @@ impl Inner {
     }
 
     fn maintain(&self) -> Result<Maintenance> {
+        let _maintaining = self.maintaining.lock();
+        self.check()?;
         let topics: Vec<Result<Topic>> = {
             let mut catalog = self.catalog.lock();
             let names = catalog.names();
@@ -370,22 +374,17 @@ impl Inner {
         };
         let age_now = self.age_now();
         let mut done = Maintenance { retention_suspended: age_now.is_none(), ..Maintenance::default() };
-        let mut first_error = None;
-        for topic in topics {
-            match topic.and_then(|topic| topic.maintain(age_now)) {
-                Ok(logs) => logs.iter().for_each(|log| done.add(log)),
-                // Deleted while this was on its way: nothing is left to maintain.
-                Err(Error::TopicDeleted { .. }) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
+        let maintained = first_error(topics.into_iter().map(|topic| {
+            // Whoever closes waits for this.
+            self.check()?;
+            let logs = unless_deleted(topic.and_then(|topic| topic.maintain(age_now)))?;
+            logs.iter().for_each(|log| done.add(log));
+            Ok(())
+        }));
         // After a failed sync a power cut may bring a deleted topic back; it has to come back whole.
         let emptied = if self.latch.is_down() { Ok(()) } else { remove_contents(&self.shared, Path::new(TRASH)) };
         self.shared.reserve.keep();
-        match first_error {
-            Some(error) => Err(error),
-            None => emptied.map(|()| done),
-        }
+        maintained.and(emptied).map(|()| done)
     }
 
     fn close(&self) -> Result<()> {
@@ -394,14 +393,24 @@ impl Inner {
         }
         let background = self.background.lock().take();
         drop(background);
+        // Another thread may be emptying the trash, where the next process that opens the store puts something.
+        drop(self.maintaining.lock());
         let catalog = self.catalog.lock();
-        let results: Vec<Result<()>> = catalog.loaded().iter().map(Topic::close).collect();
-        let mut result: Result<()> = results.into_iter().collect();
-        if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() && !self.latch.is_down() {
+        let closed = first_error(catalog.loaded().iter().map(Topic::close));
+        let mut result = closed.and_then(|()| self.latched());
+        if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() {
             result = self.numbers.closed_cleanly();
         }
         *self.lock.lock() = None;
         result
+    }
+}
+
+/// What was deleted while this was on its way needs it no more.
+fn unless_deleted<T: Default>(result: Result<T>) -> Result<T> {
+    match result {
+        Err(Error::TopicDeleted { .. }) => Ok(T::default()),
+        other => other,
     }
 }
 

@@ -155,6 +155,7 @@ impl StoreOptions {
             recovery,
             opened_at,
             background: Mutex::new(None),
+            maintaining: Mutex::new(()),
         });
         if self.background && !read_only {
             *inner.background.lock() = Some(Background::start(&inner)?);

@@ -244,6 +244,8 @@ impl Commits {
     /// Makes all commits durable, and says behind the last of them that they are: without that, damage to it would look
     /// like an end that a crash tore.
     pub(super) fn close(&mut self) -> Result<()> {
+        // Of a host that never calls `maintain` the file would grow for ever. What fails here can wait.
+        let _left_long = self.compact_if_worth();
         self.sync()?;
         if self.open_ended {
             // On a full disk it stays unsaid: nothing that was committed depends on it.

@@ -29,7 +29,7 @@ pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, identity_in, refused};
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
@@ -155,9 +155,10 @@ impl Topic {
     /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
     /// for synced what it reads. Damaged commits keep no record from being read; whoever uses them is told.
     pub(crate) fn harden_commits(&self) -> Result<()> {
-        match self.commits() {
-            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => Ok(()),
-            other => other.map(drop),
+        match self.commits().map(drop) {
+            // The rewrite of whole ones makes the directory's names durable, also that of a header with new partitions.
+            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => self.sync_dir(),
+            other => other,
         }
     }
 
@@ -297,7 +298,8 @@ impl Topic {
         options.durability.unwrap_or(self.options().durability)
     }
 
-    /// Makes everything written so far durable, in all partitions.
+    /// Makes everything written so far durable: the records of all partitions, and then what groups have committed. If a
+    /// partition fails the others are synced all the same, but no commits.
     ///
     /// # Errors
     ///
@@ -306,7 +308,12 @@ impl Topic {
     pub fn sync(&self) -> Result<()> {
         self.inner.shared.writable()?;
         self.inner.owner.check()?;
-        self.opened().iter().try_for_each(|log| log.sync())
+        first_error(self.opened().iter().map(|log| log.sync()))?;
+        // Only now: a commit that survives a power cut without its records sends its group to ask where to go on.
+        match self.inner.commits.lock().as_mut() {
+            Some(commits) => self.inner.owner.check().and_then(|()| commits.sync()),
+            None => Ok(()),
+        }
     }
 
     /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
@@ -511,29 +518,28 @@ impl Topic {
         if !self.inner.owner.is_closed() || self.inner.shared.read_only {
             return Ok(());
         }
-        let results: Vec<Result<()>> = logs.iter().map(|log| log.close()).collect();
+        let closed = first_error(logs.iter().map(|log| log.close()));
         let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
-        results.into_iter().collect::<Result<()>>().and(commits).and_then(|()| self.latched())
+        closed.and(commits).and_then(|()| self.latched())
     }
 
-    /// Rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock isn't trusted.
+    /// Syncs, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock
+    /// isn't trusted.
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
+        let synced = if self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
         let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
         let mut commits = self.inner.commits.lock();
         let compacted = match commits.as_mut() {
             Some(commits) => self.inner.owner.check().and_then(|()| commits.compact_if_worth()),
             None => Ok(()),
         };
-        let done = done.into_iter().collect::<Result<_>>()?;
+        let done = synced.and_then(|()| done.into_iter().collect::<Result<_>>())?;
         compacted.map(|()| done)
     }
 
     fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {
         let log = self.log(number)?;
-        match self.options().sync_interval {
-            Some(_) => log.sync()?,
-            None => log.sync_rolled()?,
-        }
+        log.sync_rolled()?;
         log.maintain(age_now)
     }
 }

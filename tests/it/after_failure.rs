@@ -291,3 +291,63 @@ fn a_commits_file_whose_sync_failed_is_not_rewritten_before_a_reopen() {
     topic.reopen().expect("reopens");
     assert!(world.disk.read(commits).len() < before.len() / 2);
 }
+
+#[test]
+fn a_sync_of_the_store_goes_on_behind_what_fails_and_gives_the_first_error() {
+    for (name, number) in [("a", 1), ("b", 0)] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            for name in ["a", "b"] {
+                world.store().create_topic(name, small().partitions(2)).expect("creates");
+            }
+            let fails = world.topic("a").partition(0).expect("is there");
+            let works = world.topic(name).partition(number).expect("is there");
+            scribble(&fails, "v", 3);
+            scribble(&works, "v", 3);
+            world.disk.fail(Fault::of("sync").on("a@1/0/"));
+            assert!(matches!(refused(world.store().sync()), Error::Io { operation: "sync", .. }));
+            assert!(is_latched(&refused(world.store().sync())));
+            assert_eq!((fails.durable_end(), works.durable_end()), (Offset::ZERO, Offset::new(3)));
+            drop((fails, works));
+            world.power_cut();
+            assert_eq!(all(&world.topic(name).partition(number).expect("is there")), numbered("v", 0..3));
+        });
+    }
+}
+
+#[test]
+fn a_sync_of_the_store_passes_over_a_topic_that_is_deleted_meanwhile() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let [a, _, c] = ["a", "b", "c"].map(|name| world.topic(name).partition(0).expect("is there"));
+        scribble(&a, "v", 3);
+        scribble(&c, "v", 3);
+        let mut deleting = Some(world.store().clone());
+        world.disk.on_operation(Box::new(move |operation| {
+            if operation.name == "sync"
+                && let Some(store) = deleting.take()
+            {
+                store.delete_topic("b").expect("deletes");
+            }
+        }));
+        world.store().sync().expect("syncs what is there");
+        assert_eq!((a.durable_end(), c.durable_end()), (Offset::new(3), Offset::new(3)));
+    });
+}
+
+#[test]
+fn a_store_that_could_not_sync_its_names_says_so_when_it_is_closed() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.topic("other");
+        world.disk.fail(Fault::of("sync_dir").on("trash"));
+        refused(world.store().delete_topic("other"));
+        assert!(is_latched(&refused(world.take().close())));
+        // The rest was closed all the same.
+        world.open();
+        assert!(world.store().recovery().needed);
+        assert_eq!(world.store().recovery().partitions, []);
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..3));
+    });
+}

@@ -686,3 +686,117 @@ fn partitions_whose_adding_failed_and_that_are_shown_are_lost_by_no_power_cut() 
         }
     });
 }
+
+/// With whole commits it is their rewrite that makes the name of the topic's new header durable.
+#[test]
+fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_lost_by_no_power_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        world.disk.fail(Fault::of("sync_dir").on("orders").nth(3));
+        refused(partition.topic().add_partitions(2));
+        drop(partition);
+        world.go_down(Image::after_kill);
+        world.disk.flip("topics/orders@1/commits", 8 * 20);
+        world.open();
+        fill(&world.topic("orders").partition(1).expect("was added"), "v", 3);
+        world.power_cut();
+        assert_eq!(all(&world.topic("orders").partition(1).expect("is there")), numbered("v", 0..3));
+    });
+}
+
+fn lazy() -> TopicOptions {
+    TopicOptions::new().durability(Durability::Written).sync_interval(Duration::from_millis(1))
+}
+
+/// Reads everything that is there and commits it.
+fn commit(topic: &Topic) {
+    let mut consumer = topic.consumer("billing").open().expect("opens");
+    consumer.poll(Duration::ZERO).expect("polls");
+    consumer.commit().expect("commits");
+}
+
+fn committed(store: &Store) -> Option<Offset> {
+    let group = store.topic("orders").and_then(|topic| topic.group("billing")).ok()?;
+    Some(group.commits.first()?.place.next())
+}
+
+type MakesDurable = fn(&World) -> Result<(), Error>;
+
+#[test]
+fn whatever_makes_a_topic_durable_covers_its_commits() {
+    let ways: [MakesDurable; 3] = [
+        |world| world.store().sync(),
+        |world| world.topic("orders").sync(),
+        |world| world.store().maintain().map(drop),
+    ];
+    for makes_durable in ways {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, lazy());
+            scribble(&partition, "v", 10);
+            commit(partition.topic());
+            makes_durable(&world).expect("syncs");
+            let before = world.disk.count("sync");
+            makes_durable(&world).expect("syncs");
+            assert_eq!(world.disk.count("sync"), before, "nothing was left to do");
+            drop(partition);
+            world.power_cut();
+            assert_eq!((committed(world.store()), reopened(&world).end()), (Some(Offset::new(10)), Offset::new(10)));
+        });
+    }
+}
+
+#[test]
+fn maintain_leaves_the_commits_of_a_topic_without_an_interval_to_the_host() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().durability(Durability::Written));
+        fill(&partition, "v", 10);
+        commit(partition.topic());
+        world.store().maintain().expect("maintains");
+        drop(partition);
+        world.power_cut();
+        assert_eq!(committed(world.store()), Some(Offset::ZERO), "what the start policy said");
+    });
+}
+
+#[test]
+fn no_commit_is_synced_before_what_it_is_about() {
+    let ways: [MakesDurable; 2] = [|world| world.store().sync(), |world| world.store().maintain().map(drop)];
+    for makes_durable in ways {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, lazy());
+            scribble(&partition, "v", 10);
+            commit(partition.topic());
+            world.disk.fail(Fault::of("sync").on(".log"));
+            refused(makes_durable(&world));
+            drop(partition);
+            world.power_cut();
+            assert_eq!((committed(world.store()), reopened(&world).end()), (Some(Offset::ZERO), Offset::ZERO));
+        });
+    }
+}
+
+#[test]
+fn the_background_thread_syncs_commits_by_interval() {
+    both_ways(|mapping| {
+        let disk = SimDisk::new(3);
+        let store = options(&disk, mapping).background(true).create("/sim").expect("creates");
+        let topic = store.create_topic("orders", lazy()).expect("creates");
+        scribble(&topic.partition(0).expect("is there"), "v", 10);
+        commit(&topic);
+        let begun = Instant::now();
+        let is_durable = || {
+            let cut = disk.image().after(Loss::All);
+            let store = options(&cut, mapping).open_read_only("/sim").expect("opens");
+            committed(&store) == Some(Offset::new(10))
+        };
+        while !is_durable() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "nobody synced it");
+            std::thread::yield_now();
+        }
+        store.close().expect("closes");
+    });
+}

@@ -658,3 +658,20 @@ fn the_room_in_front_of_the_commits_stays_small() {
         world.partition().append(&"v".repeat(3900)).expect("has room");
     }
 }
+
+#[test]
+fn a_reset_that_names_a_partition_twice_is_refused_and_changes_nothing() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        orders.reset_group("billing", &[(0, Start::Latest.into())]).expect("resets");
+        let twice = [(1, Start::Earliest.into()), (0, Start::Earliest.into()), (1, Start::Latest.into())];
+        // So many places would be longer than a line of the file may be.
+        for targets in [&twice[..], &vec![(1, Start::Earliest.into()); 600_000]] {
+            let error = refused(orders.reset_group("billing", targets));
+            assert_eq!(error.to_string(), "option `targets` is invalid: partition 1 is named twice");
+            assert_eq!(refused(orders.plan_reset("billing", targets)).to_string(), error.to_string());
+        }
+        assert_eq!(committed(&orders, "billing"), [(0, 10)]);
+    });
+}

@@ -544,7 +544,8 @@ fn reopening_in_a_loop_uses_no_more_of_the_disk() {
             world.kill();
             assert_eq!(all(&reopened(&world)).len(), 50);
         }
-        assert_eq!((used(&world.disk), world.disk.files().len()), after_one);
+        // The room in front of the history goes with the file.
+        assert!(used(&world.disk) <= after_one.0 && world.disk.files().len() == after_one.1);
     });
 }
 

@@ -1,5 +1,6 @@
 //! What goes when: whole sealed segments, by age and by size, never the newest, and never because a clock was wrong.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use epochlog::testing::{Clock, Fault, Image};
@@ -7,6 +8,7 @@ use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Record, 
 
 use crate::support::*;
 
+const COMMITS: &str = "topics/orders@1/commits";
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn with(world: &World, options: TopicOptions) -> Partition {
@@ -431,18 +433,9 @@ fn commits_that_were_overtaken_are_compacted_away_and_the_last_ones_stay() {
         gone.poll(AT_ONCE).expect("polls");
         drop(gone);
         orders.delete_group("gone").expect("deletes");
-        let mut consumer = orders.consumer("billing").open().expect("opens");
-        consumer.poll(AT_ONCE).expect("polls");
-        let commits = "topics/orders@1/commits";
-        while used(&world, commits) < 260 << 10 {
-            for n in 1..=9 {
-                consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
-                consumer.commit_with_metadata(&[7; 4000]).expect("commits");
-            }
-        }
-        drop(consumer);
+        commit_a_lot(&world);
         maintain(&world);
-        assert!(used(&world, commits) < 10_000);
+        assert!(used(&world, COMMITS) < 10_000);
         for lives in 0..3 {
             let orders = world.topic("orders");
             let groups = orders.groups().expect("lists");
@@ -454,6 +447,48 @@ fn commits_that_were_overtaken_are_compacted_away_and_the_last_ones_stay() {
                 _ => world.reopen(),
             }
         }
+    });
+}
+
+/// Commits so often that most of the file no longer counts: record 9 was the last.
+fn commit_a_lot(world: &World) {
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    consumer.poll(AT_ONCE).expect("polls");
+    while used(world, COMMITS) < 260 << 10 {
+        for n in 1..=9 {
+            consumer.seek(0, Start::At(Offset::new(n))).expect("seeks");
+            consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+        }
+    }
+}
+
+#[test]
+fn a_close_leaves_of_the_commits_what_counts() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        commit_a_lot(&world);
+        world.reopen();
+        assert!(!world.store().recovery().needed);
+        assert!(used(&world, COMMITS) < 10_000);
+        world.power_cut();
+        let group = world.topic("orders").group("billing").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(9));
+    });
+}
+
+#[test]
+fn a_close_that_finds_no_room_to_compact_the_commits_is_clean_all_the_same() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        commit_a_lot(&world);
+        world.disk.fail(Fault::of("create").on("commits.new"));
+        world.reopen();
+        assert!(!world.store().recovery().needed);
+        assert!(used(&world, COMMITS) > 260 << 10);
+        let group = world.topic("orders").group("billing").expect("is there");
+        assert_eq!(group.commits[0].place.next(), Offset::new(9));
     });
 }
 
@@ -504,6 +539,28 @@ fn what_a_trim_took_stays_gone_when_a_truncate_takes_the_rest() {
     });
 }
 
+/// The open writes the history anew, all epochs first: there a cut no longer tells what it gave up.
+#[test]
+fn what_was_given_up_stays_gone_where_the_store_alone_was_not_closed_cleanly() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        fill(&orders, "v", 200);
+        let second = orders.segments()[1].base;
+        orders.trim(second).expect("trims");
+        orders.truncate(second).expect("truncates");
+        world.disk.fail(Fault::of("sync").on("STORE"));
+        refused(world.take().close());
+        world.open();
+        for _ in 0..2 {
+            assert_eq!((world.partition().segments().len(), world.partition().end()), (0, second));
+            let verified = epochlog::inspect::verify(world.store(), &mut |_| {}).expect("verifies");
+            assert!(verified.is_clean(), "{:?}", verified.damage);
+            world.power_cut();
+        }
+    });
+}
+
 #[test]
 fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside() {
     both_ways(|mapping| {
@@ -519,5 +576,42 @@ fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside
         assert_eq!(named(&world), 1, "it is still there");
         world.kill();
         assert_eq!(named(&world), 0, "it is gone from everywhere");
+    });
+}
+
+#[test]
+fn a_close_waits_until_maintain_writes_nothing_more() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.disk.fail(Fault::of("remove_file").on("trash").forever());
+        for n in 0..20 {
+            let name = format!("gone{n}");
+            world.topic(&name);
+            world.store().delete_topic(&name).expect("deletes");
+        }
+        world.disk.heal();
+        let (tell, told) = mpsc::channel();
+        let mut closing = Some((world.store().clone(), world.disk.clone(), tell));
+        let (_silent, pause) = mpsc::channel::<()>();
+        world.disk.on_operation(Box::new(move |operation| {
+            if operation.name != "remove_file" {
+                return;
+            }
+            if let Some((store, disk, tell)) = closing.take() {
+                let seen = store.clone();
+                std::thread::spawn(move || {
+                    store.close().expect("closes");
+                    tell.send(disk.operations()).expect("is waited for");
+                });
+                while seen.topics().is_ok() {
+                    std::thread::yield_now();
+                }
+            }
+            // Who closes has its turn between any two of these.
+            let _in_vain = pause.recv_timeout(Duration::from_millis(1));
+        }));
+        maintain(&world);
+        let at_close = told.recv().expect("is told");
+        assert_eq!(world.disk.operations(), at_close, "the lock was given away");
     });
 }

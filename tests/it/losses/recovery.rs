@@ -1,7 +1,7 @@
 //! What an open keeps, copies, cuts and sets aside, and what of it a second crash can take.
 
 use epochlog::Durability::{Durable, Written};
-use epochlog::testing::{Dir, Fault, Lie, Pending};
+use epochlog::testing::{Dir, Fault, Lie, Pages, Pending};
 use epochlog::{Offset, TopicOptions};
 
 use super::*;
@@ -226,5 +226,29 @@ fn every_partitions_commit_is_there_after_the_commits_were_rewritten() {
         world.kill();
         let group = world.store().topic("orders").and_then(|topic| topic.group("billing")).expect("is there");
         assert_eq!(group.commits.iter().map(|commit| commit.place.next().get()).collect::<Vec<_>>(), [2, 2, 2]);
+    });
+}
+
+/// Invariant 13: the last line stands in a page that the failed sync has marked clean, and later ones claim it. How many
+/// sessions there were decides where in its page that is.
+#[test]
+fn a_close_whose_sync_of_the_history_failed_costs_the_next_session_nothing() {
+    both_ways(|mapping| {
+        for sessions in 0..30 {
+            let mut world = world(mapping);
+            for _ in 0..sessions {
+                fill(&world.partition(), "v", 1);
+                world.reopen();
+            }
+            fill(&world.partition(), "v", 1);
+            world.disk.fail(Fault::of("sync").on("history").leaves(Pages::Clean));
+            refused(world.take().close());
+            world.open();
+            fill(&world.partition(), "v", 1);
+            world.power_cut();
+            let found = world.topic_or_error().map(|partition| all(&partition));
+            let expected = numbered("v", 0..sessions + 2);
+            assert!(found.as_ref().is_ok_and(|found| *found == expected), "after {sessions} sessions: {found:?}");
+        }
     });
 }

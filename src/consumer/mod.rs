@@ -167,6 +167,9 @@ impl ConsumerBuilder {
             bytes_max: self.bytes_max,
             spin: self.spin,
             follows_all,
+            known: u32::try_from(numbers.len()).unwrap_or(u32::MAX),
+            missing: Vec::new(),
+            told_missing: Vec::new(),
             assigned: Vec::new(),
             turn: 0,
             skipped: Vec::new(),
@@ -192,6 +195,12 @@ pub struct Consumer {
     bytes_max: usize,
     spin: Duration,
     follows_all: bool,
+    /// If it follows all: how many partitions there were when it last looked.
+    known: u32,
+    /// Which of them it couldn't have yet.
+    missing: Vec<u32>,
+    /// Of which of these it was told.
+    told_missing: Vec<u32>,
     assigned: Vec<Assigned>,
     /// Whose turn it is in the next poll.
     turn: usize,
@@ -250,7 +259,7 @@ impl Consumer {
     ///
     /// Those of [`poll`](Consumer::poll) that finding its place in a partition can give.
     pub fn lag(&mut self) -> Result<u64> {
-        self.follow_new_partitions()?;
+        let _of_others = self.take_new_partitions();
         (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
     }
 
@@ -308,8 +317,7 @@ impl Consumer {
     /// [`Error::PartitionNotFound`] if the place isn't of a partition that it has.
     pub fn commit_to(&mut self, place: Place) -> Result<()> {
         self.topic.owner().check()?;
-        self.follow_new_partitions()?;
-        let i = self.index_of(place.partition())?;
+        let i = self.take(place.partition())?;
         self.assigned[i].log().admit(place, Origin::Caller)?;
         self.store_places(&[place], None, self.is_durable())?;
         self.assigned[i].committed(&[place]);
@@ -323,12 +331,19 @@ impl Consumer {
     /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
     /// [`Partition::read_from`](crate::Partition::read_from). It stays where it was then.
     pub fn seek(&mut self, partition: u32, target: impl Into<Target>) -> Result<()> {
-        self.follow_new_partitions()?;
-        let i = self.index_of(partition)?;
+        let i = self.take(partition)?;
         let target = target.into();
         let reader = self.new_reader(i, target, Origin::Caller)?;
         self.assigned[i].moved_to(reader);
         Ok(())
+    }
+
+    /// Where a partition stands among its own, one that was added since included.
+    fn take(&mut self, partition: u32) -> Result<usize> {
+        match self.take_new_partitions().into_iter().find(|(number, _)| *number == partition) {
+            Some((_, error)) => Err(error),
+            None => self.index_of(partition),
+        }
     }
 
     fn index_of(&self, partition: u32) -> Result<usize> {

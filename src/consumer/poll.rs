@@ -58,10 +58,11 @@ impl Consumer {
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
     /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
     /// it, or the start is an offset that isn't there. [`Error::TooFewRecords`]: the start counts more records than there
-    /// are. [`Error::Corrupt`]: a damaged batch, every time until [`skip_damaged`](Consumer::skip_damaged) goes around it,
-    /// or damaged commits. [`Error::Latched`]: a sync of a partition has failed and there is nothing left to hand out; or a
-    /// sync of the commits has, which a poll that commits says once and the next ones go on reading without.
-    /// [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
+    /// are. [`Error::GroupInUse`]: another consumer of the group has a partition that was added; said once, and the
+    /// partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
+    /// [`skip_damaged`](Consumer::skip_damaged) goes around it, or damaged commits. [`Error::Latched`]: a sync of a
+    /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
+    /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
@@ -95,8 +96,7 @@ impl Consumer {
     /// [`Reader::skip_damaged`]. It stays where it was then.
     pub fn skip_damaged(&mut self, partition: u32) -> Result<Option<Gap>> {
         self.topic.owner().check()?;
-        self.follow_new_partitions()?;
-        let i = self.index_of(partition)?;
+        let i = self.take(partition)?;
         self.reader(i)?.skip_damaged()
     }
 
@@ -220,15 +220,32 @@ impl Consumer {
         Ok(())
     }
 
-    pub(super) fn follow_new_partitions(&mut self) -> Result<()> {
-        while self.follows_all && self.has_new_partitions() {
-            self.assign(u32::try_from(self.assigned.len()).unwrap_or(u32::MAX))?;
+    /// Takes the partitions that were added. One that it can't have is told of once, and tried again by every poll: it
+    /// keeps no other from being read.
+    fn follow_new_partitions(&mut self) -> Result<()> {
+        let untold = self.take_new_partitions().into_iter().find(|(number, _)| !self.told_missing.contains(number));
+        untold.map_or(Ok(()), |(number, error)| {
+            self.told_missing.push(number);
+            Err(error)
+        })
+    }
+
+    /// Takes the partitions that were added; gives those that it can't have, and why.
+    pub(super) fn take_new_partitions(&mut self) -> Vec<(u32, Error)> {
+        if self.has_new_partitions() {
+            let partitions = self.topic.partitions();
+            self.missing.extend(self.known..partitions);
+            self.known = partitions;
         }
-        Ok(())
+        let tried = std::mem::take(&mut self.missing);
+        let failed: Vec<_> =
+            tried.into_iter().filter_map(|number| Some((number, self.assign(number).err()?))).collect();
+        self.missing.extend(failed.iter().map(|(number, _)| number));
+        failed
     }
 
     fn has_new_partitions(&self) -> bool {
-        self.assigned.len() < self.topic.partitions() as usize
+        self.follows_all && self.known < self.topic.partitions()
     }
 
     /// Waits until one of the partitions may have something.
@@ -237,9 +254,7 @@ impl Consumer {
             assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
         };
         self.topic.owner().signal.wait_until(self.spin, deadline, || {
-            self.assigned.iter().any(has_news)
-                || !self.topic.owner().lives()
-                || (self.follows_all && self.has_new_partitions())
+            self.assigned.iter().any(has_news) || !self.topic.owner().lives() || self.has_new_partitions()
         })
     }
 }

@@ -609,6 +609,30 @@ fn a_partition_that_was_just_added_can_be_sought_in_before_a_poll() {
 }
 
 #[test]
+fn an_added_partition_that_another_consumer_of_the_group_has_keeps_no_other_from_being_read() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        fill(&world.partition(), "v", 1);
+        let mut all = orders.consumer("billing").open().expect("opens");
+        orders.add_partitions(3).expect("adds");
+        fill(&orders.partition(1).expect("is there"), "w", 1);
+        let other = orders.consumer("billing").partitions(&[1]).open().expect("opens");
+        let in_use = |error: Error| matches!(error, Error::GroupInUse { partition: 1, .. });
+        all.seek(0, Start::Earliest).expect("is another");
+        assert!(in_use(refused(all.poll(AT_ONCE))), "it is told once");
+        assert_eq!(poll(&mut all), ["v0"]);
+        assert!(in_use(refused(all.seek(1, Start::Earliest))));
+        all.commit().expect("commits");
+        fill(&orders.partition(2).expect("is there"), "x", 1);
+        assert_eq!(poll(&mut all), ["x0"]);
+        drop(other);
+        assert_eq!(poll(&mut all), ["w0"], "it takes what the other has let go of");
+        all.commit().expect("commits");
+    });
+}
+
+#[test]
 fn lag_counts_what_is_still_to_be_read() {
     both_ways(|mapping| {
         let world = world(mapping);

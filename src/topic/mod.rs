@@ -68,13 +68,14 @@ impl Shared {
         if self.read_only { Err(Error::ReadOnly { path: self.seam.dir.root().to_path_buf() }) } else { Ok(()) }
     }
 
-    fn home(&self, dir: &Path, creation: Epoch, partition: u32) -> Arc<Home> {
+    /// Where a partition is; `found` by this session, and not made by it.
+    fn home(&self, dir: &Path, creation: Epoch, partition: u32, found: bool) -> Arc<Home> {
         Arc::new(Home {
             seam: self.seam.clone(),
             mapped: self.mapped,
             runner: self.runner.clone(),
             read_only: self.read_only,
-            unclean: self.unclean,
+            unclean: self.unclean && found,
             cache: self.cache.clone(),
             reserve: self.reserve.clone(),
             dir: dir.join(partition.to_string()),
@@ -112,8 +113,9 @@ struct Inner {
     /// The partitions that live consumers hold, by group.
     held: Mutex<HashSet<(GroupName, u32)>>,
     round: AtomicU32,
-    /// Whether this session created it: then what its files say is synced, however the session before ended.
-    fresh: bool,
+    /// How many partitions it had when this session found it; none if this session created it. What the files of later ones
+    /// say is synced, however the session before ended.
+    found: u32,
     /// Falls when the topic's own directory couldn't be synced.
     latch: Latch,
 }
@@ -136,14 +138,15 @@ impl Topic {
             return Err(error);
         }
         shared.seam.dir.rename(&new, &dir).at("rename", &shared.shown(&new))?;
-        Ok(Topic::new(shared, &dir, name.clone(), creation, options, true))
+        Ok(Topic::new(shared, &dir, name.clone(), creation, options, 0))
     }
 
     /// Reads a topic's header. Its partitions and commits are opened when they are first used.
     pub(crate) fn load(shared: &Arc<Shared>, name: &TopicName, number: u64) -> Result<Topic> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
         let (creation, options) = header::read(shared, &dir, name, number)?;
-        Ok(Topic::new(shared, &dir, name.clone(), creation, options, false))
+        let found = options.partitions;
+        Ok(Topic::new(shared, &dir, name.clone(), creation, options, found))
     }
 
     /// Opens a partition of a store that wasn't closed cleanly, before anybody has the topic; says what recovery did. If it
@@ -168,7 +171,7 @@ impl Topic {
         name: TopicName,
         creation: Epoch,
         options: TopicOptions,
-        fresh: bool,
+        found: u32,
     ) -> Topic {
         let slots = (0..options.partitions).map(|_| Arc::default()).collect();
         let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone(), shared.awake.clone()));
@@ -182,7 +185,7 @@ impl Topic {
                 commits: Mutex::new(None),
                 held: Mutex::new(HashSet::new()),
                 round: AtomicU32::new(0),
-                fresh,
+                found,
                 latch: Latch::default(),
             }),
         }
@@ -444,7 +447,7 @@ impl Topic {
         if let Some(log) = slot.log.get() {
             return Ok((log.clone(), None));
         }
-        let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number);
+        let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number, number < self.inner.found);
         let (log, recovery) = if home.read_only {
             (Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?, None)
         } else {
@@ -477,7 +480,7 @@ impl Topic {
         self.inner.owner.check()?;
         if slot.is_none() || self.inner.shared.read_only {
             let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-            let harden = shared.unclean && !self.inner.fresh;
+            let harden = shared.unclean && self.inner.found > 0;
             let loaded = Commits::load(shared, dir, self.epoch(), self.name(), harden);
             *slot = Some(loaded.map_err(|error| self.explain(error))?);
         }
@@ -557,7 +560,7 @@ fn build(shared: &Shared, new: &Path, name: &TopicName, creation: Epoch, options
 }
 
 fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
-    let home = shared.home(topic, creation, number);
+    let home = shared.home(topic, creation, number, false);
     shared.seam.dir.create_dir(&home.dir).taking(HEADER_BYTES, "create", &shared.shown(&home.dir))?;
     Log::create(&home)
 }

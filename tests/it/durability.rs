@@ -649,6 +649,20 @@ fn a_topic_that_is_created_after_a_crash_shows_its_groups_on_a_full_disk() {
         let topic = world.topic("orders");
         leave(&world.disk, 0);
         assert!(topic.groups().expect("nothing has to be written").is_empty());
+        topic.partition(0).expect("nothing has to be written");
+    });
+}
+
+#[test]
+fn partitions_that_are_added_after_a_crash_are_there_on_a_full_disk() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        world.topic("orders");
+        world.kill();
+        let topic = world.topic("orders");
+        topic.add_partitions(2).expect("adds");
+        leave(&world.disk, 0);
+        topic.partition(1).expect("nothing has to be written");
     });
 }
 

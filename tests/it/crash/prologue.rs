@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use epochlog::testing::Fault;
 use epochlog::{Durability, Mapping, Start};
 
 use super::call::{Call, Shape};
@@ -32,6 +33,8 @@ pub fn prologue(workload: &Workload, mapping: Mapping) -> Machine {
             machine.apply(Call::Append(Durability::Durable));
             machine.apply(Call::Commit(0));
             commit_often(&machine);
+            // A close would compact them. This one finds no room for that, and leaves it to the calls.
+            machine.disk.fail(Fault::of("create").on("commits.new"));
             settle(&mut machine);
         }
         Preface::History => {

@@ -194,6 +194,7 @@ impl Log {
     }
 
     /// The payload's size, if it can fit a segment at all.
+    #[inline(always)]
     fn checked_size(&self, records: &[Record<'_>], append_time: Timestamp) -> Result<usize> {
         let size = payload_bytes(records, append_time);
         let limit = self.owner.options.segment_bytes_max - (HEADER_BYTES + BATCH_HEADER_BYTES) as u64;

@@ -121,10 +121,13 @@ impl LogView {
 
 impl Log {
     /// Sees what the writing process has done since, in a read-only store; there is nothing to see in another.
+    #[inline]
     pub(crate) fn refresh(&self) -> Result<()> {
-        if !self.home.read_only {
-            return Ok(());
-        }
+        if self.home.read_only { self.see_beside() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn see_beside(&self) -> Result<()> {
         let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
         self.see().map_err(|error| self.owner.explain_beside(&self.home.seam, topic_dir, error))
     }

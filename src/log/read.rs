@@ -74,7 +74,9 @@ impl Log {
             read_one(&part.segment, offset, offset.next().min(part.end)).map_err(|error| below(error, part.end))
         })?;
         let mut records = Records::default();
-        run.into_iter().for_each(|run| records.push(run));
+        if let Some(run) = run {
+            records.push(run);
+        }
         Ok(records)
     }
 
@@ -85,7 +87,8 @@ impl Log {
             let (view, end) = self.now();
             match ask(&view, end) {
                 Err(_) if self.has_moved_on(&view)? => {}
-                answer => return answer.map_err(|error| self.explain(error)),
+                Err(error) => return Err(self.explain(error)),
+                answer => return answer,
             }
         }
     }

@@ -98,6 +98,7 @@ impl Records {
     }
 }
 
+#[inline]
 fn count(run: &Run) -> usize {
     if run.dense {
         let records = run.behind.min(run.limit).since(run.base.max(run.first));

@@ -41,8 +41,6 @@ mod tests {
 
     use super::*;
     use crate::io::OsDir;
-    use crate::io::sim::SimDisk;
-    use crate::threads::Mutex;
 
     #[test]
     fn each_piece_is_done_once_and_answers_in_its_turn() {
@@ -73,10 +71,11 @@ mod tests {
         assert_eq!(threads.len(), most);
     }
 
+    #[cfg(feature = "testing")]
     #[test]
     fn on_the_simulated_disk_all_is_done_by_the_caller_in_order() {
-        let disk = SimDisk::new(1);
-        let order = Mutex::new(Vec::new());
+        let disk = crate::io::sim::SimDisk::new(1);
+        let order = crate::threads::Mutex::new(Vec::new());
         let threads = abreast(&disk, 9, |i| {
             order.lock().push(i);
             thread::current().id()

@@ -279,8 +279,8 @@ impl History {
             seed,
             file: None,
             position,
-            // After a kill the lines may live in the page cache alone: no mark may claim them.
-            synced: if home.unclean { 0 } else { position },
+            // After a kill the lines may live in the page cache alone: whoever adds one writes all of them anew first.
+            synced: position,
             headroom: Headroom::default(),
         };
         Ok((history, evidence, read))

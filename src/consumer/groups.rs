@@ -92,8 +92,9 @@ impl Topic {
     ///
     /// [`Error::GroupInUse`] if a live consumer has one of the partitions; [`Error::InvalidName`];
     /// [`Error::InvalidOption`] if a partition is named twice; [`Error::PartitionNotFound`]; those of
-    /// [`Partition::read_from`](crate::Partition::read_from) for a target that is refused; [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`],
-    /// [`Error::TopicDeleted`], [`Error::Closed`]. Nothing was changed then.
+    /// [`Partition::read_from`](crate::Partition::read_from) for a target that is refused; [`Error::ReadOnly`],
+    /// [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`], [`Error::TopicDeleted`],
+    /// [`Error::Closed`]. Nothing was changed then.
     pub fn reset_group(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
         self.shared().writable()?;
         let places = self.plan_reset(group, targets)?;

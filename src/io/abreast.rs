@@ -2,7 +2,7 @@
 //!
 //! Invariant: each piece is done once, and the answers come back in the order of the pieces. The directory says how many
 //! threads there may be: none beside the caller's on the simulated disk, where the same steps must come in the same order
-//! again. Used where a store is opened after a crash and where it is closed.
+//! again. Used where a store is opened after a crash.
 
 use std::panic::resume_unwind;
 use std::thread;

@@ -20,8 +20,8 @@ use super::syncs::Syncs;
 use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
 
-/// So many syncs of different files are on their way together: three times as many a second as one by one, on a disk of a
-/// virtual machine; 32 would be four times as many.
+/// So many syncs of different files are on their way together: 2.4 times as many a second as one by one, on a disk of a
+/// virtual machine; 32 would be 3.4 times as many.
 const THREADS_MAX: usize = 8;
 
 /// A directory of the operating system. It need not exist yet.

@@ -61,11 +61,11 @@ impl Live {
             let end = view.lineage.newest().start.max(view.start);
             return Ok(Extent { end, durable: end });
         };
-        if last.segment.seal_of().is_none() {
-            let end = tail_end(&last.segment, &mut self.tail)?.min(last.end);
-            return Ok(Extent { end, durable: self.known_durable(view, last).min(end) });
-        }
-        Ok(Extent { end: last.end, durable: self.known_durable(view, last).min(last.end) })
+        let end = match last.segment.seal_of() {
+            Some(_) => last.end,
+            None => tail_end(&last.segment, &mut self.tail)?.min(last.end),
+        };
+        Ok(Extent { end, durable: self.known_durable(view, last).min(end) })
     }
 
     /// A seal says that its segment is synced, a batch how far everything was when it was written. The newest batch knows

@@ -87,7 +87,8 @@ impl Inner {
         self.catalog.lock().loaded().iter().filter_map(|topic| topic.options().sync_interval).min()
     }
 
-    /// Syncs what waits for it: topics with an interval, their commits too, segments that were rolled, and partitions near their cap.
+    /// Syncs what waits for it: topics with an interval, their commits too, segments that were rolled, and partitions near
+    /// their cap.
     fn tick(&self) {
         let topics = self.catalog.lock().loaded();
         for topic in topics {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use epochlog::{
-    AppendOptions, Durability, Error, Mapping, Offset, Place, Record, Records, Start, Store, StoreOptions, Timestamp,
-    TopicOptions, Visibility,
+    AppendOptions, Durability, Error, Mapping, Offset, Partition, Place, Record, Records, Start, Store, StoreOptions,
+    Timestamp, TopicOptions, Visibility,
 };
 
 use crate::support::*;
@@ -450,14 +450,20 @@ fn opening_beside_a_writer_reads_little_of_what_it_has_written() {
     });
 }
 
+/// 300 records, of which 250 go when the next file of a segment is opened.
+fn trimmed_by_a_look(mapping: Mapping) -> (World, Partition) {
+    let world = world(mapping);
+    let partition = world.partition();
+    fill(&partition, "v", 300);
+    let other = partition.clone();
+    at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+    (world, partition)
+}
+
 #[test]
 fn what_retention_takes_while_it_is_looked_up_is_out_of_range_and_no_damage() {
     both_ways(|mapping| {
-        let world = world(mapping);
-        let partition = world.partition();
-        fill(&partition, "v", 300);
-        let other = partition.clone();
-        at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+        let (_world, partition) = trimmed_by_a_look(mapping);
         let error = refused(partition.get(Offset::ZERO));
         assert!(matches!(error, Error::OffsetOutOfRange { start, .. } if start == Offset::new(250)), "{error}");
     });
@@ -466,11 +472,7 @@ fn what_retention_takes_while_it_is_looked_up_is_out_of_range_and_no_damage() {
 #[test]
 fn a_time_is_found_in_what_retention_leaves_while_it_is_looked_up() {
     both_ways(|mapping| {
-        let world = world(mapping);
-        let partition = world.partition();
-        fill(&partition, "v", 300);
-        let other = partition.clone();
-        at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+        let (_world, partition) = trimmed_by_a_look(mapping);
         assert_eq!(partition.offset_at(Timestamp::from_millis(0)).expect("finds"), Offset::new(250));
     });
 }

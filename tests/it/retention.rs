@@ -462,6 +462,10 @@ fn commit_a_lot(world: &World) {
     }
 }
 
+fn committed(world: &World) -> Offset {
+    world.topic("orders").group("billing").expect("is there").commits[0].place.next()
+}
+
 #[test]
 fn a_close_leaves_of_the_commits_what_counts() {
     both_ways(|mapping| {
@@ -472,8 +476,7 @@ fn a_close_leaves_of_the_commits_what_counts() {
         assert!(!world.store().recovery().needed);
         assert!(used(&world, COMMITS) < 10_000);
         world.power_cut();
-        let group = world.topic("orders").group("billing").expect("is there");
-        assert_eq!(group.commits[0].place.next(), Offset::new(9));
+        assert_eq!(committed(&world), Offset::new(9));
     });
 }
 
@@ -487,8 +490,7 @@ fn a_close_that_finds_no_room_to_compact_the_commits_is_clean_all_the_same() {
         world.reopen();
         assert!(!world.store().recovery().needed);
         assert!(used(&world, COMMITS) > 260 << 10);
-        let group = world.topic("orders").group("billing").expect("is there");
-        assert_eq!(group.commits[0].place.next(), Offset::new(9));
+        assert_eq!(committed(&world), Offset::new(9));
     });
 }
 

@@ -386,3 +386,23 @@ impl fmt::Debug for View {
         write!(f, "View({} bytes)", self.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Dir, OsDir};
+
+    #[test]
+    fn a_large_batch_costs_no_memory_once_it_is_written() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let file = OsDir::new(temp.path()).create("a".as_ref()).expect("creates");
+        let (mut tail, _source) = Tail::begin(file, None, 8 << 20, 0).expect("begins");
+        tail.reserve(8 << 20).expect("reserves");
+        for bytes in [100, 2 * BUFFER_BYTES_KEPT, 100] {
+            tail.spare(bytes, Way::Call).fill(7);
+            tail.publish(bytes).expect("writes");
+            let Side::Positioned { buffer, .. } = &tail.side else { panic!("it isn't mapped") };
+            assert!(buffer.capacity() <= BUFFER_BYTES_KEPT, "{}", buffer.capacity());
+        }
+    }
+}

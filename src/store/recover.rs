@@ -1,12 +1,12 @@
 //! Recovers all partitions of a store that wasn't closed cleanly, some at a time.
 //!
 //! Invariant: what can't be recovered is reported, and keeps nothing else from being recovered. Several at once need more
-//! room than one: whoever finds none beside the others goes once more, alone.
+//! room than one, and more open files: whoever finds none beside the others goes once more, alone.
 
 use std::sync::Arc;
 
 use super::report::RecoveryReport;
-use crate::error::Result;
+use crate::error::{Error, Result, is_want_of_files};
 use crate::io::{Dir, abreast, is_want_of_room};
 use crate::log::PartitionRecovery;
 use crate::topic::{Catalog, Shared, Topic};
@@ -43,6 +43,11 @@ impl RecoveryReport {
     }
 }
 
+/// Whether it may fare better alone.
+fn has_found_none(error: &Error) -> bool {
+    is_want_of_room(error) || is_want_of_files(error)
+}
+
 /// Does so many pieces of work that can each be done again from the beginning.
 fn with_room_abreast<T: Send>(
     dir: &dyn Dir,
@@ -51,7 +56,7 @@ fn with_room_abreast<T: Send>(
 ) -> Vec<Result<T>> {
     let mut done = abreast(dir, pieces, &work);
     for (i, result) in done.iter_mut().enumerate() {
-        if result.as_ref().is_err_and(is_want_of_room) {
+        if result.as_ref().is_err_and(has_found_none) {
             *result = work(i);
         }
     }
@@ -62,24 +67,27 @@ fn with_room_abreast<T: Send>(
 mod tests {
     use std::path::Path;
 
+    use rustix::io::Errno;
+
     use super::*;
-    use crate::error::Error;
     use crate::io::OsDir;
     use crate::threads::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn who_finds_no_room_goes_once_more_and_who_fails_otherwise_does_not() {
+    fn who_finds_no_room_or_no_file_goes_once_more_and_who_fails_otherwise_does_not() {
         let full = || Error::StorageFull { path: "a".into(), bytes: 1 };
+        let no_file = || Error::Io { operation: "open", path: "a".into(), source: Errno::MFILE.into() };
         let other = || Error::Closed;
-        let tries: [AtomicUsize; 4] = Default::default();
-        let done = with_room_abreast(&OsDir::new(Path::new("/")), 4, |i| {
+        let tries: [AtomicUsize; 5] = Default::default();
+        let done = with_room_abreast(&OsDir::new(Path::new("/")), 5, |i| {
             match (i, tries[i].fetch_add(1, Ordering::Relaxed)) {
                 (1, 0) | (3, _) => Err(full()),
                 (2, _) => Err(other()),
+                (4, 0) => Err(no_file()),
                 _ => Ok(i),
             }
         });
-        assert!(matches!(done[..], [Ok(0), Ok(1), Err(Error::Closed), Err(Error::StorageFull { .. })]));
-        assert_eq!(tries.map(AtomicUsize::into_inner), [1, 2, 1, 2]);
+        assert!(matches!(done[..], [Ok(0), Ok(1), Err(Error::Closed), Err(Error::StorageFull { .. }), Ok(4)]));
+        assert_eq!(tries.map(AtomicUsize::into_inner), [1, 2, 1, 2, 2]);
     }
 }

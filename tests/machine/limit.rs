@@ -1,6 +1,9 @@
 //! A limit on the size of files (`ulimit -f`), and one on their number (`ulimit -n`). The kernel ends a process that writes
 //! beyond the first, unless the process ignores the signal; a library mustn't let it come to that. F9.
 
+use std::fs;
+use std::path::Path;
+
 use epochlog::{AppendOptions, Durability, Error, Mapping, Record, TopicOptions};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -71,6 +74,67 @@ pub fn few_files(stage: &Stage) {
     assert_eq!(partition.durable_end(), partition.end());
     store.close().expect("closes");
     stage.reporter.tell(&Line::Bye);
+}
+
+/// What a kill leaves is what the kernel has: the files as they read while the store is open.
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("creates");
+    for entry in fs::read_dir(from).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_tree(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("copies");
+        }
+    }
+}
+
+/// Recovers a store of which a partition has more segments than there may be open files, or all that are recovered side by
+/// side have, though none of them alone.
+pub fn recover_with_few_files(stage: &Stage) {
+    let (sealed, unsealed, partitions) = if stage.words[0] == "one" { (100, 1, 1) } else { (1, 12, 8) };
+    let killed = stage.path.with_extension("killed");
+    let store = open(&stage.path, stage.mapping).expect("opens");
+    let options = TopicOptions::new().partitions(partitions).segment_bytes_max(4096);
+    let orders = store.create_topic("orders", options).expect("creates");
+    let written = AppendOptions::new().durability(Durability::Written);
+    let fill = |n: u32, segments: usize| {
+        let partition = orders.partition(n).expect("is there");
+        // Each of them fills a segment.
+        for _ in 0..segments {
+            partition.append_with(Record::new(&[7; 3000]), written).expect("appends");
+        }
+        partition
+    };
+    (0..partitions).for_each(|n| fill(n, sealed).sync().expect("syncs"));
+    (0..partitions).for_each(|n| drop(fill(n, unsealed)));
+    copy_tree(&stage.path, &killed);
+    store.close().expect("closes");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).expect("sets the limit");
+    let store = open(&killed, stage.mapping).expect("opens");
+    assert!(store.recovery().failed.is_empty(), "{}", store.recovery());
+    assert_eq!(store.recovery().partitions.len(), partitions as usize);
+    for n in 0..partitions {
+        let partition = store.topic("orders").and_then(|orders| orders.partition(n)).expect("is there");
+        assert_eq!(partition.end().get(), (sealed + unsealed) as u64);
+    }
+    store.close().expect("closes");
+    stage.reporter.tell(&Line::Bye);
+}
+
+#[test]
+fn a_store_is_recovered_with_fewer_files_open_than_it_has_segments() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        for whose in ["one", "all"] {
+            let dir = tempfile::tempdir().expect("makes a directory");
+            let part = format!("recover_with_few_files {whose}");
+            let mut child = Part::start(&part, &dir.path().join("data"), mapping);
+            let last = std::iter::from_fn(|| child.line()).last();
+            let status = child.end();
+            assert!(status.success() && last == Some(Line::Bye), "{mapping:?}, {whose}: {status}");
+        }
+    }
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn plays_its_part() {
         "script" => crate::script::script(&stage),
         "recover" => crate::script::recover(&stage),
         "limited" => crate::limit::limited(&stage),
+        "recover_with_few_files" => crate::limit::recover_with_few_files(&stage),
         "few_files" => crate::limit::few_files(&stage),
         "wait" => crate::waiters::wait(&stage),
         "second" => crate::alone::second(&stage),

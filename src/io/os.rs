@@ -42,6 +42,14 @@ impl OsDir {
         if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
+    /// The directories that have a name of the root: the one that it stands in, and behind a link the link's.
+    fn named_in(&self) -> io::Result<Vec<PathBuf>> {
+        let parent = |path: PathBuf| path.parent().map_or_else(|| path.clone(), Path::to_path_buf);
+        let mut dirs = vec![parent(fs::canonicalize(&self.root)?), parent(std::path::absolute(&self.root)?)];
+        dirs.dedup();
+        Ok(dirs)
+    }
+
     fn list_once(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.at(path))? {
@@ -88,8 +96,7 @@ impl Dir for OsDir {
     }
 
     fn sync_name(&self) -> io::Result<()> {
-        let absolute = std::path::absolute(&self.root)?;
-        fs::File::open(absolute.parent().unwrap_or(&absolute))?.sync_all()
+        self.named_in()?.iter().try_for_each(|dir| fs::File::open(dir)?.sync_all())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -373,6 +380,20 @@ mod tests {
 
     fn read(file: &dyn File) -> Vec<u8> {
         crate::io::read_all(file, 1 << 20).expect("read")
+    }
+
+    #[test]
+    fn the_roots_name_stands_where_the_root_does_also_behind_a_link_or_dots() -> io::Result<()> {
+        let temp = tempfile::tempdir()?;
+        let here = fs::canonicalize(temp.path())?;
+        fs::create_dir_all(here.join("volume/store/topics"))?;
+        std::os::unix::fs::symlink("volume/store", here.join("data"))?;
+        let named_in = |path: &str| OsDir::new(&here.join(path)).named_in();
+        assert_eq!(named_in("volume/store")?, [here.join("volume")]);
+        assert_eq!(named_in("data")?, [here.join("volume"), here.clone()]);
+        assert_eq!(named_in("volume/store/topics/..")?[0], here.join("volume"));
+        assert_eq!(OsDir::new(Path::new("/")).named_in()?, [Path::new("/")]);
+        Ok(())
     }
 
     #[test]

@@ -265,10 +265,14 @@ fn create(seam: &Seam) -> Result<StoreFile> {
 }
 
 /// Makes the name of the store's directory durable, also if an interrupted creation or the host made it. One that the host
-/// made in a directory which it keeps from us is the host's.
+/// made in a directory which it keeps from us is the host's; one where a file system is mounted may stand in a directory of
+/// another that is never written, and so knows no sync.
 fn sync_name(seam: &Seam) -> Result<()> {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     match seam.dir.sync_name() {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported | ReadOnlyFilesystem) => {
+            Ok(())
+        }
         other => other.at("sync the name of", seam.dir.root()),
     }
 }

@@ -519,6 +519,16 @@ fn no_store_is_there_before_its_own_name_is_durable() {
     drop(opened(&disk, 3).expect("its host answers for a directory that it keeps from us"));
 }
 
+/// A file system that is never written, as that of a small device may be, knows no sync; another is mounted in it.
+#[test]
+fn a_store_is_created_where_the_directory_around_it_can_not_be_synced() {
+    for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported, ErrorKind::ReadOnlyFilesystem] {
+        let disk = SimDisk::new(1);
+        disk.fail(Fault::of("sync_name").kind(kind));
+        drop(opened(&disk, 3).unwrap_or_else(|error| panic!("{kind}: {error}")));
+    }
+}
+
 #[test]
 fn a_directory_with_a_number_that_nobody_issued_keeps_no_store_from_opening() {
     for dir in ["topics", "trash"] {

@@ -28,8 +28,8 @@ use crate::topic::{Catalog, Shared, list};
 /// At most so many sealed segments are open at once.
 const OPEN_SEGMENTS_MAX: usize = 512;
 const PID_BYTES_MAX: u64 = 64;
-/// The greatest number of a topic that is believed to have been issued.
-const NUMBER_MAX: u64 = u64::MAX / 2;
+/// The greatest number of a topic or a segment that is believed to have been issued.
+pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// What may happen if there is no store.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::identity::{self, StoreFile};
 use super::numbers::Numbers;
-use super::open::{leave_pid, names_at, next_number, no_store, take_lock};
+use super::open::{NUMBER_MAX, leave_pid, names_at, next_number, no_store, take_lock};
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{COMMITS, FileKind, HISTORY, RESERVE, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
 use crate::io::{Kind, Lock, Reserve, Seam};
@@ -264,7 +264,8 @@ fn look_into(shared: &Shared, dir: &Path) -> Result<(Vec<PathBuf>, u64)> {
         files.push(partition.join(HISTORY));
         for entry in shared.seam.dir.list(&partition).at("list", &shared.shown(&partition))? {
             if let Some((_, number)) = parse_segment(&entry.name) {
-                greatest = greatest.max(number);
+                // A name that nobody gave must not use up all numbers: no open would have one left.
+                greatest = greatest.max(if number <= NUMBER_MAX { number } else { 0 });
                 files.push(partition.join(&entry.name));
             }
         }

@@ -619,6 +619,20 @@ fn a_lost_store_file_is_told_anew_and_no_number_is_issued_twice() {
     });
 }
 
+/// Whatever somebody has put there, under whatever name.
+#[test]
+fn a_file_with_a_number_that_nobody_issued_keeps_no_store_from_being_told_anew() {
+    for holds in ["", "anything at all"] {
+        let mut world = at_rest(Mapping::Never);
+        world.disk.write(format!("topics/orders@1/0/{:020}@{}.log", 7, u64::MAX), holds);
+        world.disk.remove("STORE");
+        plan(&world, OnDamage::Keep).apply().expect("repairs");
+        world.open();
+        assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS));
+        fill(&world.topic("another").partition(0).expect("is there"), "v", 1);
+    }
+}
+
 #[test]
 fn a_store_file_that_its_topics_disagree_about_is_not_told_anew() {
     let world = at_rest(Mapping::Auto);

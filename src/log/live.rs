@@ -40,7 +40,7 @@ impl Live {
             let (_, evidence, read) = History::load_with(home)?;
             let view = view_of(home, &evidence, before);
             looks -= 1;
-            match self.extent_of(&view) {
+            match look_at_rolled(&view).and_then(|()| self.extent_of(&view)) {
                 Ok(extent) => {
                     self.history = Some(read);
                     return Ok((view, extent));
@@ -77,6 +77,14 @@ impl Live {
         // No start is raised above what is synced.
         sealed.max(view.start).max(tail.map_or(Offset::ZERO, Cursor::known_durable))
     }
+}
+
+/// Sees all of the segments that were rolled and have no seal yet: they may have grown since they were opened. By then the
+/// history told of the next one, so they grow no more.
+fn look_at_rolled(view: &LogView) -> Result<()> {
+    let before_last = view.parts.split_last().map_or(&[][..], |(_, before)| before);
+    let mut rolled = before_last.iter().filter(|part| part.segment.seal_of().is_none());
+    rolled.try_for_each(|part| part.segment.look_again())
 }
 
 /// What the history says there is. Where an unsealed segment ends is not said there.

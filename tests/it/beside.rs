@@ -285,3 +285,23 @@ fn damage_beside_a_history_with_a_torn_end_is_told_and_not_looked_at_for_ever() 
     let mut reader = partition.read_from(Start::Earliest).expect("begins");
     assert!(matches!(refused(reader.read()), Error::Corrupt(_)));
 }
+
+#[test]
+fn a_segment_that_grew_and_was_rolled_between_two_looks_is_read_to_its_end() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let large = epochlog::TopicOptions::new().segment_bytes_max(256 << 10);
+        let orders = world.store().create_topic("orders", large).expect("creates");
+        let partition = first(&orders);
+        scribble(&partition, "v", 3);
+        let store = beside(&world);
+        let seen = first(&seen(&store));
+        let mut reader = seen.read_from(Start::Earliest).expect("begins");
+        assert_eq!(drain(&mut reader).len(), 3);
+        // Nothing is synced, so nothing is sealed.
+        scribble(&partition, "v", 10_000);
+        assert!(partition.segments().len() > 2);
+        assert_eq!(values(&seen.get(Offset::new(3000)).expect("is there")), ["v3000"]);
+        assert_eq!(drain(&mut reader).len(), 10_000);
+    });
+}

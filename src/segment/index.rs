@@ -57,7 +57,7 @@ impl Index {
         }
     }
 
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         matches!(self, Index::Stored { live: true, .. })
     }
 

@@ -307,6 +307,11 @@ impl Segment {
         index
     }
 
+    /// Whoever asks for the index next reads it anew, if another process is appending to it.
+    fn forget_live_index(&self) {
+        self.slot.write().index.take_if(|index| index.is_live());
+    }
+
     /// Closes what is open; the next reader opens it again.
     fn evict(&self) {
         let mut slot = self.slot.write();

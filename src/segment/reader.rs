@@ -50,8 +50,18 @@ impl Cursor {
             return Ok(Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO });
         }
         let mut cursor = Cursor::at_index(segment, &Lookup::Offset(offset))?;
+        let from = cursor.position;
         cursor.walk_to(offset)?;
+        cursor.walked(from);
         Ok(cursor)
+    }
+
+    /// After so long a way from where the index led to, the process that writes the segment may have told more since the
+    /// index was read.
+    fn walked(&self, from: usize) {
+        if self.position - from > READ_BYTES_MIN && self.segment.is_foreign_tail() {
+            self.segment.forget_live_index();
+        }
     }
 
     /// Stands somewhere before the first record that isn't older than `time`.
@@ -154,8 +164,10 @@ impl Cursor {
 
     /// Passes over batches of which every record is older, without a look at the records.
     pub(crate) fn pass_older(&mut self, time: Timestamp) -> Result<()> {
-        let view = self.view(LOOKUP_BYTES)?;
-        self.walk_while(view, |header| header.greatest_timestamp() < time).map(drop)
+        let (view, from) = (self.view(LOOKUP_BYTES)?, self.position);
+        self.walk_while(view, |header| header.greatest_timestamp() < time)?;
+        self.walked(from);
+        Ok(())
     }
 
     /// Walks over batch headers as long as they say so; `view` is what stands here. Says whether it stopped before a batch,

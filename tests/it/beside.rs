@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use epochlog::testing::SimDisk;
-use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Topic, Visibility, inspect};
+use epochlog::testing::{Clock, SimDisk};
+use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Timestamp, Topic, TopicOptions, Visibility, inspect};
 
 use crate::support::*;
 
@@ -303,5 +303,44 @@ fn a_segment_that_grew_and_was_rolled_between_two_looks_is_read_to_its_end() {
         assert!(partition.segments().len() > 2);
         assert_eq!(values(&seen.get(Offset::new(3000)).expect("is there")), ["v3000"]);
         assert_eq!(drain(&mut reader).len(), 10_000);
+    });
+}
+
+#[test]
+fn a_lookup_in_a_tail_that_grew_reads_hardly_more_than_in_a_store_that_was_opened_since() {
+    type Lookup = fn(&Partition, i64, u64);
+    let lookups: [Lookup; 2] = [
+        |of, _, n| assert_eq!(values(&of.get(Offset::new(n)).expect("is there")), [format!("v{n}")]),
+        |of, begin, n| {
+            assert_eq!(of.offset_at(Timestamp::from_millis(begin + n as i64)).expect("finds it"), Offset::new(n));
+        },
+    ];
+    both_ways(|mapping| {
+        for look_up in lookups {
+            let world = world(mapping);
+            let large = TopicOptions::new().segment_bytes_max(4 << 20);
+            let partition = first(&world.store().create_topic("orders", large).expect("creates"));
+            let begin = world.disk.clock().now().as_millis();
+            let append = |n: u64| {
+                let (value, time) = (format!("v{n}"), Timestamp::from_millis(begin + n as i64));
+                partition.append_with(record(&value).timestamp(time), written()).expect("appends");
+            };
+            (0..3).for_each(append);
+            let store = beside(&world);
+            let early = first(&seen(&store));
+            look_up(&early, begin, 0);
+            (3..20_000).for_each(append);
+            let store = beside(&world);
+            let later = first(&seen(&store));
+            let reads = |of: &Partition| {
+                // The first one may find out what is to be read anew.
+                (0..2).for_each(|_| look_up(of, begin, 15_000));
+                let before = world.disk.count("read");
+                (0..10).for_each(|n| look_up(of, begin, 19_000 - n * 777));
+                world.disk.count("read") - before
+            };
+            let (early, later) = (reads(&early), reads(&later));
+            assert!(early <= later + 10, "{early} reads, and {later}");
+        }
     });
 }

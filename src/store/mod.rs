@@ -381,10 +381,26 @@ impl Inner {
             logs.iter().for_each(|log| done.add(log));
             Ok(())
         }));
-        // After a failed sync a power cut may bring a deleted topic back; it has to come back whole.
-        let emptied = if self.latch.is_down() { Ok(()) } else { remove_contents(&self.shared, Path::new(TRASH)) };
+        let emptied = self.deleted().and_then(|deleted| self.unlink(&deleted));
         self.shared.reserve.keep();
         maintained.and(emptied).map(|()| done)
+    }
+
+    /// What lies in the trash and won't come back. After a failed sync, and until a delete has done its syncs, for which it
+    /// keeps the catalog, a power cut may bring a deleted topic back; it has to come back whole.
+    fn deleted(&self) -> Result<Vec<PathBuf>> {
+        let _no_delete_is_at_work = self.catalog.lock();
+        if self.latch.is_down() {
+            return Ok(Vec::new());
+        }
+        let trash = Path::new(TRASH);
+        let entries = self.shared.seam.dir.list(trash).at("list", &self.shared.shown(trash))?;
+        Ok(entries.into_iter().map(|entry| trash.join(entry.name)).collect())
+    }
+
+    fn unlink(&self, deleted: &[PathBuf]) -> Result<()> {
+        let shown = self.shared.shown(Path::new(TRASH));
+        deleted.iter().try_for_each(|path| remove_tree(&*self.shared.seam.dir, path).at("remove", &shown))
     }
 
     fn close(&self) -> Result<()> {
@@ -412,12 +428,4 @@ fn unless_deleted<T: Default>(result: Result<T>) -> Result<T> {
         Err(Error::TopicDeleted { .. }) => Ok(T::default()),
         other => other,
     }
-}
-
-fn remove_contents(shared: &Shared, path: &Path) -> Result<()> {
-    let shown = shared.shown(path);
-    for entry in shared.seam.dir.list(path).at("list", &shown)? {
-        remove_tree(&*shared.seam.dir, &path.join(&entry.name)).at("remove", &shown)?;
-    }
-    Ok(())
 }

@@ -19,6 +19,7 @@ mod bystanders;
 mod crash;
 mod damage;
 mod durability;
+mod emptying;
 mod epoch_numbers;
 mod epochs;
 mod errors;

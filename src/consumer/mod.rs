@@ -169,6 +169,7 @@ impl ConsumerBuilder {
             follows_all,
             known: u32::try_from(numbers.len()).unwrap_or(u32::MAX),
             missing: Vec::new(),
+            releases: 0,
             told_missing: Vec::new(),
             assigned: Vec::new(),
             turn: 0,
@@ -199,6 +200,8 @@ pub struct Consumer {
     known: u32,
     /// Which of them it couldn't have yet.
     missing: Vec<u32>,
+    /// What the topic's releases were when it last tried.
+    releases: u32,
     /// Of which of these it was told.
     told_missing: Vec<u32>,
     assigned: Vec<Assigned>,
@@ -380,9 +383,6 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let mut held = self.topic.held().lock();
-        for assigned in &self.assigned {
-            held.remove(&(self.group.clone(), assigned.number()));
-        }
+        self.topic.release(&self.group, self.assigned.iter().map(Assigned::number));
     }
 }

@@ -237,6 +237,8 @@ impl Consumer {
             self.missing.extend(self.known..partitions);
             self.known = partitions;
         }
+        // Asked first: what is let go of meanwhile is tried once more.
+        self.releases = self.topic.releases();
         let tried = std::mem::take(&mut self.missing);
         let failed: Vec<_> =
             tried.into_iter().filter_map(|number| Some((number, self.assign(number).err()?))).collect();
@@ -248,13 +250,19 @@ impl Consumer {
         self.follows_all && self.known < self.topic.partitions()
     }
 
+    /// Whether another consumer has let go of something, which may be what this one couldn't have.
+    fn may_have_missing(&self) -> bool {
+        !self.missing.is_empty() && self.releases != self.topic.releases()
+    }
+
     /// Waits until one of the partitions may have something.
     fn wait(&self, deadline: Option<Instant>) -> bool {
         let has_news = |assigned: &Assigned| {
             assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
         };
         self.topic.owner().signal.wait_until(self.spin, deadline, || {
-            self.assigned.iter().any(has_news) || !self.topic.owner().lives() || self.has_new_partitions()
+            let has_partitions = || self.has_new_partitions() || self.may_have_missing();
+            self.assigned.iter().any(has_news) || !self.topic.owner().lives() || has_partitions()
         })
     }
 }

@@ -13,7 +13,7 @@ mod partition;
 mod partitioner;
 mod repair;
 
-use crate::threads::atomic::AtomicU32;
+use crate::threads::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,8 @@ struct Inner {
     commits: Mutex<Option<Commits>>,
     /// The partitions that live consumers hold, by group.
     held: Mutex<HashSet<(GroupName, u32)>>,
+    /// How often a consumer has let go of its own.
+    releases: AtomicU32,
     round: AtomicU32,
     /// How many partitions it had when this session found it; none if this session created it. What the files of later ones
     /// say is synced, however the session before ended.
@@ -184,6 +186,7 @@ impl Topic {
                 admin: Mutex::new(()),
                 commits: Mutex::new(None),
                 held: Mutex::new(HashSet::new()),
+                releases: AtomicU32::new(0),
                 round: AtomicU32::new(0),
                 found,
                 latch: Latch::default(),
@@ -489,6 +492,22 @@ impl Topic {
 
     pub(crate) fn held(&self) -> &Mutex<HashSet<(GroupName, u32)>> {
         &self.inner.held
+    }
+
+    /// Lets go of what a consumer held, and wakes those that wait for it.
+    pub(crate) fn release(&self, group: &GroupName, numbers: impl Iterator<Item = u32>) {
+        let mut held = self.inner.held.lock();
+        for number in numbers {
+            held.remove(&(group.clone(), number));
+        }
+        drop(held);
+        self.inner.releases.fetch_add(1, Ordering::Release);
+        self.inner.owner.signal.notify();
+    }
+
+    /// Another number after each release; asked without a lock, as whoever waits is asked under one.
+    pub(crate) fn releases(&self) -> u32 {
+        self.inner.releases.load(Ordering::Acquire)
     }
 
     /// Deletes the topic by `rename`, which is atomic, while nobody can append or commit. If it fails nothing changed.

@@ -633,6 +633,25 @@ fn an_added_partition_that_another_consumer_of_the_group_has_keeps_no_other_from
 }
 
 #[test]
+fn a_waiting_consumer_takes_an_added_partition_when_the_other_lets_go_of_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        let mut all = orders.consumer("billing").open().expect("opens");
+        orders.add_partitions(2).expect("adds");
+        fill(&orders.partition(1).expect("is there"), "w", 1);
+        let other = orders.consumer("billing").partitions(&[1]).open().expect("opens");
+        assert!(matches!(refused(all.poll(AT_ONCE)), Error::GroupInUse { partition: 1, .. }));
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || tell.send(values(&all.poll(Duration::from_secs(5)).expect("polls"))));
+        told.recv_timeout(Duration::from_millis(50)).expect_err("it waits");
+        drop(other);
+        assert_eq!(told.recv().expect("is told"), ["w0"]);
+        waiting.join().expect("ends").expect("was heard");
+    });
+}
+
+#[test]
 fn lag_counts_what_is_still_to_be_read() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -13,7 +13,7 @@ mod partition;
 mod partitioner;
 mod repair;
 
-use crate::threads::atomic::{AtomicU32, Ordering};
+use crate::threads::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,8 @@ struct Inner {
     /// How many partitions it had when this session found it; none if this session created it. What the files of later ones
     /// say is synced, however the session before ended.
     found: u32,
+    /// Whether the names in its directory may not be durable, since nothing has synced it after a crash.
+    soft: AtomicBool,
     /// Falls when the topic's own directory couldn't be synced.
     latch: Latch,
 }
@@ -162,9 +164,26 @@ impl Topic {
     pub(crate) fn harden_commits(&self) -> Result<()> {
         match self.commits().map(drop) {
             // The rewrite of whole ones makes the directory's names durable, also that of a header with new partitions.
-            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => self.sync_dir(),
-            other => other,
+            Ok(()) => self.inner.soft.store(false, Ordering::Release),
+            Err(Error::Corrupt(_) | Error::UnsupportedVersion { .. }) => self.harden_names()?,
+            Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Makes durable the names in the directory that a crash may have left in the page cache alone, above all that of a
+    /// header with new partitions: who appends to one of them must not lose it with the header.
+    fn harden_names(&self) -> Result<()> {
+        if self.is_soft() {
+            self.latched()?;
+            self.sync_dir()?;
+            self.inner.soft.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn is_soft(&self) -> bool {
+        self.inner.soft.load(Ordering::Acquire)
     }
 
     fn new(
@@ -176,6 +195,7 @@ impl Topic {
         found: u32,
     ) -> Topic {
         let slots = (0..options.partitions).map(|_| Arc::default()).collect();
+        let soft = AtomicBool::new(shared.unclean && found > 0 && !shared.read_only);
         let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone(), shared.awake.clone()));
         Topic {
             inner: Arc::new(Inner {
@@ -189,6 +209,7 @@ impl Topic {
                 releases: AtomicU32::new(0),
                 round: AtomicU32::new(0),
                 found,
+                soft,
                 latch: Latch::default(),
             }),
         }
@@ -419,17 +440,19 @@ impl Topic {
         let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
         shared.reserve.with_room(|| self.widen(&options))?;
         self.inner.latch.lift();
+        self.inner.soft.store(false, Ordering::Release);
         Ok(())
     }
 
     /// The log of a partition, opened if need be.
     pub(crate) fn log(&self, number: u32) -> Result<Arc<Log>> {
         let slot = self.slot(number)?;
-        if let Some(log) = slot.log.get() {
+        if let Some(log) = slot.log.get().filter(|_| !self.is_soft()) {
             return Ok(log.clone());
         }
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
+        self.harden_names()?;
         self.open_log(number).map(|(log, _)| log)
     }
 

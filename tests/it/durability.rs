@@ -719,6 +719,54 @@ fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_lost_by_no_po
     });
 }
 
+#[test]
+fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_durable_for_the_next_session() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        world.disk.fail(Fault::of("sync_dir").on("orders").nth(3));
+        refused(partition.topic().add_partitions(2));
+        drop(partition);
+        world.go_down(Image::after_kill);
+        world.disk.flip("topics/orders@1/commits", 8 * 20);
+        world.open();
+        world.reopen();
+        fill(&world.topic("orders").partition(1).expect("was added"), "v", 3);
+        world.power_cut();
+        assert_eq!(all(&world.topic("orders").partition(1).expect("is there")), numbered("v", 0..3));
+    });
+}
+
+/// What keeps the commits from being written anew keeps nobody from the records.
+#[test]
+fn partitions_that_a_kill_left_unsynced_are_shown_by_no_open_that_cannot_make_them_durable() {
+    let hindrances =
+        [Fault::of("create").on("commits.new").kind(ErrorKind::StorageFull), Fault::of("sync_dir").on("orders@1")];
+    for hindrance in hindrances {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new());
+            world.disk.fail(Fault::of("sync_dir").on("orders").nth(3));
+            refused(partition.topic().add_partitions(2));
+            drop(partition);
+            world.go_down(Image::after_kill);
+            world.disk.fail(hindrance.clone().forever());
+            world.open();
+            world.disk.heal();
+            let topic = world.topic("orders");
+            let appended = topic.partition(1).and_then(|added| added.append("v0"));
+            assert!(matches!(appended, Ok(_) | Err(Error::Latched { .. })), "{appended:?}");
+            if appended.is_err() {
+                topic.reopen().expect("reopens");
+                topic.partition(1).and_then(|added| added.append("v0")).expect("appends");
+            }
+            drop(topic);
+            world.power_cut();
+            assert_eq!(all(&world.topic("orders").partition(1).expect("is there")), ["v0"]);
+        });
+    }
+}
+
 fn lazy() -> TopicOptions {
     TopicOptions::new().durability(Durability::Written).sync_interval(Duration::from_millis(1))
 }

@@ -70,6 +70,8 @@ struct Inner {
     numbers: Arc<Numbers>,
     catalog: Mutex<Catalog>,
     closed: AtomicBool,
+    /// Held by whoever closes it: a second one that answered at once would promise what isn't so yet.
+    closing: Mutex<()>,
     /// Falls when a directory of topics couldn't be synced.
     latch: Latch,
     lock: Mutex<Option<Box<dyn Lock>>>,
@@ -269,7 +271,8 @@ impl Store {
     }
 
     /// Closes the store, for all its clones: wakes whoever waits, makes everything durable, and says so on disk, so that
-    /// the next open has nothing to scan. Everything answers [`Error::Closed`] from then on. Closing twice is no error.
+    /// the next open has nothing to scan. Everything answers [`Error::Closed`] from then on. Closing twice is no error:
+    /// the second call waits for the first, which is the one that is told what failed.
     ///
     /// # Errors
     ///
@@ -404,6 +407,7 @@ impl Inner {
     }
 
     fn close(&self) -> Result<()> {
+        let _closing = self.closing.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

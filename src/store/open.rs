@@ -150,6 +150,7 @@ impl StoreOptions {
             numbers,
             catalog: Mutex::new(catalog),
             closed: AtomicBool::new(false),
+            closing: Mutex::new(()),
             latch: Latch::default(),
             lock: Mutex::new(lock),
             recovery,

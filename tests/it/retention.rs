@@ -582,6 +582,24 @@ fn what_a_trim_had_no_time_to_unlink_is_unlinked_after_a_kill_and_not_kept_aside
 }
 
 #[test]
+fn who_closes_a_store_that_another_thread_is_closing_waits_until_it_is_closed() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&world.partition(), "v", 1);
+        world.disk.set_sync_delay(Duration::from_millis(20));
+        let (first, second) = (world.store().clone(), world.take());
+        let closing = std::thread::spawn(move || first.close());
+        while second.topics().is_ok() {
+            std::thread::yield_now();
+        }
+        second.close().expect("is no error");
+        let again = options(&world.disk, mapping).open("/sim").expect("nobody has the lock any more");
+        assert!(!again.recovery().needed);
+        closing.join().expect("ends").expect("closes");
+    });
+}
+
+#[test]
 fn a_close_waits_until_maintain_writes_nothing_more() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -240,7 +240,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::InvalidName`]; [`Error::TopicNotFound`]; [`Error::ReadOnly`]; [`Error::Closed`]. [`Error::Io`]: if it
-    /// says `rename`, nothing has changed; if it says `sync`, the topic is deleted but might come back after a power cut,
+    /// says `rename`, nothing has changed, but where two directories have the name the other one may be gone, so call again;
+    /// if it says `sync`, the topic is deleted but might come back after a power cut,
     /// and the store refuses to create or delete topics until it is opened again ([`Error::Latched`]).
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let name = TopicName::new(name)?;
@@ -336,22 +337,30 @@ impl Inner {
         if numbers.is_empty() {
             return Err(Error::TopicNotFound { topic: name.clone() });
         }
-        for &number in &numbers {
-            let to_trash = || self.shared.reserve.with_room(|| self.to_trash(name, number));
-            match catalog.loaded_one(name) {
-                Some(topic) => topic.delete(to_trash)?,
-                None => to_trash()?,
-            }
+        let all_renamed = numbers.iter().try_for_each(|&number| self.rename_one(catalog, name, number));
+        let left = catalog.numbers(name);
+        if left == numbers {
+            return all_renamed;
         }
-        catalog.remove(name);
+        // Of several directories of one name those that were renamed are gone, also if another couldn't be.
         self.sync_dir(TOPICS)?;
         self.sync_dir(TRASH)?;
-        for number in numbers {
+        for number in numbers.into_iter().filter(|number| !left.contains(number)) {
             let trash = Path::new(TRASH).join(topic_dir(name, number));
             // Nothing of it is visible any more; what can't be unlinked now is unlinked by `maintain`.
             let _later = remove_tree(&*self.shared.seam.dir, &trash);
         }
         self.shared.reserve.keep();
+        all_renamed
+    }
+
+    fn rename_one(&self, catalog: &mut Catalog, name: &TopicName, number: u64) -> Result<()> {
+        let to_trash = || self.shared.reserve.with_room(|| self.to_trash(name, number));
+        match catalog.loaded_one(name) {
+            Some(topic) => topic.delete(to_trash)?,
+            None => to_trash()?,
+        }
+        catalog.remove(name, number);
         Ok(())
     }
 

@@ -88,8 +88,13 @@ impl Catalog {
         self.entries.insert(topic.name().clone(), listed);
     }
 
-    pub(crate) fn remove(&mut self, name: &TopicName) {
-        self.entries.remove(name);
+    /// Forgets one directory of this name, and with the last of them the topic.
+    pub(crate) fn remove(&mut self, name: &TopicName, number: u64) {
+        let Some(listed) = self.entries.get_mut(name) else { return };
+        listed.numbers.retain(|&other| other != number);
+        if listed.numbers.is_empty() {
+            self.entries.remove(name);
+        }
     }
 }
 

@@ -857,3 +857,37 @@ fn two_live_directories_of_one_name_are_an_error_of_that_name_alone_and_can_be_d
         assert!(matches!(refused(world.store().topic("orders")), Error::TopicNotFound { .. }));
     });
 }
+
+#[test]
+fn a_delete_of_two_topics_of_one_name_that_comes_half_way_takes_what_it_renamed() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.close();
+        world.disk.copy("topics/orders@1/topic", "topics/orders@9/topic");
+        world.open();
+        world.disk.fail(Fault::of("rename").on("orders@9"));
+        let error = refused(world.store().delete_topic("orders"));
+        assert!(matches!(error, Error::Io { operation: "rename", .. }), "{error}");
+        world.store().maintain().expect_err("what is left is damaged");
+        world.power_cut();
+        assert!(!world.disk.files().iter().any(|path| path.starts_with("topics/orders@1")), "it doesn't come back");
+        world.store().delete_topic("orders").expect("deletes what is left");
+        assert!(matches!(refused(world.store().topic("orders")), Error::TopicNotFound { .. }));
+    });
+}
+
+#[test]
+fn a_delete_of_two_topics_of_one_name_that_came_half_way_can_be_called_again() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.close();
+        world.disk.copy("topics/orders@1/topic", "topics/orders@9/topic");
+        world.open();
+        world.disk.fail(Fault::of("rename").on("orders@9"));
+        refused(world.store().delete_topic("orders"));
+        world.store().delete_topic("orders").expect("deletes what is left");
+        assert!(matches!(refused(world.store().topic("orders")), Error::TopicNotFound { .. }));
+    });
+}

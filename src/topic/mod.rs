@@ -311,6 +311,8 @@ impl Topic {
     /// As [`append_batch`](Topic::append_batch).
     pub fn append_batch_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Ack>> {
         self.inner.shared.writable()?;
+        // Nothing of an empty batch comes to a partition, which would ask.
+        self.inner.owner.check()?;
         let durability = self.durability(options);
         let batches = Partitioner::new(self.partitions(), &self.inner.round).split(records);
         let logs = batches.iter().map(|(number, _)| self.log(*number)).collect::<Result<Vec<_>>>()?;

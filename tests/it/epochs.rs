@@ -891,3 +891,14 @@ fn a_delete_of_two_topics_of_one_name_that_came_half_way_can_be_called_again() {
         assert!(matches!(refused(world.store().topic("orders")), Error::TopicNotFound { .. }));
     });
 }
+
+#[test]
+fn an_empty_batch_for_a_deleted_topic_is_refused_as_any_other() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        assert!(orders.append_batch(&[]).expect("writes nothing").is_empty());
+        world.store().delete_topic("orders").expect("deletes");
+        assert!(matches!(refused(orders.append_batch(&[])), Error::TopicDeleted { .. }));
+    });
+}

@@ -1,6 +1,6 @@
 //! Behind a refusal stands what to type next: commands and options, not calls of the library.
 
-use crate::support::{Data, nothing, orders, store};
+use crate::support::{Data, nothing, orders, run, store};
 
 const BEGIN: &str = "choose where to begin: `--beginning`, `--tail N`, `--start OFFSET` or `--since TIME`";
 const RESET: &str = "`epochlog group reset orders g --partition 1 --to WHERE` chooses where the group goes on: \
@@ -79,4 +79,22 @@ fn whoever_is_too_large_is_told_the_option_that_sets_the_limit() {
     data.run("topic create orders --segment-bytes 1KiB").ok();
     let refused = data.run_with("produce orders", "x".repeat(1000).as_bytes());
     refused.hinted("`epochlog topic create --segment-bytes SIZE` sets it for a new topic");
+}
+
+#[test]
+fn a_path_of_several_words_is_one_word_for_the_shell_that_the_hint_is_typed_into() {
+    let data = nothing();
+    let path = data.path().with_file_name("it's here");
+    let mut list = data.command("topic list");
+    list.arg("--data").arg(&path);
+    let quoted = path.display().to_string().replace('\'', r"'\''");
+    run(list, b"").hinted(&format!("`epochlog --data '{quoted}' init` creates a store there"));
+}
+
+#[test]
+fn who_would_repair_beside_a_writer_is_told_of_verify() {
+    let data = store();
+    let _writer = epochlog::Store::open(data.path()).expect("opens");
+    data.run("repair --dry-run").hinted("`epochlog verify` looks for damage beside the writer");
+    data.run("verify").ok();
 }

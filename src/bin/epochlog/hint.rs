@@ -24,6 +24,9 @@ pub(crate) fn hint(cli: &Cli, error: &Error) -> Option<String> {
             Some("name another directory, or none for one among the temporary files".into())
         }
         (Error::StoreExists { .. }, Command::Init) => Some("nothing is left to do; all other commands open it".into()),
+        (Error::Locked { .. }, Command::Repair(_)) => {
+            Some("`epochlog verify` looks for damage beside the writer".into())
+        }
         (Error::Locked { .. }, Command::Consume(_)) => Some("without `--group` it reads beside the writer".into()),
         (Error::Latched { .. }, _) => Some("the next command that writes opens the store again and recovers it".into()),
         (Error::TooLarge { .. }, Command::Produce(_)) => {
@@ -34,7 +37,17 @@ pub(crate) fn hint(cli: &Cli, error: &Error) -> Option<String> {
 }
 
 fn init(path: &Path) -> String {
-    format!("`epochlog --data {} init` creates a store there", path.display())
+    format!("`epochlog --data {} init` creates a store there", typed(path))
+}
+
+/// A path as a shell takes it for one word.
+fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// What the library calls to seek. A group's place is moved in the partition that refused it and in no other.

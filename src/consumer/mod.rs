@@ -296,6 +296,7 @@ impl Consumer {
         self.topic.owner().check()?;
         check_metadata(Some(metadata))?;
         if self.places().is_empty() {
+            let _told_by_poll = self.take_new_partitions();
             (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
         }
         self.commit_places(&self.places(), Some(metadata))

@@ -366,6 +366,20 @@ fn metadata_is_stored_also_where_nothing_has_moved() {
 }
 
 #[test]
+fn a_commit_of_metadata_that_begins_all_partitions_begins_those_that_were_added_too() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+        orders.add_partitions(2).expect("adds");
+        consumer.commit_with_metadata(b"m").expect("commits");
+        assert_eq!(metadata(&orders, "billing"), [Some("m".into()), Some("m".into())]);
+        fill(&orders.partition(1).expect("is there"), "w", 1);
+        assert_eq!(poll(&mut consumer), ["w0"]);
+    });
+}
+
+#[test]
 fn metadata_that_is_too_large_is_refused_also_where_nothing_has_moved() {
     both_ways(|mapping| {
         let world = world(mapping);

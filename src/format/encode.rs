@@ -127,19 +127,21 @@ fn put_records(records: &[Record<'_>], append_time: Timestamp, payload: &mut [u8
     greatest
 }
 
-/// Gives a batch that was verified, and is copied to another file or position, new checksums and a new mark.
+/// Copies a batch that was verified behind other bytes, with the checksums and the mark that it is to have in its new file
+/// and position.
 ///
 /// Panics if the bytes are not exactly one batch: the caller's error.
-pub(crate) fn reseal(batch: &mut [u8], seed: Seed, position: u64, mark: u32) {
-    with_sums(Reseal { batch, seed, position, mark });
+pub(crate) fn reseal(batch: &[u8], seed: Seed, position: u64, mark: u32, out: &mut Vec<u8>) {
+    with_sums(Reseal { batch, seed, position, mark, out });
 }
 
 /// What [`reseal`] does.
 struct Reseal<'a> {
-    batch: &'a mut [u8],
+    batch: &'a [u8],
     seed: Seed,
     position: u64,
     mark: u32,
+    out: &'a mut Vec<u8>,
 }
 
 impl Summed for Reseal<'_> {
@@ -147,20 +149,23 @@ impl Summed for Reseal<'_> {
 
     #[inline(always)]
     fn run(self, sums: impl Sums) {
-        let Reseal { batch, seed, position, mark } = self;
+        let Reseal { batch, seed, position, mark, out } = self;
         let header = BatchHeader::trusted(batch).filter(|header| header.bytes() == batch.len());
         let header = BatchHeader { mark, ..header.expect("exactly one verified batch") };
-        let header_bytes = header.header_bytes;
-        if header_bytes == BATCH_HEADER_BYTES {
-            let (head, payload) = batch.split_first_chunk_mut().expect("a header of this length");
-            return header.seal(sums, (seed, position), Message::Whole(payload), head);
+        let (head, payload) = batch.split_at(header.header_bytes);
+        let start = out.len();
+        out.extend_from_slice(batch);
+        let out = &mut out[start..];
+        if let Some(out) = out.first_chunk_mut().filter(|_| head.len() == BATCH_HEADER_BYTES) {
+            // Summed where it comes from: what was just stored can't be loaded in blocks before all of it is.
+            return header.seal(sums, (seed, position), Message::Whole(payload), out);
         }
         // What a longer header says beyond is kept.
-        let payload_checksum = seed.checksum_by(sums, position, &batch[header_bytes..]);
-        batch[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
-        batch[38..42].copy_from_slice(&mark.to_le_bytes());
-        let header_checksum = seed.checksum_by(sums, position, &batch[4..header_bytes]);
-        batch[..4].copy_from_slice(&header_checksum.to_le_bytes());
+        let payload_checksum = seed.checksum_by(sums, position, payload);
+        out[4..8].copy_from_slice(&payload_checksum.to_le_bytes());
+        out[38..42].copy_from_slice(&mark.to_le_bytes());
+        let header_checksum = seed.checksum_by(sums, position, &out[4..head.len()]);
+        out[..4].copy_from_slice(&header_checksum.to_le_bytes());
     }
 }
 
@@ -222,7 +227,7 @@ impl BatchHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::fixtures::{SEGMENT, TIME, batch, read, varied};
+    use crate::format::fixtures::{SEGMENT, TIME, batch, read, resealed, varied};
 
     const AT: u64 = 96;
 
@@ -233,11 +238,20 @@ mod tests {
 
     #[test]
     fn a_resealed_batch_is_valid_at_its_new_position_only() {
-        let mut moved = batch(&varied(), 101, AT);
-        reseal(&mut moved, SEGMENT.seed(), 4096, 0);
-        let header = read(&moved, SEGMENT.seed(), 4096).expect("is valid");
-        assert_eq!((header.mark, header.durable_end()), (0, Offset::new(101)));
-        assert!(read(&moved, SEGMENT.seed(), AT).is_err());
+        let short = batch(&varied(), 101, AT);
+        let long = resealed(&short, AT, |bytes| {
+            bytes[42] += 2;
+            bytes.splice(BATCH_HEADER_BYTES..BATCH_HEADER_BYTES, [7, 8]);
+        });
+        for original in [short, long] {
+            let mut file = vec![9];
+            reseal(&original, SEGMENT.seed(), 4096, 0, &mut file);
+            let moved = file.strip_prefix(&[9]).expect("goes behind what is there");
+            let header = read(moved, SEGMENT.seed(), 4096).expect("is valid");
+            assert_eq!((header.mark, header.durable_end()), (0, Offset::new(101)));
+            assert_eq!(moved[BATCH_HEADER_BYTES..], original[BATCH_HEADER_BYTES..], "a longer header is kept");
+            assert!(read(moved, SEGMENT.seed(), AT).is_err());
+        }
     }
 
     #[test]

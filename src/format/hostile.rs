@@ -44,8 +44,9 @@ fn batch(bytes: &mut [u8], reseal: bool) -> bool {
         && let Some(header) = BatchHeader::trusted(bytes)
         && header.bytes() <= bytes.len()
     {
-        let mark = header.mark;
-        super::reseal(&mut bytes[..header.bytes()], SEED, at, mark);
+        let mut resealed = Vec::new();
+        super::reseal(&bytes[..header.bytes()], SEED, at, header.mark, &mut resealed);
+        bytes[..resealed.len()].copy_from_slice(&resealed);
     }
     let _evidence = BatchHeader::evident(bytes, SEED, at);
     let Ok(header) = BatchHeader::decode(bytes, SEED, at) else { return false };

@@ -21,7 +21,7 @@ use crate::segment::{Home, Reached, Scan, Sealed, SegmentId, Window, batch_at};
 
 /// At most so many discarded bytes of one segment are copied aside.
 const ASIDE_BYTES_MAX: u64 = 64 << 20;
-const COPY_BYTES: usize = 256 << 10;
+const COPY_BYTES: usize = 1 << 20;
 
 /// Does it; gives the segments that stay, sealed, and what is to be reported.
 pub(super) fn carry_out(
@@ -206,9 +206,8 @@ struct Out {
 impl Out {
     /// Takes a batch that is whole, with the checksums that it must have here.
     fn take(&mut self, batch: &[u8], header: &BatchHeader, seed: Seed) {
-        let (start, position) = (self.bytes.len(), self.at + self.bytes.len() as u64);
-        self.bytes.extend_from_slice(batch);
-        reseal(&mut self.bytes[start..], seed, position, header.mark);
+        let position = self.at + self.bytes.len() as u64;
+        reseal(batch, seed, position, header.mark, &mut self.bytes);
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -18,6 +18,40 @@ fn what_an_open_has_shown_survives_a_power_cut() {
     });
 }
 
+/// Noise, another for each number.
+fn long_value(i: u32, bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(i * 7919) >> 13) as u8).collect()
+}
+
+#[test]
+fn a_tail_that_is_copied_in_several_pieces_comes_back_byte_for_byte() {
+    let mut world = world(Mapping::Never);
+    let large = TopicOptions::new().segment_bytes_max(16 << 20);
+    let topic = world.store().topic_or_create("orders", large).expect("creates");
+    let partition = topic.partition(0).expect("is there");
+    partition.append("durable").expect("appends");
+    // A copy goes in pieces of a MiB: batches that end within one, at odd places, and one that is longer.
+    let lengths = (0..40).map(|i: usize| if i == 20 { 3 << 20 } else { 77_777 + 1_013 * i });
+    let values: Vec<Vec<u8>> = (0..).zip(lengths).map(|(i, bytes)| long_value(i, bytes)).collect();
+    for value in &values {
+        partition.append_with(value, written()).expect("appends");
+    }
+    drop((topic, partition));
+    world.go_down(Image::after_kill);
+    world.open();
+    let findings = world.store().recovery().partitions.iter().flat_map(|partition| &partition.findings);
+    let copied: u64 = findings.map(|finding| finding.copied_bytes).sum();
+    assert!(copied > 6 << 20, "{copied}");
+    world.power_cut();
+    let partition = world.partition();
+    assert_eq!(partition.end(), Offset::new(41));
+    for (offset, value) in (1..).zip(&values) {
+        let found = partition.get(Offset::new(offset)).expect("reads");
+        let record = found.first().expect("is there");
+        assert!(record.value() == value, "{offset}");
+    }
+}
+
 #[test]
 fn a_crash_within_a_recovery_leaves_what_the_recovery_found() {
     both_ways(|mapping| {

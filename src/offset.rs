@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 
@@ -183,6 +183,20 @@ impl Timestamp {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
+
+    /// The same point as the standard library has it, from which the conversion back gives this one; `None` where the
+    /// system's clock doesn't reach so far.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// let time = epochlog::Timestamp::from_millis(1_500);
+    /// assert_eq!(time.to_system_time(), Some(UNIX_EPOCH + Duration::from_millis(1_500)));
+    /// ```
+    #[must_use]
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let distance = Duration::from_millis(self.0.unsigned_abs());
+        if self.0 < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -214,7 +228,18 @@ mod tests {
 
     #[test]
     fn a_time_before_1970_is_negative() {
-        let before = UNIX_EPOCH - std::time::Duration::from_millis(1500);
+        let before = UNIX_EPOCH - Duration::from_millis(1500);
         assert_eq!(Timestamp::from(before), Timestamp::from_millis(-1500));
+    }
+
+    #[test]
+    fn a_time_goes_to_the_systems_and_back() {
+        for millis in [0, 1, -1, -1500, 1_764_187_200_123, i64::MAX / 2, i64::MIN / 2] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(time.to_system_time().map(Timestamp::from), Some(time));
+        }
+        for time in [Timestamp::MIN, Timestamp::MAX] {
+            assert!(time.to_system_time().is_none_or(|system| Timestamp::from(system) == time));
+        }
     }
 }

@@ -300,10 +300,16 @@ impl Segment {
         slot.index.clone()
     }
 
-    /// Puts a rebuilt index in place of one that was found wrong.
-    pub(crate) fn replace_index(&self, index: Index) -> Arc<Index> {
+    /// Puts a rebuilt index in place of one that was found wrong, or wasn't there. `stored` is how long its file is, if it
+    /// has one.
+    fn replace_index(&self, index: Index, stored: Option<usize>) -> Arc<Index> {
         let index = Arc::new(index);
-        self.slot.write().index = Some(index.clone());
+        let mut slot = self.slot.write();
+        slot.index = Some(index.clone());
+        // How much of the file in whose place it stands was written says nothing of this one.
+        if let (Some(written), Some(bytes)) = (&mut slot.written, stored) {
+            written.index = bytes;
+        }
         index
     }
 

@@ -133,11 +133,10 @@ impl Cursor {
     fn rebuild(&self) -> Result<Arc<Index>> {
         let (file, len) = self.file()?;
         let index = build_index(&self.segment, file, len)?;
-        if self.segment.seal_of().is_some() && !self.segment.home.read_only {
-            // Derived: a file that can't be written only means that the next open builds it again.
-            let _rebuilt_again = store_index(&self.segment, &index);
-        }
-        Ok(self.segment.replace_index(index))
+        let is_storable = self.segment.seal_of().is_some() && !self.segment.home.read_only;
+        // Derived: a file that can't be written only means that the next open builds it again.
+        let stored = is_storable.then(|| store_index(&self.segment, &index).ok()).flatten();
+        Ok(self.segment.replace_index(index, stored))
     }
 
     fn file(&self) -> Result<(Arc<dyn File>, usize)> {
@@ -374,9 +373,9 @@ fn io_error(source: io::Error, path: std::path::PathBuf) -> Error {
     Error::Io { operation: "read", path, source }
 }
 
-/// Writes a rebuilt index to a new file in place of the old one, whose map a reader may still hold.
-fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
-    let Index::Built(entries) = index else { return Ok(()) };
+/// Writes a rebuilt index to a new file in place of the old one, whose map a reader may still hold; gives its length.
+fn store_index(segment: &Segment, index: &Index) -> io::Result<usize> {
+    let Index::Built(entries) = index else { return Ok(0) };
     let home = &segment.home;
     let identity = home.identity(FileKind::Index, segment.id);
     let mut bytes = identity.encode(home.now()).to_vec();
@@ -386,5 +385,6 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<()> {
     }
     let path = home.index_path(segment.id);
     remove_if_there(&*home.seam.dir, &path)?;
-    write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0)
+    write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0)?;
+    Ok(bytes.len())
 }

@@ -374,7 +374,7 @@ mod tests {
     use crate::format::payload_bytes;
     use crate::io::{Dir, OsClock, OsDir, OsEntropy, Reserve, Runner, Seam};
     use crate::record::Record;
-    use crate::segment::Cache;
+    use crate::segment::{Cache, Cursor};
 
     const LOG_BYTES: u64 = 1 << 20;
 
@@ -395,10 +395,17 @@ mod tests {
         })
     }
 
+    fn empty(home: &Arc<Home>) -> SegmentWriter {
+        let id = SegmentId { base: Offset::ZERO, epoch: EPOCH };
+        SegmentWriter::create(home, id, LOG_BYTES, None).expect("creates")
+    }
+
     /// A full segment whose files are as long as they were reserved: whoever trims them hasn't come to it.
     fn untrimmed(home: &Arc<Home>) -> SegmentWriter {
-        let id = SegmentId { base: Offset::ZERO, epoch: EPOCH };
-        let mut writer = SegmentWriter::create(home, id, LOG_BYTES, None).expect("creates");
+        filled(empty(home))
+    }
+
+    fn filled(mut writer: SegmentWriter) -> SegmentWriter {
         let records = [Record::new(&[7; 1000])];
         while writer.fits(1100) {
             let draft = Draft { base: writer.end, append_time: TIME, mark: 0, records: &records };
@@ -424,6 +431,21 @@ mod tests {
         assert!(written as u64 == trimmed && trimmed < long, "{written} {trimmed} {long}");
         assert_eq!(HEADER_BYTES + index.len() * INDEX_ENTRY_BYTES, written);
         assert!(index.floor(Offset::ZERO, Offset::new(900)).expect("validates").is_some());
+    }
+
+    #[test]
+    fn an_index_that_was_rebuilt_is_read_as_far_as_it_goes_after_its_segment_was_closed() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let mut writer = empty(&home(temp.path(), false));
+        writer.index = None;
+        let writer = filled(writer);
+        let segment = writer.segment.clone();
+        segment.seal(writer.sealed(), writer.lengths());
+        let _rebuilds = Cursor::seek(&segment, Offset::new(900)).expect("finds it");
+        let rebuilt = segment.index().expect("is there").len();
+        segment.evict();
+        assert!(rebuilt > 200);
+        assert_eq!(segment.index().map(|index| index.len()), Some(rebuilt));
     }
 
     #[test]

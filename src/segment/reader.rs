@@ -32,6 +32,8 @@ pub(crate) struct Cursor {
     next: Offset,
     /// The greatest durable end that the batches told of over which it walked.
     marked: Offset,
+    /// Where the batch stands over which it walked last, of which only the header was looked at.
+    passed: Option<(usize, Offset)>,
 }
 
 /// What stands at a position.
@@ -47,7 +49,7 @@ impl Cursor {
     pub(crate) fn seek(segment: &Arc<Segment>, offset: Offset) -> Result<Cursor> {
         if let Some((position, next)) = near::position_of(segment, offset) {
             let source = segment.source()?;
-            return Ok(Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO });
+            return Ok(Cursor::new(segment, source, position, next));
         }
         let mut cursor = Cursor::at_index(segment, &Lookup::Offset(offset))?;
         let from = cursor.position;
@@ -72,7 +74,21 @@ impl Cursor {
     /// Walks on to the end of what is there; gives the offset behind it.
     pub(crate) fn walk_on(&mut self) -> Result<Offset> {
         self.walk_to(Offset::MAX)?;
+        self.step_back()?;
         Ok(self.next)
+    }
+
+    /// Stands before the batch over which it walked last unless that is whole: whoever writes it may be at work on it, or
+    /// may have been killed there.
+    fn step_back(&mut self) -> Result<()> {
+        let Some(before) = self.passed.take() else { return Ok(()) };
+        let behind = (self.position, self.next);
+        (self.position, self.next) = before;
+        let view = self.view(behind.0 - before.0)?;
+        if let Ok(Step::Batch(_)) = self.judge(&view, self.position, self.next) {
+            (self.position, self.next) = behind;
+        }
+        Ok(())
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -84,10 +100,13 @@ impl Cursor {
         self.marked
     }
 
+    fn new(segment: &Arc<Segment>, source: Source, position: usize, next: Offset) -> Cursor {
+        Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO, passed: None }
+    }
+
     fn at_index(segment: &Arc<Segment>, lookup: &Lookup) -> Result<Cursor> {
         let source = segment.source()?;
-        let (position, next, marked) = (HEADER_BYTES, segment.id.base, Offset::ZERO);
-        let mut cursor = Cursor { segment: segment.clone(), source, position, next, marked };
+        let mut cursor = Cursor::new(segment, source, HEADER_BYTES, segment.id.base);
         if let Some((position, next)) = cursor.indexed(lookup)? {
             (cursor.position, cursor.next) = (position, next);
         }
@@ -185,6 +204,7 @@ impl Cursor {
             BatchHeader::each_header(bytes, self.segment.seed, from as u64, self.next, |header| {
                 stops = !goes_on(header);
                 if !stops {
+                    self.passed = Some((self.position, self.next));
                     (self.position, self.next) = (self.position + header.bytes(), header.end());
                     self.marked = self.marked.max(header.durable_end());
                 }
@@ -207,6 +227,7 @@ impl Cursor {
     }
 
     fn pass(&mut self, header: &BatchHeader) {
+        self.passed = Some((self.position, self.next));
         self.position += header.bytes();
         self.next = header.end();
         self.marked = self.marked.max(header.durable_end());

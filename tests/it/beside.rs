@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use epochlog::testing::{Clock, SimDisk};
+use epochlog::testing::{Access, Clock, Dir, SimDisk};
 use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Timestamp, Topic, TopicOptions, Visibility, inspect};
 
 use crate::support::*;
@@ -18,6 +18,12 @@ fn seen(store: &Store) -> Topic {
 
 fn first(topic: &Topic) -> Partition {
     topic.partition(0).expect("is there")
+}
+
+/// The file of the first topic's one segment.
+fn active_log(world: &World) -> PathBuf {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+    world.disk.files().into_iter().find(is_log).expect("is there")
 }
 
 /// Reads and commits all there is, for the group `billing`.
@@ -342,5 +348,31 @@ fn a_lookup_in_a_tail_that_grew_reads_hardly_more_than_in_a_store_that_was_opene
             let (early, later) = (reads(&early), reads(&later));
             assert!(early <= later + 10, "{early} reads, and {later}");
         }
+    });
+}
+
+#[test]
+fn a_batch_of_which_only_the_front_is_written_yet_is_not_below_the_end() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 3);
+        let front = partition.bytes();
+        partition.append_batch(&[record("v3"), record("v4")]).expect("appends");
+        let (path, whole) = (active_log(&world), partition.bytes());
+        let file = world.disk.open(&path, Access::Write).expect("opens");
+        let mut last = vec![0; usize::try_from(whole - front).expect("is small")];
+        file.read_at(&mut last, front).expect("reads");
+        let at = last.len() - 4;
+        file.write_at(&[0; 4], front + at as u64).expect("writes");
+
+        let store = beside(&world);
+        let orders = first(&seen(&store));
+        let reader = orders.read_from(Start::Earliest).expect("begins");
+        assert_eq!((orders.end().get(), reader.lag()), (3, 3));
+        assert!(matches!(refused(orders.get(Offset::new(3))), Error::OffsetOutOfRange { .. }));
+        file.write_at(&last[at..], front + at as u64).expect("writes");
+        assert_eq!((orders.end().get(), reader.lag()), (5, 5));
+        assert_eq!(values(&orders.get(Offset::new(3)).expect("is there")), ["v3"]);
     });
 }

@@ -359,8 +359,8 @@ fn a_batch_of_which_only_the_front_is_written_yet_is_not_below_the_end() {
         fill(&partition, "v", 3);
         let front = partition.bytes();
         partition.append_batch(&[record("v3"), record("v4")]).expect("appends");
-        let (path, whole) = (active_log(&world), partition.bytes());
-        let file = world.disk.open(&path, Access::Write).expect("opens");
+        let whole = partition.bytes();
+        let file = world.disk.open(&active_log(&world), Access::Write).expect("opens");
         let mut last = vec![0; usize::try_from(whole - front).expect("is small")];
         file.read_at(&mut last, front).expect("reads");
         let at = last.len() - 4;
@@ -374,5 +374,25 @@ fn a_batch_of_which_only_the_front_is_written_yet_is_not_below_the_end() {
         file.write_at(&last[at..], front + at as u64).expect("writes");
         assert_eq!((orders.end().get(), reader.lag()), (5, 5));
         assert_eq!(values(&orders.get(Offset::new(3)).expect("is there")), ["v3"]);
+    });
+}
+
+/// What a power cut leaves of batches that nobody has synced, in any order, before the next writer recovers.
+#[test]
+fn a_batch_that_is_not_whole_and_was_never_durable_is_no_damage_for_who_reads_beside() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 3);
+        scribble(&partition, "v", 1);
+        let end = partition.bytes();
+        scribble(&partition, "v", 1);
+        let file = world.disk.open(&active_log(&world), Access::Write).expect("opens");
+        file.write_at(&[0], end - 1).expect("writes");
+
+        let store = beside(&world);
+        let mut reader = first(&seen(&store)).read_from(Start::Earliest).expect("begins");
+        assert_eq!(values(&reader.read().expect("reads")), numbered("v", 0..3));
+        assert!(reader.read().expect("is no damage").is_empty());
     });
 }

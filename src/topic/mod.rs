@@ -29,7 +29,7 @@ pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, identity_in, refused};
 
-use crate::error::{Error, IoContext, Result, first_error};
+use crate::error::{Error, IoContext, Result, first_error, is_want_of_files};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
@@ -384,7 +384,8 @@ impl Topic {
         let mut commits = self.commits()?;
         commits.begin(&(self.partitions()..options.partitions))?;
         header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
-        self.sync_dir()?;
+        // Whatever kept it from being synced: the header may name them, so that none of them may be made anew.
+        self.sync_names().inspect_err(|_| self.latch_down())?;
         self.show_partitions(options.partitions);
         Ok(())
     }
@@ -401,9 +402,21 @@ impl Topic {
 
     /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
     fn sync_dir(&self) -> Result<()> {
+        self.sync_names().inspect_err(|error| {
+            // Where it couldn't even be opened no sync has failed, and the next one makes up for it.
+            if !is_want_of_files(error) {
+                self.latch_down();
+            }
+        })
+    }
+
+    fn sync_names(&self) -> Result<()> {
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        let shown = shared.shown(dir);
-        shared.seam.dir.sync(dir).at("sync", &shown).inspect_err(|_| self.inner.latch.fall("sync", &shown))
+        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
+    }
+
+    fn latch_down(&self) {
+        self.inner.latch.fall("sync", &self.inner.shared.shown(&self.inner.dir));
     }
 
     fn latched(&self) -> Result<()> {

@@ -737,6 +737,41 @@ fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_durable_for_t
     });
 }
 
+/// Too many open files.
+const EMFILE: i32 = 24;
+
+#[test]
+fn a_topics_directory_that_could_not_be_opened_for_a_sync_is_not_latched_unless_its_header_may_name_more() {
+    for (sync, latches) in [(2, false), (3, true)] {
+        both_ways(|mapping| {
+            let world = world(mapping);
+            let topic = orders(&world, TopicOptions::new()).topic().clone();
+            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync).os_error(EMFILE));
+            assert!(matches!(refused(topic.add_partitions(2)), Error::Io { operation: "sync", .. }));
+            let again = topic.add_partitions(2);
+            assert_eq!(matches!(again, Err(Error::Latched { .. })), latches, "{again:?}");
+            topic.reopen().expect("reopens");
+            fill(&topic.partition(1).expect("was added"), "v", 3);
+        });
+    }
+}
+
+#[test]
+fn a_topic_whose_directory_could_not_be_opened_beside_others_after_a_kill_is_hardened_once_more() {
+    for sync in 1..=4 {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            fill(&orders(&world, TopicOptions::new()), "v", 3);
+            world.go_down(Image::after_kill);
+            world.disk.flip("topics/orders@1/commits", 8 * 20);
+            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync).os_error(EMFILE));
+            world.open();
+            let recovery = world.store().recovery();
+            assert!(recovery.failed.is_empty(), "sync {sync}: {recovery}");
+        });
+    }
+}
+
 /// What keeps the commits from being written anew keeps nobody from the records.
 #[test]
 fn partitions_that_a_kill_left_unsynced_are_shown_by_no_open_that_cannot_make_them_durable() {

@@ -74,6 +74,7 @@ pub struct Fault {
     skip: u64,
     forever: bool,
     kind: ErrorKind,
+    os_error: Option<i32>,
     pages: Pages,
     partly: usize,
     lie: Option<Lie>,
@@ -90,6 +91,7 @@ impl Fault {
             skip: 0,
             forever: false,
             kind: ErrorKind::Other,
+            os_error: None,
             pages: Pages::default(),
             partly: 0,
             lie: None,
@@ -131,6 +133,12 @@ impl Fault {
         self
     }
 
+    /// With this error of the operating system, which has no kind of its own: 24 for too many open files.
+    pub fn os_error(mut self, code: i32) -> Fault {
+        self.os_error = Some(code);
+        self
+    }
+
     /// What a failed file sync leaves in the cache.
     pub fn leaves(mut self, pages: Pages) -> Fault {
         self.pages = pages;
@@ -169,7 +177,8 @@ impl Fault {
         if let Some(lie) = &self.lie {
             return Ok(Some(Untrue { lie: lie.clone(), page: self.page }));
         }
-        let error = io::Error::new(self.kind, format!("the simulated disk failed operation {}", operation.number));
+        let failed = || io::Error::new(self.kind, format!("the simulated disk failed operation {}", operation.number));
+        let error = self.os_error.map_or_else(failed, io::Error::from_raw_os_error);
         Err(Failure { error, pages: self.pages, partly: self.partly })
     }
 }

@@ -1,5 +1,6 @@
 //! Calls that another one overtakes: what comes in the middle of a sync, a delete or a reader's pause.
 
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -134,6 +135,28 @@ fn after_a_failed_sync_of_the_store_file_no_number_is_issued() {
     let error = refused(partition.append_with("w", written()));
     assert!(matches!(error, Error::Latched { .. }), "{error}");
     assert!(matches!(refused(world.store().create_topic("more", small())), Error::Latched { .. }));
+}
+
+#[test]
+fn after_a_sync_of_the_store_file_for_which_no_file_could_be_opened_numbers_are_issued_once_one_can() {
+    let world = world(Mapping::Never);
+    let partition = world.partition();
+    let disk = world.disk.clone();
+    world.disk.on_operation(Box::new(move |operation| {
+        if operation.name == "rename" && operation.path == Path::new("STORE.new") {
+            disk.fail(Fault::of("sync_dir").os_error(24));
+        }
+    }));
+    let begin_an_epoch = || {
+        scribble(&partition, "v", 1);
+        partition.truncate(Offset::ZERO)
+    };
+    let error = (0..2000).find_map(|_| begin_an_epoch().err()).expect("the block ends");
+    assert!(matches!(error, Error::Io { operation: "sync", .. }), "{error}");
+    world.disk.on_operation(Box::new(|_| {}));
+    begin_an_epoch().expect("has a number");
+    let numbers: Vec<u64> = partition.lineage().iter().map(|begun| begun.epoch.number).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b));
 }
 
 #[test]

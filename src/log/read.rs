@@ -255,11 +255,12 @@ impl Reader {
         self.place
     }
 
-    /// How many records lie between here and the end.
+    /// How many records lie between here and the end. Those that retention has removed aren't among them.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.log.look();
-        self.log.end().since(self.place.next())
+        let next = self.place.next().max(self.log.start());
+        self.log.end().since(next)
     }
 
     /// Goes on somewhere else.

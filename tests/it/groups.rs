@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use epochlog::testing::Fault;
-use epochlog::{Consumer, Error, Mapping, Offset, Record, Start, Timestamp, Topic};
+use epochlog::{Consumer, Error, Expired, Mapping, Offset, Record, Start, Timestamp, Topic};
 
 use crate::support::*;
 
@@ -730,5 +730,21 @@ fn a_reset_that_names_a_partition_twice_is_refused_and_changes_nothing() {
             assert_eq!(refused(orders.plan_reset("billing", targets)).to_string(), error.to_string());
         }
         assert_eq!(committed(&orders, "billing"), [(0, 10)]);
+    });
+}
+
+#[test]
+fn lag_counts_nothing_that_retention_has_removed() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = three(&world);
+        let mut reader = world.partition().read_from(Start::Earliest).expect("begins");
+        let builder = orders.consumer("billing").when_expired(Expired::Earliest);
+        let mut consumer = builder.bytes_max(1).open().expect("opens");
+        assert_eq!((reader.lag(), consumer.lag().expect("counts")), (10, 30));
+        world.partition().trim(Offset::new(4)).expect("trims");
+        assert_eq!((reader.lag(), consumer.lag().expect("counts")), (6, 26));
+        reader.seek(Start::Latest).expect("seeks");
+        assert_eq!(reader.lag(), 0);
     });
 }

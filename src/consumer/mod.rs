@@ -23,7 +23,7 @@ use crate::options::{Durability, Start, Visibility};
 use crate::place::Place;
 use crate::topic::{Topic, check_metadata};
 
-use poll::Assigned;
+use poll::{Assigned, is_of_others};
 
 /// How many bytes one poll gives, about, unless the consumer is told otherwise: a commit may follow each, and take a sync.
 const POLL_BYTES_DEFAULT: usize = 1 << 20;
@@ -256,13 +256,15 @@ impl Consumer {
         std::mem::take(&mut self.skipped)
     }
 
-    /// How many records it has still to read, over all its partitions.
+    /// How many records it has still to read, over all its partitions. Neither those that retention has removed are among
+    /// them nor those of an added partition that another consumer of the group has.
     ///
     /// # Errors
     ///
-    /// Those of [`poll`](Consumer::poll) that finding its place in a partition can give.
+    /// Those of [`poll`](Consumer::poll) that opening a partition, or finding its place in one, can give.
     pub fn lag(&mut self) -> Result<u64> {
-        let _of_others = self.take_new_partitions();
+        let unknown = self.take_new_partitions().into_iter().find(|(_, error)| !is_of_others(error));
+        unknown.map_or(Ok(()), |(_, error)| Err(error))?;
         (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
     }
 

@@ -220,14 +220,18 @@ impl Consumer {
         Ok(())
     }
 
-    /// Takes the partitions that were added. One that it can't have is told of once, and tried again by every poll: it
-    /// keeps no other from being read.
+    /// Takes the partitions that were added. One that it can't have is tried again by every poll, and keeps no other from
+    /// being read: that another consumer has it is told once, and what is wrong with it whenever the others had their turn.
     fn follow_new_partitions(&mut self) -> Result<()> {
-        let untold = self.take_new_partitions().into_iter().find(|(number, _)| !self.told_missing.contains(number));
-        untold.map_or(Ok(()), |(number, error)| {
-            self.told_missing.push(number);
-            Err(error)
-        })
+        let mut failed = self.take_new_partitions();
+        let Some(i) = failed.iter().position(|(number, _)| !self.told_missing.contains(number)) else {
+            failed.retain(|(_, error)| is_of_others(error));
+            self.told_missing = failed.into_iter().map(|(number, _)| number).collect();
+            return Ok(());
+        };
+        let (number, error) = failed.swap_remove(i);
+        self.told_missing.push(number);
+        Err(error)
     }
 
     /// Takes the partitions that were added; gives those that it can't have, and why.
@@ -265,4 +269,9 @@ impl Consumer {
             self.assigned.iter().any(has_news) || !self.topic.owner().lives() || has_partitions()
         })
     }
+}
+
+/// Whether nothing is wrong with a partition that it can't have: another consumer of the group has it.
+pub(super) fn is_of_others(error: &Error) -> bool {
+    matches!(error, Error::GroupInUse { .. })
 }

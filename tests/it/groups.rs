@@ -748,3 +748,28 @@ fn lag_counts_nothing_that_retention_has_removed() {
         assert_eq!(reader.lag(), 0);
     });
 }
+
+#[test]
+fn an_added_partition_that_cannot_be_opened_is_told_of_again_and_keeps_no_other_from_being_read() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.topic("orders");
+        fill(&world.partition(), "v", 1);
+        let mut consumer = orders.consumer("billing").bytes_max(1).open().expect("opens");
+        assert_eq!(poll(&mut consumer), ["v0"]);
+        orders.add_partitions(2).expect("adds");
+        let history = "topics/orders@1/1/history";
+        let good = world.disk.read(history);
+        world.disk.write(history, vec![7; 200]);
+        for n in 1..4 {
+            fill(&world.partition(), "v", 1);
+            assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Corrupt(_)));
+            assert!(matches!(refused(consumer.lag()), Error::Corrupt(_)));
+            assert_eq!(poll(&mut consumer), [format!("v{n}")]);
+        }
+        world.disk.write(history, good);
+        fill(&orders.partition(1).expect("opens"), "w", 1);
+        assert_eq!(consumer.lag().expect("counts"), 1);
+        assert_eq!(poll(&mut consumer), ["w0"]);
+    });
+}

@@ -293,7 +293,8 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes; if it has to begin, those of
-    /// [`poll`](Consumer::poll). The metadata wasn't stored then.
+    /// [`poll`](Consumer::poll); [`Error::InvalidOption`] if it was opened for no partitions. The metadata wasn't stored
+    /// then.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
         self.topic.owner().check()?;
         check_metadata(Some(metadata))?;
@@ -302,6 +303,10 @@ impl Consumer {
             (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
         }
         self.commit_places(&self.places(), Some(metadata))
+        if self.assigned.is_empty() {
+            let reason = "the consumer has none, so there is no commit to keep metadata beside".into();
+            return Err(Error::InvalidOption { option: "partitions", reason });
+        }
     }
 
     /// Where it stands, for each partition in which that isn't committed.

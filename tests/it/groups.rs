@@ -773,3 +773,15 @@ fn an_added_partition_that_cannot_be_opened_is_told_of_again_and_keeps_no_other_
         assert_eq!(poll(&mut consumer), ["w0"]);
     });
 }
+
+#[test]
+fn metadata_that_no_commit_could_carry_is_refused() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 1);
+    let mut consumer = world.topic("orders").consumer("billing").partitions(&[]).open().expect("opens");
+    assert!(poll(&mut consumer).is_empty());
+    consumer.commit().expect("has nothing to commit");
+    let error = refused_untouched(&world.disk, || consumer.commit_with_metadata(b"kept"));
+    let reason = "the consumer has none, so there is no commit to keep metadata beside";
+    assert_eq!(error.to_string(), format!("option `partitions` is invalid: {reason}"));
+}

@@ -274,6 +274,11 @@ impl Consumer {
     /// Where it has moved, the commit carries no [metadata](Consumer::commit_with_metadata) from then on; where it hasn't,
     /// the commit that is there keeps its own.
     ///
+    /// Where appends are only [`Written`](Durability::Written), a commit may become durable before the records below it:
+    /// another group that begins, the deletion of a group, an [`add_partitions`](Topic::add_partitions), or a sync of the
+    /// topic beside it, syncs all commits there are. If a power cut then takes these records, the group is told
+    /// [`Error::Diverged`] with the fork: nothing is passed over in silence.
+    ///
     /// # Errors
     ///
     /// [`Error::TopicDeleted`]: nothing was written, and a topic of the same name that exists now is untouched.
@@ -298,15 +303,15 @@ impl Consumer {
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
         self.topic.owner().check()?;
         check_metadata(Some(metadata))?;
+        if self.assigned.is_empty() {
+            let reason = "the consumer has none, so there is no commit to keep metadata beside".into();
+            return Err(Error::InvalidOption { option: "partitions", reason });
+        }
         if self.places().is_empty() {
             let _told_by_poll = self.take_new_partitions();
             (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
         }
         self.commit_places(&self.places(), Some(metadata))
-        if self.assigned.is_empty() {
-            let reason = "the consumer has none, so there is no commit to keep metadata beside".into();
-            return Err(Error::InvalidOption { option: "partitions", reason });
-        }
     }
 
     /// Where it stands, for each partition in which that isn't committed.

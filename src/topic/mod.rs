@@ -5,6 +5,7 @@
 //! takes the locks that appends and commits take, so nothing is half in and half out. Called by `store`; a record goes on
 //! to `log::append`.
 
+mod build;
 mod catalog;
 mod commits;
 mod describe;
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 
 use crate::threads::{Mutex, MutexGuard, RwLock};
 
+use build::{build, create_partition, make_way};
 pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{COMMITS_BYTES_MAX, Commit, Commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
@@ -30,7 +32,7 @@ pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, identity_in, refused};
 
 use crate::error::{Error, IoContext, Result, first_error, is_want_of_files};
-use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
+use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
 use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
@@ -369,8 +371,7 @@ impl Topic {
         options.check()?;
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
         for number in had..total {
-            // One that an interrupted call left holds nothing and is made anew.
-            remove_tree(&*shared.seam.dir, &dir.join(number.to_string())).at("remove", &shared.shown(dir))?;
+            make_way(shared, &dir.join(number.to_string()))?;
             create_partition(shared, dir, self.epoch(), number)?;
         }
         self.sync_dir()?;
@@ -602,22 +603,4 @@ impl Topic {
         log.sync_rolled()?;
         log.maintain(age_now)
     }
-}
-
-/// Writes and syncs everything of a new topic, except for its name.
-fn build(shared: &Shared, new: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
-    let dir = &shared.seam.dir;
-    dir.create_dir(new).taking(HEADER_BYTES, "create", &shared.shown(new))?;
-    header::write(shared, new, name, creation, options)?;
-    Commits::create(shared, new, creation)?;
-    for number in 0..options.partitions {
-        create_partition(shared, new, creation, number)?;
-    }
-    dir.sync(new).at("sync", &shared.shown(new))
-}
-
-fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
-    let home = shared.home(topic, creation, number, false);
-    shared.seam.dir.create_dir(&home.dir).taking(HEADER_BYTES, "create", &shared.shown(&home.dir))?;
-    Log::create(&home)
 }

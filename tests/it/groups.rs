@@ -785,3 +785,36 @@ fn metadata_that_no_commit_could_carry_is_refused() {
     let reason = "the consumer has none, so there is no commit to keep metadata beside";
     assert_eq!(error.to_string(), format!("option `partitions` is invalid: {reason}"));
 }
+
+#[test]
+fn adding_a_partition_destroys_no_records_that_are_there() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 3);
+        world.close();
+        let older = world.disk.read("topics/orders@1/topic");
+        world.open();
+        let orders = world.topic("orders");
+        orders.add_partitions(2).expect("adds");
+        fill(&orders.partition(1).expect("is there"), "w", 5);
+        drop(orders);
+        world.close();
+        // Somebody restores the header alone from a copy.
+        world.disk.write("topics/orders@1/topic", older);
+        let mut held = world.disk.files();
+        held.retain(|path| path.starts_with("topics/orders@1/1") && path.extension().is_none_or(|end| end != "index"));
+        let held: Vec<_> = held.iter().map(|path| world.disk.read(path)).collect();
+        assert_eq!(held.len(), 2, "a history and a segment");
+        world.open();
+        let orders = world.topic("orders");
+        assert_eq!(orders.partitions(), 1);
+        orders.add_partitions(2).expect("adds");
+        assert!(all(&orders.partition(1).expect("is there")).is_empty());
+        drop(orders);
+        world.power_cut();
+        let kept = world.disk.files().into_iter().filter(|path| path.starts_with("quarantine"));
+        let kept: Vec<_> = kept.map(|path| world.disk.read(path)).collect();
+        assert!(held.iter().all(|bytes| kept.contains(bytes)), "{:?}", world.disk.files());
+        assert_eq!(world.topic("orders").partitions(), 2);
+    });
+}

@@ -28,6 +28,10 @@ const COMPACT_BYTES_MIN: u64 = 64 << 10;
 /// So many entries stand in a line of a history that is written whole; millions of them would be longer than a line may be.
 const LINE_ENTRIES_MAX: usize = 1024;
 
+/// So many of the bytes in front of where a history ended when it was read are remembered.
+const LAST_BYTES: usize = 64;
+const _: () = assert!(LAST_BYTES <= HEADER_BYTES);
+
 /// A segment that the history names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recorded {
@@ -216,11 +220,12 @@ pub(crate) struct History {
     headroom: Headroom,
 }
 
-/// How much of which file was read. The header says when the file was made, so a compacted one is told from its
-/// predecessor.
+/// How much of which file was read. A compacted one is told from its predecessor by the header, which says when the file
+/// was made, and by the last bytes that were read, should both be of one millisecond.
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryRead {
     header: [u8; HEADER_BYTES],
+    last: [u8; LAST_BYTES],
     ends: u64,
 }
 
@@ -246,10 +251,11 @@ impl History {
         let path = home.dir.join(HISTORY);
         let shown = home.shown(&path);
         let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
-        let (mut header, mut next) = ([0; HEADER_BYTES], [0; 4]);
+        let (mut header, mut around) = ([0; HEADER_BYTES], [0; LAST_BYTES + 4]);
         read_full_at(&*file, &mut header, 0).at("read", &shown)?;
-        read_full_at(&*file, &mut next, read.ends).at("read", &shown)?;
-        Ok(header == read.header && next == [0; 4])
+        read_full_at(&*file, &mut around, read.ends - LAST_BYTES as u64).at("read", &shown)?;
+        let (last, next) = around.split_at(LAST_BYTES);
+        Ok(header == read.header && last == read.last && next == [0; 4])
     }
 
     /// Reads what the history says.
@@ -421,7 +427,8 @@ fn judged(home: &Home, bytes: &[u8], shown: &std::path::Path) -> Result<(Evidenc
     let mut evidence = Evidence::of(&frames.entries).map_err(|error| corrupt(error, HEADER_BYTES as u64))?;
     evidence.torn_bytes = torn_bytes;
     let header = bytes[..HEADER_BYTES].try_into().expect("the header was checked");
-    Ok((evidence, HistoryRead { header, ends: frames.ends as u64 }))
+    let last = bytes[frames.ends - LAST_BYTES..frames.ends].try_into().expect("the header alone is as long");
+    Ok((evidence, HistoryRead { header, last, ends: frames.ends as u64 }))
 }
 
 pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()> {

@@ -301,7 +301,7 @@ impl Topic {
     ///
     /// As [`append`](Topic::append). [`Error::TooLarge`] if the batch for any partition can't fit: nothing was written
     /// anywhere. If the batch for one partition fails otherwise, those before it stay: append to a [`Partition`] where
-    /// all must be one.
+    /// all must be one, and see [`append_batch_each`](Topic::append_batch_each).
     pub fn append_batch(&self, records: &[Record<'_>]) -> Result<Vec<Ack>> {
         self.append_batch_with(records, AppendOptions::new())
     }
@@ -312,6 +312,23 @@ impl Topic {
     ///
     /// As [`append_batch`](Topic::append_batch).
     pub fn append_batch_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Ack>> {
+        let mut acks = Vec::new();
+        self.append_batch_each(records, options, |ack, _| acks.push(ack))?;
+        Ok(acks)
+    }
+
+    /// The same, for whoever must know what stays if a later partition fails: `each` is given every acknowledgement as it
+    /// comes, with the records that it is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Topic::append_batch).
+    pub fn append_batch_each(
+        &self,
+        records: &[Record<'_>],
+        options: AppendOptions,
+        mut each: impl FnMut(Ack, &[Record<'_>]),
+    ) -> Result<()> {
         self.inner.shared.writable()?;
         // Nothing of an empty batch comes to a partition, which would ask.
         self.inner.owner.check()?;
@@ -322,7 +339,10 @@ impl Topic {
         if batches.len() > 1 {
             both().try_for_each(|(log, (_, batch))| log.check_size(batch))?;
         }
-        both().map(|(log, (_, batch))| log.append(batch, durability)).collect()
+        both().try_for_each(|(log, (_, batch))| {
+            each(log.append(batch, durability)?, batch);
+            Ok(())
+        })
     }
 
     fn durability(&self, options: AppendOptions) -> crate::options::Durability {

@@ -177,3 +177,24 @@ fn an_input_that_cannot_be_read_is_named_with_its_cause() {
     assert_eq!(refused.code, 1);
     assert!(refused.err.starts_with("error: cannot read `/nowhere/at/all`\ncaused by: No such file"), "{refused:?}");
 }
+
+#[test]
+fn what_was_acknowledged_before_another_partition_refused_is_told() {
+    let data = store();
+    data.run("topic create orders --partitions 2").ok();
+    let key_of = |partition| {
+        let mut keys = (b'a'..=b'z').map(|key| char::from(key).to_string());
+        keys.find(|key| crc32fast::hash(key.as_bytes()) % 2 == partition).expect("half of them")
+    };
+    let (few, many) = (format!("{}:few\n", key_of(0)), format!("{}:{}\n", key_of(1), "x".repeat(1000)));
+    // One batch, of which the second partition's part is longer than a file may be.
+    let input = data.beside("input", (few.repeat(3) + &many.repeat(800)).as_bytes());
+    let line = format!("produce orders --acks --batch 10000 --key-separator : -f {}", input.display());
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 400; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_epochlog")]);
+    limited.arg("--data").arg(data.path()).args(line.split_whitespace());
+    let ran = run(limited, b"");
+    assert_eq!((ran.code, ran.out.lines().count()), (1, 1), "{ran:?}");
+    assert!(ran.err.contains("no space left") && ran.err.contains("appended 3 records, 12 B"), "{ran:?}");
+    assert_eq!(data.lines("consume orders"), ["few"; 3]);
+}

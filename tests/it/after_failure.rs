@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Image, Pages};
-use epochlog::{Error, Mapping, Offset, Partition, Start, Visibility};
+use epochlog::{Ack, AppendOptions, Error, Mapping, Offset, Partition, Record, Start, Visibility};
 
 use crate::support::*;
 
@@ -349,5 +349,27 @@ fn a_store_that_could_not_sync_its_names_says_so_when_it_is_closed() {
         assert!(world.store().recovery().needed);
         assert_eq!(world.store().recovery().partitions, []);
         assert_eq!(all(&reopened(&world)), numbered("v", 0..3));
+    });
+}
+
+#[test]
+fn what_was_acknowledged_before_another_partition_refused_is_told() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let keys = ["a", "b", "c", "d", "e", "f"];
+        let key_of = |n| *keys.iter().find(|key| crc32fast::hash(key.as_bytes()) % 2 == n).expect("half of them");
+        let records = [1, 0, 0, 1, 0].map(|n| Record::new("v").key(key_of(n)));
+        world.disk.fail(Fault::of("create").on("orders@1/1/"));
+        let mut told = Vec::new();
+        let each = |ack: Ack, records: &[Record<'_>]| told.push((ack.partition(), ack.next(), records.len()));
+        let error = refused(orders.append_batch_each(&records, AppendOptions::new(), each));
+        assert!(matches!(error, Error::Io { operation: "create", .. }), "{error}");
+        let place = orders.partition(0).expect("is there").place_at(Offset::new(3)).expect("is there");
+        assert_eq!(told, [(0, place, 3)]);
+        drop(orders);
+        world.power_cut();
+        let end = |n| world.topic("orders").partition(n).expect("is there").end().get();
+        assert_eq!((end(0), end(1)), (3, 0));
     });
 }

@@ -41,10 +41,19 @@ enum Target {
 }
 
 impl Target {
-    fn append(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Ack>, epochlog::Error> {
+    /// Gives each acknowledgement, with the records that it is for, also when what comes behind it is refused.
+    fn append(
+        &self,
+        records: &[Record<'_>],
+        options: AppendOptions,
+        mut each: impl FnMut(Ack, &[Record<'_>]),
+    ) -> Result<(), epochlog::Error> {
         match self {
-            Target::Topic(topic) => topic.append_batch_with(records, options),
-            Target::Partition(partition) => Ok(vec![partition.append_batch_with(records, options)?]),
+            Target::Topic(topic) => topic.append_batch_each(records, options, each),
+            Target::Partition(partition) => {
+                each(partition.append_batch_with(records, options)?, records);
+                Ok(())
+            }
         }
     }
 }
@@ -170,9 +179,13 @@ impl<'a> Producer<'a> {
         }
         let headers: Vec<(&str, &[u8])> =
             self.args.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let acks = self.target.append(&self.batch.records(&headers), self.options)?;
-        self.records += self.batch.len() as u64;
-        self.bytes += self.batch.content_bytes();
+        let (mut acks, mut bytes) = (Vec::new(), 0);
+        let appended = self.target.append(&self.batch.records(&headers), self.options, |ack, records| {
+            acks.push(ack);
+            bytes += records.iter().map(content_bytes).sum::<u64>();
+        });
+        self.records += acks.iter().map(|ack| ack.offsets().end.since(ack.offsets().start)).sum::<u64>();
+        self.bytes += bytes;
         self.batch.clear();
         if self.args.acks {
             match self.tell_acks(&acks) {
@@ -180,7 +193,7 @@ impl<'a> Producer<'a> {
                 other => other?,
             }
         }
-        Ok(())
+        Ok(appended?)
     }
 
     fn tell_acks(&self, acks: &[Ack]) -> Outcome {
@@ -207,6 +220,11 @@ fn progress(input: &Input) -> ProgressBar {
         Some(len) if len >= LONG_FILE_BYTES => output::bytes_bar("appending", len),
         _ => ProgressBar::hidden(),
     }
+}
+
+/// The bytes of key and value.
+fn content_bytes(record: &Record<'_>) -> u64 {
+    (record.get_key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len)) as u64
 }
 
 /// What is before and behind the first separator.

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use crate::error::{Error, Result};
 use crate::log::{Origin, Target};
 use crate::name::GroupName;
-use crate::options::Durability;
 use crate::place::Place;
 use crate::topic::{Commit, CommitDescription, GroupDescription, Topic};
 
@@ -104,10 +103,9 @@ impl Topic {
             &group,
             |number| numbers.contains(&number),
             || {
-                if self.options().durability == Durability::Durable {
-                    for place in &places {
-                        self.log(place.partition())?.wait_durable(*place)?;
-                    }
+                // Also where appends are only written: the commit outlives a power cut, and so must what it stands behind.
+                for place in &places {
+                    self.log(place.partition())?.wait_durable(*place)?;
                 }
                 self.commits()?.commit(&group, &places, None, true)
             },

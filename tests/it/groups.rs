@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use epochlog::testing::Fault;
-use epochlog::{Consumer, Error, Expired, Mapping, Offset, Record, Start, Timestamp, Topic};
+use epochlog::{Consumer, Durability, Error, Expired, Mapping, Offset, Record, Start, Timestamp, Topic};
 
 use crate::support::*;
 
@@ -816,5 +816,19 @@ fn adding_a_partition_destroys_no_records_that_are_there() {
         let kept: Vec<_> = kept.map(|path| world.disk.read(path)).collect();
         assert!(held.iter().all(|bytes| kept.contains(bytes)), "{:?}", world.disk.files());
         assert_eq!(world.topic("orders").partitions(), 2);
+    });
+}
+
+#[test]
+fn a_reset_makes_the_records_below_it_durable_also_where_they_are_only_written() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let options = small().durability(Durability::Written);
+        let orders = world.store().create_topic("orders", options).expect("creates");
+        fill(&orders.partition(0).expect("is there"), "v", 5);
+        orders.reset_group("billing", &[(0, Start::FromBeginning(3).into())]).expect("resets");
+        drop(orders);
+        world.power_cut();
+        assert_eq!(poll(&mut billing(&world))[..1], numbered("v", 3..4));
     });
 }

@@ -590,7 +590,7 @@ impl Topic {
     }
 
     /// Makes everything durable, says so in the histories, and refuses everything from then on. The first error is
-    /// given; the rest is closed all the same.
+    /// given; the other partitions are closed all the same, but no commits are synced, as in [`sync`](Topic::sync).
     pub(crate) fn close(&self) -> Result<()> {
         let _admin = self.inner.admin.lock();
         self.inner.owner.closed();
@@ -599,9 +599,9 @@ impl Topic {
         if !self.inner.owner.is_closed() || self.inner.shared.read_only {
             return Ok(());
         }
-        let closed = first_error(logs.iter().map(|log| log.close()));
-        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close);
-        closed.and(commits).and_then(|()| self.latched())
+        first_error(logs.iter().map(|log| log.close()))?;
+        self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::close)?;
+        self.latched()
     }
 
     /// Syncs, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock

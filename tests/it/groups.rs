@@ -832,3 +832,27 @@ fn a_reset_makes_the_records_below_it_durable_also_where_they_are_only_written()
         assert_eq!(poll(&mut billing(&world))[..1], numbered("v", 3..4));
     });
 }
+
+#[test]
+fn a_close_whose_partition_failed_lets_no_commit_outlive_its_records() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let options = small().durability(Durability::Written);
+        let orders = world.store().create_topic("orders", options).expect("creates");
+        fill(&orders.partition(0).expect("is there"), "v", 3);
+        let mut consumer = billing(&world);
+        assert_eq!(poll(&mut consumer).len(), 3);
+        fill(&orders.partition(0).expect("is there"), "v", 3);
+        assert_eq!(poll(&mut consumer).len(), 3);
+        consumer.commit().expect("commits");
+        world.disk.fail(Fault::of("sync").on(".log"));
+        drop((orders, consumer));
+        assert!(matches!(refused(world.take().close()), Error::Io { operation: "sync", .. }));
+        let image = world.disk.image();
+        world.disk = image.after(epochlog::testing::Loss::All);
+        world.open();
+        // What was lost was only written; the group goes on at what there is.
+        let again = billing(&world).poll(AT_ONCE);
+        assert!(again.is_ok(), "{again:?}");
+    });
+}

@@ -858,15 +858,21 @@ fn two_live_directories_of_one_name_are_an_error_of_that_name_alone_and_can_be_d
     });
 }
 
+/// Two directories have the name of a topic, and the second can't be renamed.
+fn twice_there(mapping: Mapping) -> World {
+    let mut world = world(mapping);
+    fill(&world.partition(), "v", 3);
+    world.close();
+    world.disk.copy("topics/orders@1/topic", "topics/orders@9/topic");
+    world.open();
+    world.disk.fail(Fault::of("rename").on("orders@9"));
+    world
+}
+
 #[test]
 fn a_delete_of_two_topics_of_one_name_that_comes_half_way_takes_what_it_renamed() {
     both_ways(|mapping| {
-        let mut world = world(mapping);
-        fill(&world.partition(), "v", 3);
-        world.close();
-        world.disk.copy("topics/orders@1/topic", "topics/orders@9/topic");
-        world.open();
-        world.disk.fail(Fault::of("rename").on("orders@9"));
+        let mut world = twice_there(mapping);
         let error = refused(world.store().delete_topic("orders"));
         assert!(matches!(error, Error::Io { operation: "rename", .. }), "{error}");
         world.store().maintain().expect_err("what is left is damaged");
@@ -880,12 +886,7 @@ fn a_delete_of_two_topics_of_one_name_that_comes_half_way_takes_what_it_renamed(
 #[test]
 fn a_delete_of_two_topics_of_one_name_that_came_half_way_can_be_called_again() {
     both_ways(|mapping| {
-        let mut world = world(mapping);
-        fill(&world.partition(), "v", 3);
-        world.close();
-        world.disk.copy("topics/orders@1/topic", "topics/orders@9/topic");
-        world.open();
-        world.disk.fail(Fault::of("rename").on("orders@9"));
+        let world = twice_there(mapping);
         refused(world.store().delete_topic("orders"));
         world.store().delete_topic("orders").expect("deletes what is left");
         assert!(matches!(refused(world.store().topic("orders")), Error::TopicNotFound { .. }));

@@ -179,12 +179,13 @@ impl<'a> Producer<'a> {
         }
         let headers: Vec<(&str, &[u8])> =
             self.args.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let (mut acks, mut bytes) = (Vec::new(), 0);
+        let (mut acks, mut count, mut bytes) = (Vec::new(), 0, 0);
         let appended = self.target.append(&self.batch.records(&headers), self.options, |ack, records| {
             acks.push(ack);
+            count += records.len() as u64;
             bytes += records.iter().map(content_bytes).sum::<u64>();
         });
-        self.records += acks.iter().map(|ack| ack.offsets().end.since(ack.offsets().start)).sum::<u64>();
+        self.records += count;
         self.bytes += bytes;
         self.batch.clear();
         if self.args.acks {

@@ -18,7 +18,7 @@ pub(crate) use ::shuttle::sync::atomic;
 #[cfg(shuttle)]
 pub(crate) use ::shuttle_parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
-/// What the small machines are made of: `io::mark`, `io::turns`, `log::leader` and `log::signal`.
+/// What the small machines are made of: `io::mark`, `io::turns`, `log::leader` with `log::bell`, and `log::signal`.
 pub(crate) mod small {
     #[cfg(loom)]
     pub(crate) use super::loomed::{Condvar, Mutex};
@@ -26,6 +26,17 @@ pub(crate) mod small {
     pub(crate) use super::{Condvar, Mutex, atomic};
     #[cfg(loom)]
     pub(crate) use ::loom::sync::atomic;
+
+    /// A condition variable that wakes all who wait with one call to the kernel. That of `parking_lot` lets each wake the
+    /// next.
+    pub(crate) mod at_once {
+        #[cfg(loom)]
+        pub(crate) use ::loom::sync::{Condvar, Mutex, MutexGuard};
+        #[cfg(shuttle)]
+        pub(crate) use ::shuttle::sync::{Condvar, Mutex, MutexGuard};
+        #[cfg(not(any(loom, shuttle)))]
+        pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    }
 }
 
 /// How a wait with a deadline ended, in a model: no time passes there, so only a deadline that lies behind is met, and a

@@ -4,15 +4,17 @@
 //! failed, and when waiting became useless; and as long as somebody waits, somebody leads or is on the way to. Used by
 //! `sync`, which says what is waited for and what leading means.
 //!
-//! Two things keep the syncs few. A thread is woken when its own work is done, not at each sync; of those whose work is
-//! not done, one is, the heir, to lead next. And the next lead waits a moment for those whom the last one let go: they
-//! are about to come back, and a sync without them makes them wait for two. The idea is that of PostgreSQL's
-//! `commit_delay` and `commit_siblings`, but measured instead of set: see [`Crowd`].
+//! Three things keep syncs and wakings few. A thread is woken when its own work is done, not at each sync; of those whose
+//! work is not done, one is, the heir, to lead next. Those whom the same lead serves sleep at the same [`Bell`] and are
+//! woken at one stroke. And the next lead waits a moment for those whom the last one let go: they are about to come back,
+//! and a sync without them makes them wait for two. The idea is that of PostgreSQL's `commit_delay` and
+//! `commit_siblings`, but measured instead of set: see [`Crowd`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::threads::small::{Condvar, Mutex};
+use super::bell::{Bell, Heard};
+use crate::threads::small::Mutex;
 
 /// Whether somebody leads, and who waits for the end of it.
 #[derive(Debug, Default)]
@@ -25,7 +27,8 @@ struct State {
     leading: bool,
     /// How many want to be where nobody leads: no lead begins before they have been.
     alone: usize,
-    waiting: Vec<Arc<Waiter>>,
+    /// Who waits, in the order they came.
+    groups: Vec<Group>,
     /// Somebody waits with a deadline for the crowd to gather, and leads then.
     watched: bool,
     crowd: Crowd,
@@ -41,20 +44,15 @@ struct Crowd {
     skips_left: u32,
 }
 
-/// A thread that sleeps until it is told to look again.
+/// Those who came between the beginnings of two leads: the next one serves them all.
 #[derive(Debug)]
-struct Waiter {
-    /// What a lead must reach; nobody's lead reaches what is greater than any end.
-    wanted: u64,
-    told: Mutex<Option<Told>>,
-    news: Condvar,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Look,
-    /// Look, and see to it that somebody leads.
-    Inherit,
+struct Group {
+    bell: Arc<Bell>,
+    members: usize,
+    /// A lead that reaches less is of no use to any of them; nobody's lead reaches what is greater than any end.
+    least: u64,
+    /// A lead has begun: who comes now may have come too late for it.
+    closed: bool,
 }
 
 /// What a lead came to.
@@ -112,13 +110,15 @@ impl Leader {
         let watches = !state.leading && !state.watched && state.alone == 0;
         state.watched |= watches;
         let patience = state.crowd.patience;
-        let waiter = state.join(wanted);
+        let bell = state.join(wanted);
         drop(state);
-        let told = if watches { waiter.wait_for(patience) } else { Some(waiter.wait()) };
+        let heard = if watches { bell.wait_for(patience) } else { Some(bell.wait()) };
         // Whoever watched in vain is an heir as well.
-        *turn = Turn { inherited: told != Some(Told::Look), impatient: told.is_none() };
-        if told.is_none() {
-            self.state.lock().leave(&waiter);
+        *turn = Turn { inherited: heard != Some(Heard::Look), impatient: heard.is_none() };
+        if turn.inherited {
+            let mut state = self.state.lock();
+            state.leave(&bell);
+            state.watched &= !turn.impatient;
         }
         false
     }
@@ -126,23 +126,23 @@ impl Leader {
     fn end(&self, reached: Reached, took: Option<Duration>) {
         let mut state = self.state.lock();
         state.leading = false;
-        let told = state.whom_to_tell(reached);
         if let Some(took) = took {
-            let present = 1 + told.len() + state.waiting.len();
+            let present = 1 + state.waiting();
             state.crowd.learn(present, took);
         }
+        let served = state.served(reached);
+        let heir = state.heir();
         drop(state);
-        told.iter().for_each(|(waiter, what)| waiter.tell(*what));
+        served.iter().for_each(|group| group.bell.ring());
+        heir.inspect(|bell| bell.appoint());
     }
 
     /// An heir that doesn't lead passes it on.
     fn bequeath(&self) {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let heir = if state.leading || state.watched { None } else { state.heir() };
         drop(state);
-        if let Some(heir) = heir {
-            heir.tell(Told::Inherit);
-        }
+        heir.inspect(|bell| bell.appoint());
     }
 
     /// Does something that no lead may overlap with. Whoever waits for one looks again afterwards.
@@ -150,10 +150,11 @@ impl Leader {
         let mut state = self.state.lock();
         state.alone += 1;
         while state.leading {
-            let waiter = state.join(0);
+            let bell = state.join(0);
             drop(state);
-            waiter.wait();
+            bell.wait();
             state = self.state.lock();
+            state.leave(&bell);
         }
         state.alone -= 1;
         state.leading = true;
@@ -166,8 +167,8 @@ impl Leader {
     /// Makes everyone who waits look again.
     pub(super) fn wake(&self) {
         // Taken, so that nobody is between looking and going to sleep.
-        let told = self.state.lock().whom_to_tell(Reached::Changed);
-        told.iter().for_each(|(waiter, what)| waiter.tell(*what));
+        let everyone = self.state.lock().served(Reached::Changed);
+        everyone.iter().for_each(|group| group.bell.ring());
     }
 }
 
@@ -182,43 +183,50 @@ struct Turn {
 
 impl State {
     fn may_lead(&self, impatient: bool) -> bool {
-        let gathered = self.waiting.len() + 1 >= self.crowd.expected || self.crowd.skips_left > 0;
+        let gathered = self.waiting() + 1 >= self.crowd.expected || self.crowd.skips_left > 0;
         !self.leading && self.alone == 0 && (gathered || impatient)
     }
 
     fn begin(&mut self, impatient: bool) {
         self.leading = true;
-        let most_came = 2 * (self.waiting.len() + 1) >= self.crowd.expected;
+        let most_came = 2 * (self.waiting() + 1) >= self.crowd.expected;
         self.crowd.settle(!impatient || most_came);
+        self.groups.iter_mut().for_each(|group| group.closed = true);
     }
 
-    fn join(&mut self, wanted: u64) -> Arc<Waiter> {
-        let waiter = Arc::new(Waiter { wanted, told: Mutex::default(), news: Condvar::default() });
-        self.waiting.push(waiter.clone());
-        waiter
+    fn waiting(&self) -> usize {
+        self.groups.iter().map(|group| group.members).sum()
     }
 
-    fn leave(&mut self, waiter: &Arc<Waiter>) {
-        self.waiting.retain(|other| !Arc::ptr_eq(other, waiter));
+    fn join(&mut self, wanted: u64) -> Arc<Bell> {
+        if self.groups.last().is_none_or(|last| last.closed) {
+            self.groups.push(Group { bell: Arc::default(), members: 0, least: wanted, closed: false });
+        }
+        let group = self.groups.last_mut().expect("there is one now");
+        group.members += 1;
+        group.least = group.least.min(wanted);
+        group.bell.clone()
+    }
+
+    /// One goes before the bell was rung for all.
+    fn leave(&mut self, bell: &Arc<Bell>) {
+        self.groups.iter_mut().filter(|group| Arc::ptr_eq(&group.bell, bell)).for_each(|group| group.members -= 1);
+        self.groups.retain(|group| group.members > 0);
+    }
+
+    /// Takes out who is to look again.
+    fn served(&mut self, reached: Reached) -> Vec<Group> {
         self.watched = false;
-    }
-
-    /// Takes out who is to look again, in the order they came, and an heir as the last.
-    fn whom_to_tell(&mut self, reached: Reached) -> Vec<(Arc<Waiter>, Told)> {
-        self.watched = false;
-        let done = |waiter: &Arc<Waiter>| match reached {
-            Reached::End(end) => waiter.wanted <= end,
+        let served = |group: &mut Group| match reached {
+            Reached::End(end) => group.least <= end,
             Reached::Changed => true,
         };
-        let (told, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(done);
-        self.waiting = waiting;
-        let told: Vec<Arc<Waiter>> = told;
-        let heir = self.heir();
-        told.into_iter().map(|waiter| (waiter, Told::Look)).chain(heir.map(|heir| (heir, Told::Inherit))).collect()
+        self.groups.extract_if(.., served).collect()
     }
 
-    fn heir(&mut self) -> Option<Arc<Waiter>> {
-        (!self.waiting.is_empty()).then(|| self.waiting.remove(0))
+    /// The bell at which one of those sleeps who came first.
+    fn heir(&self) -> Option<Arc<Bell>> {
+        self.groups.first().map(|group| group.bell.clone())
     }
 }
 
@@ -245,31 +253,6 @@ impl Crowd {
     }
 }
 
-impl Waiter {
-    fn wait(&self) -> Told {
-        let mut told = self.told.lock();
-        loop {
-            match *told {
-                Some(what) => return what,
-                None => self.news.wait(&mut told),
-            }
-        }
-    }
-
-    /// Nothing if the time was over first.
-    fn wait_for(&self, patience: Duration) -> Option<Told> {
-        let deadline = Instant::now() + patience;
-        let mut told = self.told.lock();
-        while told.is_none() && !self.news.wait_until(&mut told, deadline).timed_out() {}
-        *told
-    }
-
-    fn tell(&self, what: Told) {
-        *self.told.lock() = Some(what);
-        self.news.notify_all();
-    }
-}
-
 #[cfg(test)]
 #[cfg(not(any(loom, shuttle)))]
 mod tests {
@@ -286,7 +269,7 @@ mod tests {
     }
 
     fn until_waiting(leader: &Leader, n: usize) {
-        while leader.state.lock().waiting.len() < n {
+        while leader.state.lock().waiting() < n {
             sleep(Duration::from_millis(1));
         }
     }
@@ -356,13 +339,35 @@ mod tests {
 
     #[test]
     fn a_lead_wakes_those_it_served_and_one_that_leads_next() {
-        let leader = Leader::default();
-        let mut state = leader.state.lock();
-        let waiters: Vec<_> = [5, 9, 7, 8].map(|wanted| state.join(wanted)).into();
-        let told = state.whom_to_tell(Reached::End(7));
-        let told: Vec<(u64, Told)> = told.iter().map(|(waiter, told)| (waiter.wanted, *told)).collect();
-        assert_eq!(told, [(5, Told::Look), (7, Told::Look), (9, Told::Inherit)]);
-        assert!(Arc::ptr_eq(&state.waiting[0], &waiters[3]) && state.waiting.len() == 1);
+        let mut state = State::default();
+        let early = [5, 7].map(|wanted| state.join(wanted));
+        state.begin(false);
+        let late = [9, 8].map(|wanted| state.join(wanted));
+        assert!(Arc::ptr_eq(&early[0], &early[1]) && Arc::ptr_eq(&late[0], &late[1]));
+        let served = state.served(Reached::End(7));
+        assert!(served.len() == 1 && Arc::ptr_eq(&served[0].bell, &early[0]));
+        assert!(Arc::ptr_eq(&state.heir().expect("two wait"), &late[0]));
+        assert_eq!(state.waiting(), 2);
+    }
+
+    #[test]
+    fn who_came_behind_a_lead_that_took_in_its_work_is_served_by_it() {
+        let mut state = State::default();
+        state.begin(false);
+        let bell = state.join(7);
+        let served = state.served(Reached::End(7));
+        assert!(Arc::ptr_eq(&served[0].bell, &bell) && state.heir().is_none());
+    }
+
+    #[test]
+    fn an_heir_is_no_longer_counted_and_the_others_are() {
+        let mut state = State::default();
+        let bell = state.join(5);
+        state.join(5);
+        state.leave(&bell);
+        assert_eq!(state.waiting(), 1);
+        state.leave(&bell);
+        assert!(state.groups.is_empty());
     }
 
     #[test]

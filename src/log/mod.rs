@@ -9,6 +9,7 @@
 
 mod admit;
 mod append;
+mod bell;
 mod history;
 mod leader;
 mod lineage;

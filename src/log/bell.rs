@@ -80,3 +80,33 @@ impl Rung {
         self.for_all.then_some(Heard::Look)
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appointment_is_heard_once_and_a_ring_by_all() {
+        let bell = Bell::default();
+        assert_eq!(bell.wait_for(Duration::ZERO), None);
+        bell.appoint();
+        bell.ring();
+        assert_eq!([bell.wait(), bell.wait(), bell.wait()], [Heard::Inherit, Heard::Look, Heard::Look]);
+    }
+
+    #[test]
+    fn a_ring_wakes_all_who_sleep_and_an_appointment_one() {
+        let bell = Bell::default();
+        std::thread::scope(|scope| {
+            let sleepers = [(); 3].map(|()| scope.spawn(|| bell.wait()));
+            bell.appoint();
+            while sleepers.iter().filter(|sleeper| sleeper.is_finished()).count() < 1 {
+                std::thread::yield_now();
+            }
+            bell.ring();
+            let heard = sleepers.map(|sleeper| sleeper.join().expect("was woken"));
+            assert_eq!(heard.iter().filter(|heard| **heard == Heard::Inherit).count(), 1);
+        });
+    }
+}

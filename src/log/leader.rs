@@ -84,7 +84,8 @@ impl Leader {
             }
             let began = Instant::now();
             let reached = lead();
-            self.end(reached.as_ref().copied().unwrap_or(Reached::Changed), Some(began.elapsed()));
+            let took = reached.is_ok().then(|| began.elapsed());
+            self.end(reached.as_ref().copied().unwrap_or(Reached::Changed), took);
             if let Err(error) = reached {
                 break Err(error);
             }
@@ -232,12 +233,14 @@ impl State {
 
 impl Crowd {
     const SKIPS_MAX: u32 = 63;
+    /// Half a turn of a disk that turns, and a little. A lead that took longer met a stall, and says nothing of the next.
+    const PATIENCE_MAX: Duration = Duration::from_millis(5);
 
     /// A lead has ended: all whom it served or left waiting may be there for the next.
     fn learn(&mut self, present: usize, took: Duration) {
         self.expected = present;
         // Waiting costs those who are there; what it saves those who come is a whole lead. In a model no time passes.
-        self.patience = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { took / 2 };
+        self.patience = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { Self::PATIENCE_MAX.min(took / 2) };
     }
 
     /// A lead begins: waiting for the others was worth it, or in vain.
@@ -348,6 +351,46 @@ mod tests {
         assert!(served.len() == 1 && Arc::ptr_eq(&served[0].bell, &early[0]));
         assert!(Arc::ptr_eq(&state.heir().expect("two wait"), &late[0]));
         assert_eq!(state.waiting(), 2);
+    }
+
+    #[test]
+    fn whoever_comes_too_late_for_a_lead_leads_the_next() {
+        let (leader, reached) = (Leader::default(), AtomicU64::new(0));
+        let wait = |wanted, meanwhile: &dyn Fn()| {
+            let done = || Ok(reached.load(Ordering::Acquire) >= wanted);
+            leader.lead_until(wanted, done, || {
+                meanwhile();
+                reached.store(wanted, Ordering::Release);
+                Ok::<_, ()>(Reached::End(wanted))
+            })
+        };
+        scope(|scope| {
+            let late = wait(1, &|| {
+                scope.spawn(|| wait(2, &|| {}));
+                until_waiting(&leader, 1);
+            });
+            assert_eq!(late, Ok(()));
+            for _ in 0..5000 {
+                if reached.load(Ordering::Acquire) == 2 {
+                    break;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            let led = reached.load(Ordering::Acquire);
+            leader.wake();
+            assert_eq!(led, 2, "the other was told");
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_company_as_long_as_a_disk_stalled() {
+        let leader = Leader::default();
+        leader.state.lock().crowd.learn(4, LONG / 3);
+        let began = Instant::now();
+        wait(&leader, &AtomicU64::new(0)).expect("leads");
+        assert!(began.elapsed() < LONG / 10);
+        let fails = leader.lead_until(1, || Ok(false), || Err::<Reached, _>(sleep(Duration::from_millis(20))));
+        assert_eq!((fails, leader.state.lock().crowd.expected), (Err(()), 1));
     }
 
     #[test]

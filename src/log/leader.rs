@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bell::{Bell, Heard};
+use super::crowd::Crowd;
 use crate::threads::small::Mutex;
 
 /// Whether somebody leads, and who waits for the end of it.
@@ -32,16 +33,6 @@ struct State {
     /// Somebody waits with a deadline for the crowd to gather, and leads then.
     watched: bool,
     crowd: Crowd,
-}
-
-/// How many are expected to come back for the next lead, and how long it is worth waiting for them.
-#[derive(Debug, Default)]
-struct Crowd {
-    expected: usize,
-    patience: Duration,
-    /// After waiting in vain: so many leads begin at once, twice as many as the last time.
-    skips: u32,
-    skips_left: u32,
 }
 
 /// Those who came between the beginnings of two leads: the next one serves them all.
@@ -184,14 +175,12 @@ struct Turn {
 
 impl State {
     fn may_lead(&self, impatient: bool) -> bool {
-        let gathered = self.waiting() + 1 >= self.crowd.expected || self.crowd.skips_left > 0;
-        !self.leading && self.alone == 0 && (gathered || impatient)
+        !self.leading && self.alone == 0 && (impatient || self.crowd.is_gathered(self.waiting() + 1))
     }
 
     fn begin(&mut self, impatient: bool) {
         self.leading = true;
-        let most_came = 2 * (self.waiting() + 1) >= self.crowd.expected;
-        self.crowd.settle(!impatient || most_came);
+        self.crowd.settle(self.waiting() + 1, impatient);
         self.groups.iter_mut().for_each(|group| group.closed = true);
     }
 
@@ -231,31 +220,6 @@ impl State {
     }
 }
 
-impl Crowd {
-    const SKIPS_MAX: u32 = 63;
-    /// Half a turn of a disk that turns, and a little. A lead that took longer met a stall, and says nothing of the next.
-    const PATIENCE_MAX: Duration = Duration::from_millis(5);
-
-    /// A lead has ended: all whom it served or left waiting may be there for the next.
-    fn learn(&mut self, present: usize, took: Duration) {
-        self.expected = present;
-        // Waiting costs those who are there; what it saves those who come is a whole lead. In a model no time passes.
-        self.patience = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { Self::PATIENCE_MAX.min(took / 2) };
-    }
-
-    /// A lead begins: waiting for the others was worth it, or in vain.
-    fn settle(&mut self, worth_it: bool) {
-        if self.skips_left > 0 {
-            self.skips_left -= 1;
-        } else if worth_it {
-            self.skips = 0;
-        } else {
-            self.skips = (2 * self.skips + 1).min(Self::SKIPS_MAX);
-            self.skips_left = self.skips;
-        }
-    }
-}
-
 #[cfg(test)]
 #[cfg(not(any(loom, shuttle)))]
 mod tests {
@@ -267,8 +231,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn expecting(expected: usize, patience: Duration) -> Leader {
-        let crowd = Crowd { expected, patience, ..Crowd::default() };
-        Leader { state: Mutex::new(State { crowd, ..State::default() }) }
+        let mut state = State::default();
+        (state.crowd.expected, state.crowd.patience) = (expected, patience);
+        Leader { state: Mutex::new(state) }
     }
 
     fn until_waiting(leader: &Leader, n: usize) {
@@ -389,7 +354,14 @@ mod tests {
         let began = Instant::now();
         wait(&leader, &AtomicU64::new(0)).expect("leads");
         assert!(began.elapsed() < LONG / 10);
-        let fails = leader.lead_until(1, || Ok(false), || Err::<Reached, _>(sleep(Duration::from_millis(20))));
+        let fails = leader.lead_until(
+            1,
+            || Ok(false),
+            || {
+                sleep(Duration::from_millis(20));
+                Err::<Reached, _>(())
+            },
+        );
         assert_eq!((fails, leader.state.lock().crowd.expected), (Err(()), 1));
     }
 
@@ -411,22 +383,6 @@ mod tests {
         assert_eq!(state.waiting(), 1);
         state.leave(&bell);
         assert!(state.groups.is_empty());
-    }
-
-    #[test]
-    fn waiting_in_vain_is_tried_ever_more_seldom() {
-        let mut crowd = Crowd::default();
-        let mut skipped = Vec::new();
-        for _ in 0..8 {
-            crowd.settle(false);
-            skipped.push(crowd.skips_left);
-            (0..crowd.skips_left).for_each(|_| crowd.settle(false));
-            assert_eq!(crowd.skips_left, 0);
-        }
-        assert_eq!(skipped, [1, 3, 7, 15, 31, 63, 63, 63]);
-        crowd.settle(true);
-        crowd.settle(false);
-        assert_eq!(crowd.skips_left, 1);
     }
 }
 

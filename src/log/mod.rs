@@ -10,6 +10,7 @@
 mod admit;
 mod append;
 mod bell;
+mod crowd;
 mod history;
 mod leader;
 mod lineage;

@@ -93,7 +93,7 @@ impl StoreOptions {
         let names = names_at(&seam, path)?;
         let has_store = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "STORE"));
         if !has_store {
-            if wanted == Wanted::Existing || !is_free(names.as_deref()) || has_topics(&seam) {
+            if wanted == Wanted::Existing || !is_free(names.as_deref()) || has_topics(&seam)? {
                 return Err(no_store(&seam, path, names.as_deref()));
             }
             if names.is_none() {
@@ -186,14 +186,20 @@ fn is_free(names: Option<&[String]>) -> bool {
 }
 
 /// Whether there are topics. `STORE` is written before the first of them, so without it they have lost it.
-fn has_topics(seam: &Seam) -> bool {
-    let entries = seam.dir.list(Path::new(TOPICS)).unwrap_or_default();
-    entries.iter().any(|entry| crate::format::parse_topic_dir(&entry.name).is_some())
+fn has_topics(seam: &Seam) -> Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let entries = match seam.dir.list(Path::new(TOPICS)) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(false),
+        other => other.at("list", &seam.dir.root().join(TOPICS))?,
+    };
+    Ok(entries.iter().any(|entry| crate::format::parse_topic_dir(&entry.name).is_some()))
 }
 
 pub(super) fn no_store(seam: &Seam, path: &Path, names: Option<&[String]>) -> Error {
-    if has_topics(seam) {
-        return missing("store file", &seam.dir.root().join(STORE), None);
+    match has_topics(seam) {
+        Err(error) => return error,
+        Ok(true) => return missing("store file", &seam.dir.root().join(STORE), None),
+        Ok(false) => {}
     }
     let reason = match names {
         None => "nothing is there; create a store first",

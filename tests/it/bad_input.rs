@@ -383,6 +383,20 @@ fn opened(disk: &SimDisk, way: usize) -> Result<Store, Error> {
 }
 
 #[test]
+fn a_store_that_lost_its_file_is_not_created_anew_where_its_topics_cannot_be_listed() {
+    let world = at_rest(Mapping::Auto);
+    world.disk.remove("STORE");
+    let before = tree(&world.disk);
+    for way in 0..4 {
+        world.disk.fail(Fault::of("list").on("topics"));
+        let error = refused(opened(&world.disk, way));
+        world.disk.heal();
+        assert_eq!(error.to_string(), "cannot list `/sim/topics`");
+        assert!(before == tree(&world.disk), "the disk was changed");
+    }
+}
+
+#[test]
 fn a_directory_of_other_things_is_refused() {
     let disk = SimDisk::new(1);
     disk.write("thesis.tex", "precious");

@@ -74,8 +74,7 @@ impl StoreOptions {
     /// As [`Store::open_read_only`].
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
         let seam = self.seam_at(path.as_ref());
-        let names = names_at(&seam, path.as_ref())?;
-        let file = identity::read(&*seam.dir)?.ok_or_else(|| no_store(&seam, path.as_ref(), names.as_deref()))?;
+        let file = find(&seam, path.as_ref())?.map_err(|names| no_store(path.as_ref(), names.as_deref()))?;
         self.assemble(path.as_ref(), &seam, &file, None)
     }
 
@@ -90,24 +89,21 @@ impl StoreOptions {
     fn writable(self, path: &Path, wanted: Wanted) -> Result<Store> {
         self.check()?;
         let seam = self.seam_at(path);
-        let names = names_at(&seam, path)?;
-        let has_store = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "STORE"));
-        if !has_store {
-            if wanted == Wanted::Existing || !is_free(names.as_deref()) || has_topics(&seam)? {
-                return Err(no_store(&seam, path, names.as_deref()));
+        let judge = || match find(&seam, path)? {
+            Err(names) if wanted == Wanted::Existing || !is_free(names.as_deref()) => {
+                Err(no_store(path, names.as_deref()))
             }
-            if names.is_none() {
-                seam.dir.create_dir(Path::new("")).at("create", path)?;
-            }
-            create_file(&seam, LOCK)?;
+            found => Ok(found),
+        };
+        if let Err(None) = judge()? {
+            seam.dir.create_dir(Path::new("")).at("create", path)?;
         }
         let lock = take_lock(&seam, path)?;
-        // Looked at again under the lock: another process may have been faster.
-        let file = match (identity::read(&*seam.dir)?, wanted) {
-            (Some(_), Wanted::New) => return Err(Error::StoreExists { path: path.to_path_buf() }),
-            (Some(file), _) => file,
-            (None, Wanted::Existing) => return Err(no_store(&seam, path, names.as_deref())),
-            (None, _) => create(&seam)?,
+        // Judged again under the lock: another process may have been faster.
+        let file = match judge()? {
+            Ok(_) if wanted == Wanted::New => return Err(Error::StoreExists { path: path.to_path_buf() }),
+            Ok(file) => file,
+            Err(_) => create(&seam)?,
         };
         leave_pid(&seam);
         self.assemble(path, &seam, &file, Some(lock))
@@ -165,6 +161,21 @@ impl StoreOptions {
     }
 }
 
+/// What `STORE` says, or else the names that are there.
+type Found = std::result::Result<StoreFile, Option<Vec<String>>>;
+
+/// Looks for a store. Topics that have lost `STORE` are damage.
+fn find(seam: &Seam, path: &Path) -> Result<Found> {
+    let names = names_at(seam, path)?;
+    if let Some(file) = identity::read(&*seam.dir)? {
+        return Ok(Ok(file));
+    }
+    if has_topics(seam)? {
+        return Err(missing("store file", &seam.dir.root().join(STORE), None));
+    }
+    Ok(Err(names))
+}
+
 /// The names in the directory; `None` if there is no directory.
 pub(super) fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
@@ -195,12 +206,7 @@ fn has_topics(seam: &Seam) -> Result<bool> {
     Ok(entries.iter().any(|entry| crate::format::parse_topic_dir(&entry.name).is_some()))
 }
 
-pub(super) fn no_store(seam: &Seam, path: &Path, names: Option<&[String]>) -> Error {
-    match has_topics(seam) {
-        Err(error) => return error,
-        Ok(true) => return missing("store file", &seam.dir.root().join(STORE), None),
-        Ok(false) => {}
-    }
+pub(super) fn no_store(path: &Path, names: Option<&[String]>) -> Error {
     let reason = match names {
         None => "nothing is there; create a store first",
         Some([]) => "the directory is empty; create a store first",
@@ -223,7 +229,7 @@ fn create_file(seam: &Seam, name: &str) -> Result<()> {
     }
 }
 
-/// Takes the kernel's lock. Writes nothing, as it isn't known yet what stands here.
+/// Takes the kernel's lock. Writes nothing but its file, which may have been removed.
 pub(super) fn take_lock(seam: &Seam, path: &Path) -> Result<Box<dyn Lock>> {
     let (name, shown) = (Path::new(LOCK), seam.dir.root().join(LOCK));
     if let Err(error) = seam.dir.open(name, Access::Write) {

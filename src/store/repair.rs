@@ -128,7 +128,7 @@ impl StoreOptions {
         let names = names_at(&seam, path)?;
         let is_store = |names: &[String]| names.iter().any(|name| name == STORE || name == TOPICS);
         if !names.as_deref().is_some_and(is_store) {
-            return Err(no_store(&seam, path, names.as_deref()));
+            return Err(no_store(path, names.as_deref()));
         }
         let lock = take_lock(&seam, path)?;
         let mut plan = RepairPlan::default();

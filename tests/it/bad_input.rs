@@ -412,6 +412,22 @@ fn a_directory_of_other_things_is_refused() {
 }
 
 #[test]
+fn a_directory_whose_file_of_that_name_is_not_ours_is_left_as_it_is() {
+    let disk = SimDisk::new(1);
+    disk.write("STORE", "milk, bread, and enough of it for a header: ".repeat(5));
+    for way in 0..4 {
+        assert!(matches!(refused_untouched(&disk, || opened(&disk, way)), Error::Corrupt(_)));
+    }
+    let world = at_rest(Mapping::Auto);
+    claim_version(&world.disk, "STORE", 9);
+    world.disk.remove("LOCK");
+    for way in 0..4 {
+        let error = refused_untouched(&world.disk, || opened(&world.disk, way));
+        assert!(matches!(error, Error::UnsupportedVersion { .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_creation_that_was_cut_anywhere_says_so_and_is_completed_when_asked() {
     let images = Arc::new(Mutex::new(Vec::new()));
     let disk = SimDisk::new(1);

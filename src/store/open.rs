@@ -5,7 +5,7 @@
 //! written at an open.
 
 use crate::threads::atomic::AtomicBool;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::threads::Mutex;
@@ -96,7 +96,7 @@ impl StoreOptions {
             found => Ok(found),
         };
         if let Err(None) = judge()? {
-            seam.dir.create_dir(Path::new("")).at("create", path)?;
+            make_dir(&seam, "")?;
         }
         let lock = take_lock(&seam, path)?;
         // Judged again under the lock: another process may have been faster.
@@ -170,10 +170,13 @@ fn find(seam: &Seam, path: &Path) -> Result<Found> {
     if let Some(file) = identity::read(&*seam.dir)? {
         return Ok(Ok(file));
     }
-    if has_topics(seam)? {
-        return Err(missing("store file", &seam.dir.root().join(STORE), None));
+    let has_topics = has_topics(seam)?;
+    // Behind the topics: another process may have created the store meanwhile, and `STORE` before them.
+    match identity::read(&*seam.dir)? {
+        Some(file) => Ok(Ok(file)),
+        None if has_topics => Err(missing("store file", &seam.dir.root().join(STORE), None)),
+        None => Ok(Err(names)),
     }
-    Ok(Err(names))
 }
 
 /// The names in the directory; `None` if there is no directory.
@@ -221,12 +224,25 @@ fn not_a_store(path: &Path, reason: &str) -> Error {
 }
 
 fn create_file(seam: &Seam, name: &str) -> Result<()> {
-    match seam.dir.create(Path::new(name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(error).at("create", &seam.dir.root().join(name))
-        }
-        _ => Ok(()),
+    unless_there(seam.dir.create(Path::new(name)).map(drop)).at("create", &seam.dir.root().join(name))
+}
+
+fn make_dir(seam: &Seam, name: &str) -> Result<()> {
+    unless_there(seam.dir.create_dir(Path::new(name))).at("create", &shown(seam, name))
+}
+
+fn unless_there(made: std::io::Result<()>) -> std::io::Result<()> {
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
     }
+}
+
+/// The path as a person would type it.
+fn shown(seam: &Seam, name: &str) -> PathBuf {
+    let root = seam.dir.root();
+    // Joining an empty name would add a slash.
+    if name.is_empty() { root.to_path_buf() } else { root.join(name) }
 }
 
 /// Takes the kernel's lock. Writes nothing but its file, which may have been removed.
@@ -260,14 +276,7 @@ fn pid_in(seam: &Seam) -> Option<u32> {
 
 /// Builds an empty store, `STORE` last.
 fn create(seam: &Seam) -> Result<StoreFile> {
-    for name in [TOPICS, TRASH, QUARANTINE] {
-        match seam.dir.create_dir(Path::new(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error).at("create", &seam.dir.root().join(name));
-            }
-            _ => {}
-        }
-    }
+    [TOPICS, TRASH, QUARANTINE].iter().try_for_each(|name| make_dir(seam, name))?;
     seam.dir.sync(Path::new("")).at("sync", seam.dir.root())?;
     sync_name(seam)?;
     let mut id = [0; 16];

@@ -1,11 +1,13 @@
 //! Whatever is wrong with what is given: a typed error that says so, and not a byte on the disk is touched.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::Duration;
 
-use epochlog::testing::{Dir, Fault, Loss, SimDisk};
+use epochlog::testing::{Access, Dir, Entry, Fault, File, Lock, Loss, OsDir, Seam, SimDisk};
 use epochlog::{
-    Damage, Error, GroupName, Mapping, Offset, Place, Record, Start, Store, Timestamp, TopicName, TopicOptions,
+    Damage, Error, GroupName, Mapping, Offset, Place, Record, Start, Store, StoreOptions, Timestamp, TopicName,
+    TopicOptions,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -464,6 +466,107 @@ fn a_creation_that_was_cut_anywhere_says_so_and_is_completed_when_asked() {
         }
     }
     assert!(empty >= 2 && half >= 8 && whole >= 2, "{empty} empty, {half} half created, {whole} whole");
+}
+
+/// Opens a store while another process does so at this operation; whether the operation came.
+fn opened_beside_another(way: usize, nth: usize, keeps: bool) -> bool {
+    let (disk, other) = (SimDisk::new(1), Arc::new(Mutex::new(None)));
+    let (there, opening, mut seen) = (disk.clone(), other.clone(), 0);
+    disk.on_operation(Box::new(move |_| {
+        seen += 1;
+        if seen == nth {
+            let created = opened(&there, 3).inspect(|store| drop(store.create_topic("orders", small())));
+            *opening.lock() = Some(created.map(|store| keeps.then_some(store)));
+        }
+    }));
+    let found = opened(&disk, way);
+    let other = other.lock().take();
+    let what = format!("way {way}, operation {nth}, kept open {keeps}");
+    match (&found, &other) {
+        (Ok(_), Some(other)) => assert!(!matches!(other, Ok(Some(_))) || way == 1, "{what}: two writers"),
+        (Err(Error::Locked { .. }), Some(Ok(Some(_)))) | (_, None) => {}
+        (Err(Error::StoreExists { .. }), Some(Ok(None))) => assert_eq!(way, 2, "{what}"),
+        (found, Some(_)) => panic!("{what}: {found:?}"),
+    }
+    disk.on_operation(Box::new(|_| {}));
+    other.is_some()
+}
+
+#[test]
+fn who_opens_while_another_process_creates_the_store_opens_it_or_finds_it_locked() {
+    for (way, keeps) in (0..4).flat_map(|way| [(way, true), (way, false)]) {
+        let came = (1..).take_while(|&nth| opened_beside_another(way, nth, keeps)).count();
+        assert!(came >= 3, "way {way}: {came} operations");
+    }
+}
+
+/// A directory that another process makes just before this one does.
+#[derive(Debug)]
+struct Overtaken(OsDir);
+
+impl Dir for Overtaken {
+    fn root(&self) -> &Path {
+        self.0.root()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.0.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if path == Path::new("") {
+            self.0.create_dir(path)?;
+        }
+        self.0.create_dir(path)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.0.sync(path)
+    }
+
+    fn sync_name(&self) -> io::Result<()> {
+        self.0.sync_name()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_dir(path)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        self.0.open(path, access)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.0.create(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        self.0.try_lock(path)
+    }
+
+    fn reserves(&self) -> bool {
+        self.0.reserves()
+    }
+}
+
+#[test]
+fn a_directory_that_another_process_has_just_made_is_a_free_place() {
+    for fresh in [true, false] {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let path = temp.path().join("data");
+        let seam = Seam { dir: Arc::new(Overtaken(OsDir::new(&path))), ..SimDisk::new(1).seam() };
+        let options = StoreOptions::new().seam(seam);
+        let store = if fresh { options.create(&path) } else { options.open_or_create(&path) };
+        store.expect("creates").close().expect("closes");
+    }
 }
 
 #[test]

@@ -412,7 +412,7 @@ impl Inner {
 
     fn unlink(&self, deleted: &[PathBuf]) -> Result<()> {
         let shown = self.shared.shown(Path::new(TRASH));
-        deleted.iter().try_for_each(|path| remove_tree(&*self.shared.seam.dir, path).at("remove", &shown))
+        first_error(deleted.iter().map(|path| remove_tree(&*self.shared.seam.dir, path).at("remove", &shown)))
     }
 
     fn close(&self) -> Result<()> {

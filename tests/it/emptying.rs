@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use epochlog::testing::{Access, Dir, Entry, File, Image, Lock, Loss, Seam, SimDisk};
+use epochlog::testing::{Access, Dir, Entry, Fault, File, Image, Lock, Loss, Seam, SimDisk};
 use epochlog::{Mapping, StoreOptions};
 
 use crate::support::*;
@@ -117,4 +117,16 @@ fn a_topic_whose_delete_is_not_durable_yet_is_not_unlinked_by_maintain() {
             assert_eq!(all(&world.partition()), numbered("v", 0..3), "it comes back whole");
         }
     }
+}
+
+#[test]
+fn what_cannot_be_unlinked_keeps_nothing_else_in_the_trash() {
+    let world = world(Mapping::Auto);
+    for name in ["a@1", "b@2"] {
+        world.disk.write(format!("trash/{name}/topic"), "deleted");
+    }
+    world.disk.fail(Fault::of("remove_file").on("trash/a@1").forever());
+    assert_eq!(refused(world.store().maintain()).to_string(), "cannot remove `/sim/trash`");
+    let left: Vec<_> = world.disk.files().into_iter().filter(|path| path.starts_with("trash")).collect();
+    assert_eq!(left, [Path::new("trash/a@1/topic")]);
 }

@@ -103,8 +103,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::StoreExists`]; [`Error::NotAStore`] if something else is there; [`Error::Locked`]; [`Error::Io`]. What
-    /// was there is as it was.
+    /// [`Error::StoreExists`]; [`Error::NotAStore`] if something else is there; [`Error::Locked`];
+    /// [`Error::StorageFull`]; [`Error::Io`]. What was there is as it was.
     pub fn create(path: impl AsRef<Path>) -> Result<Store> {
         StoreOptions::new().create(path)
     }

@@ -17,7 +17,7 @@ use super::recover::recover_all;
 use super::report::RecoveryReport;
 use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
+use crate::format::{HEADER_BYTES, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
 use crate::io::latch::Latch;
 use crate::io::{Access, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
 use crate::log::Awake;
@@ -71,8 +71,9 @@ impl StoreOptions {
     ///
     /// # Errors
     ///
-    /// As [`Store::open_read_only`].
+    /// As [`Store::open_read_only`]; [`Error::InvalidOption`].
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.check()?;
         let seam = self.seam_at(path.as_ref());
         let file = find(&seam, path.as_ref())?.map_err(|names| no_store(path.as_ref(), names.as_deref()))?;
         self.assemble(path.as_ref(), &seam, &file, None)
@@ -224,11 +225,12 @@ fn not_a_store(path: &Path, reason: &str) -> Error {
 }
 
 fn create_file(seam: &Seam, name: &str) -> Result<()> {
-    unless_there(seam.dir.create(Path::new(name)).map(drop)).at("create", &seam.dir.root().join(name))
+    let made = unless_there(seam.dir.create(Path::new(name)).map(drop));
+    made.taking(HEADER_BYTES, "create", &seam.dir.root().join(name))
 }
 
 fn make_dir(seam: &Seam, name: &str) -> Result<()> {
-    unless_there(seam.dir.create_dir(Path::new(name))).at("create", &shown(seam, name))
+    unless_there(seam.dir.create_dir(Path::new(name))).taking(HEADER_BYTES, "create", &shown(seam, name))
 }
 
 fn unless_there(made: std::io::Result<()>) -> std::io::Result<()> {

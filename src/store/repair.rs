@@ -121,8 +121,9 @@ impl StoreOptions {
     /// # Errors
     ///
     /// [`Error::NotAStore`]; [`Error::Locked`] if it is open for writing; [`Error::UnsupportedVersion`] if a later version
-    /// wrote `STORE`; [`Error::Io`]: what can't be read now isn't taken for damage.
+    /// wrote `STORE`; [`Error::InvalidOption`]; [`Error::Io`]: what can't be read now isn't taken for damage.
     pub fn repair(self, path: impl AsRef<Path>, on_damage: OnDamage) -> Result<Repair> {
+        self.check()?;
         let path = path.as_ref();
         let seam = self.seam_at(path);
         let names = names_at(&seam, path)?;

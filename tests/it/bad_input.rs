@@ -616,6 +616,17 @@ fn a_directory_that_may_not_be_written_holds_no_new_store() {
 }
 
 #[test]
+fn a_full_disk_that_holds_no_new_store_says_so() {
+    for (call, on) in [("create", "LOCK"), ("create_dir", "topics"), ("create_dir", "trash"), ("create", "STORE.new")] {
+        let disk = SimDisk::new(1);
+        disk.fail(Fault::of(call).on(on).kind(ErrorKind::StorageFull));
+        let error = refused(opened(&disk, 2));
+        assert!(matches!(&error, Error::StorageFull { path, .. } if path.ends_with(on)), "{error}");
+        opened(&disk, 2).expect("completes the creation").close().expect("closes");
+    }
+}
+
+#[test]
 fn a_locked_store_is_refused_with_the_process_that_has_it() {
     let world = busy(Mapping::Auto);
     let mine = std::process::id();

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use epochlog::testing::{Fault, Image, SimDisk};
-use epochlog::{Error, Mapping, Offset, Partition, Reader, Start, Store, Timestamp, TopicOptions};
+use epochlog::{
+    Error, Mapping, Offset, OnDamage, Partition, Reader, Start, Store, StoreOptions, Timestamp, TopicOptions,
+};
 
 use crate::support::*;
 
@@ -292,9 +294,19 @@ fn full_segments_that_wait_for_their_sync_keep_few_files_open() {
 #[test]
 fn how_many_are_awake_is_checked() {
     let disk = SimDisk::new(3);
-    let none = options(&disk, Mapping::Auto).open_partitions_max(0);
-    assert_eq!(
-        refused_untouched(&disk, || none.create("/sim")).to_string(),
-        "option `open_partitions_max` is invalid: 0 was given; allowed is at least 1"
-    );
+    type Opens = fn(StoreOptions) -> Result<(), Error>;
+    let ways: [Opens; 5] = [
+        |options| options.create("/sim").map(drop),
+        |options| options.open("/sim").map(drop),
+        |options| options.open_or_create("/sim").map(drop),
+        |options| options.open_read_only("/sim").map(drop),
+        |options| options.repair("/sim", OnDamage::Keep).map(drop),
+    ];
+    for way in ways {
+        let none = options(&disk, Mapping::Auto).open_partitions_max(0);
+        assert_eq!(
+            refused_untouched(&disk, || way(none)).to_string(),
+            "option `open_partitions_max` is invalid: 0 was given; allowed is at least 1"
+        );
+    }
 }

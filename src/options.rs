@@ -266,7 +266,8 @@ impl TopicOptions {
         self
     }
 
-    /// Syncs what is unsynced about this often, by the background thread or `maintain()`; 1 ms at least. Default: never.
+    /// Syncs what is unsynced about this often, by the background thread; and whenever the host calls `maintain()`. 1 ms at
+    /// least. Default: never.
     #[must_use]
     pub fn sync_interval(mut self, interval: Duration) -> TopicOptions {
         self.sync_interval = Some(interval);

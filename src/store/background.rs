@@ -5,6 +5,7 @@
 //! Invariant: neither holds a store open: the one looks for a store that still lives, works on it, and lets it go; the
 //! other knows files only. Both end with the store.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,10 +13,13 @@ use std::time::{Duration, Instant};
 use crate::threads::{Condvar, Mutex};
 
 use super::Inner;
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, first_error};
 use crate::io::Runner;
+use crate::log::Log;
+use crate::offset::Epoch;
+use crate::topic::Topic;
 
-/// How often it looks, unless a topic's sync interval is shorter.
+/// How often it looks, unless a topic's interval is over before.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 
@@ -61,14 +65,13 @@ impl Drop for Background {
 }
 
 fn run(inner: &Weak<Inner>, stop: &(Mutex<bool>, Condvar)) {
-    let mut maintained = Instant::now();
+    let (mut maintained, mut synced) = (Instant::now(), Synced::new());
     loop {
         let Some(inner) = inner.upgrade() else { return };
-        let pause = inner.shortest_interval().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
-        inner.tick();
+        let pause = inner.tick(&mut synced);
         if maintained.elapsed() >= MAINTAIN_EVERY {
-            // Errors of one topic are met again by whoever uses it.
-            let _met_again = inner.maintain();
+            // What has an interval is synced when that is over. Errors of one topic are met again by whoever uses it.
+            let _met_again = inner.maintain(false);
             maintained = Instant::now();
         }
         drop(inner);
@@ -82,25 +85,35 @@ fn run(inner: &Weak<Inner>, stop: &(Mutex<bool>, Condvar)) {
     }
 }
 
-impl Inner {
-    fn shortest_interval(&self) -> Option<Duration> {
-        self.catalog.lock().loaded().iter().filter_map(|topic| topic.options().sync_interval).min()
-    }
+/// When each topic with an interval was last synced for it, or first seen.
+type Synced = HashMap<Epoch, Instant>;
 
-    /// Syncs what waits for it: topics with an interval, their commits too, segments that were rolled, and partitions near
-    /// their cap.
-    fn tick(&self) {
+impl Inner {
+    /// Syncs what waits for it: topics whose interval is over, their commits too; of the others segments that were rolled,
+    /// and partitions near their cap. Gives how long it is until the next interval is over.
+    fn tick(&self, synced: &mut Synced) -> Duration {
         let topics = self.catalog.lock().loaded();
+        let before = std::mem::take(synced);
+        let mut pause = LOOK_EVERY;
         for topic in topics {
-            // Here and below: a failed sync latches the partition or the commits, and whoever writes there is told.
-            if topic.options().sync_interval.is_some() {
-                let _latched = topic.sync();
-                continue;
-            }
-            let due_from = topic.options().unsynced_bytes_max / 2;
-            for log in topic.opened() {
-                let _latched = if log.has_unsynced(due_from) { log.sync() } else { log.sync_rolled() };
+            let interval = topic.options().sync_interval;
+            let last = before.get(&topic.epoch()).copied().unwrap_or_else(Instant::now);
+            let is_due = interval.is_some_and(|interval| last.elapsed() >= interval);
+            let last = if is_due { Instant::now() } else { last };
+            // A failed sync latches the partition or the commits, and whoever writes there is told.
+            let _latched = if is_due { topic.sync() } else { sync_gathered(&topic) };
+            if let Some(interval) = interval {
+                synced.insert(topic.epoch(), last);
+                pause = pause.min(interval.saturating_sub(last.elapsed()));
             }
         }
+        pause
     }
+}
+
+/// Syncs of a topic what doesn't wait for its interval.
+fn sync_gathered(topic: &Topic) -> Result<()> {
+    let due_from = topic.options().unsynced_bytes_max / 2;
+    let sync = |log: Arc<Log>| if log.has_unsynced(due_from) { log.sync() } else { log.sync_rolled() };
+    first_error(topic.opened().into_iter().map(sync))
 }

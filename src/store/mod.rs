@@ -257,7 +257,7 @@ impl Store {
     /// The first error met; everything else was done all the same. [`Error::ReadOnly`], [`Error::Closed`].
     pub fn maintain(&self) -> Result<Maintenance> {
         self.inner.writable()?;
-        self.inner.maintain()
+        self.inner.maintain(true)
     }
 
     /// Makes everything written so far durable, records and commits, in all topics that were used.
@@ -376,7 +376,8 @@ impl Inner {
         may_expire(self.opened_at, now).then_some(now.0)
     }
 
-    fn maintain(&self) -> Result<Maintenance> {
+    /// With or without the sync of topics that have an interval.
+    fn maintain(&self, sync: bool) -> Result<Maintenance> {
         let _maintaining = self.maintaining.lock();
         self.check()?;
         let topics: Vec<Result<Topic>> = {
@@ -389,7 +390,7 @@ impl Inner {
         let maintained = first_error(topics.into_iter().map(|topic| {
             // Whoever closes waits for this.
             self.check()?;
-            let logs = unless_deleted(topic.and_then(|topic| topic.maintain(age_now)))?;
+            let logs = unless_deleted(topic.and_then(|topic| topic.maintain(age_now, sync)))?;
             logs.iter().for_each(|log| done.add(log));
             Ok(())
         }));

@@ -604,10 +604,10 @@ impl Topic {
         self.latched()
     }
 
-    /// Syncs, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None` while the clock
-    /// isn't trusted.
-    pub(crate) fn maintain(&self, age_now: Option<Timestamp>) -> Result<Vec<MaintainedLog>> {
-        let synced = if self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
+    /// Syncs if told to, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None`
+    /// while the clock isn't trusted.
+    pub(crate) fn maintain(&self, age_now: Option<Timestamp>, sync: bool) -> Result<Vec<MaintainedLog>> {
+        let synced = if sync && self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
         let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
         let mut commits = self.inner.commits.lock();
         let compacted = match commits.as_mut() {

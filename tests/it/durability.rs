@@ -157,6 +157,56 @@ fn the_background_thread_syncs_by_interval_and_wakes_who_waits_for_durable_recor
     });
 }
 
+/// Two partitions with a background thread: one that is hardly ever due, and one that always is.
+fn seldom_and_often(disk: &SimDisk, mapping: Mapping) -> (Store, Partition, Partition) {
+    let store = options(disk, mapping).background(true).create("/sim").expect("creates");
+    let with_interval = |name, interval| {
+        let options = TopicOptions::new().unsynced_bytes_max(8192).sync_interval(interval);
+        store.create_topic(name, options).expect("creates").partition(0).expect("is there")
+    };
+    let seldom = with_interval("a-seldom", Duration::from_secs(3600));
+    let often = with_interval("often", Duration::from_millis(1));
+    (store, seldom, often)
+}
+
+/// Until the background thread has done something.
+fn wait_until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody did it");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_background_thread_syncs_no_topic_more_often_than_its_interval_says() {
+    both_ways(|mapping| {
+        let disk = SimDisk::new(3);
+        let (store, seldom, often) = seldom_and_often(&disk, mapping);
+        scribble(&seldom, "v", 10);
+        for _ in 0..5 {
+            scribble(&often, "v", 1);
+            wait_until(|| often.durable_end() == often.end());
+        }
+        assert_eq!(seldom.durable_end(), Offset::ZERO);
+        // Near its cap it is synced, as one without an interval is.
+        scribble(&seldom, "v", 100);
+        wait_until(|| seldom.durable_end() > Offset::ZERO);
+        store.close().expect("closes");
+    });
+}
+
+#[test]
+fn what_the_background_thread_maintains_it_syncs_no_more_often_than_its_interval_says() {
+    let disk = SimDisk::new(3);
+    let (store, seldom, _often) = seldom_and_often(&disk, Mapping::Auto);
+    scribble(&seldom, "v", 10);
+    disk.write("trash/deleted@9/topic", "goes when the store is maintained");
+    wait_until(|| !disk.files().iter().any(|path| path.starts_with("trash")));
+    assert_eq!(seldom.durable_end(), Offset::ZERO);
+    store.close().expect("closes");
+}
+
 #[test]
 fn at_the_cap_of_unsynced_bytes_the_appender_syncs_first() {
     both_ways(|mapping| {

@@ -95,7 +95,7 @@ pub mod testing {
     pub use crate::format::hostile::decode;
     pub use crate::io::sim::*;
     pub use crate::io::{
-        Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, OsClock, OsDir, OsEntropy, RegionReader,
+        Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, OsClock, OsDir, OsEntropy, RegionReader,
         RegionWriter, Seam,
     };
 }

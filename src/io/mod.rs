@@ -88,6 +88,9 @@ pub enum Access {
     Write,
 }
 
+/// The sync of a directory that is already open.
+pub type DirSync<'d> = Box<dyn FnOnce() -> io::Result<()> + 'd>;
+
 /// A directory tree. Every path is relative to its root and uses no `..`; the empty path is the root itself.
 ///
 /// No call but [`sync`](Dir::sync) and [`sync_name`](Dir::sync_name) makes anything durable.
@@ -103,6 +106,13 @@ pub trait Dir: Send + Sync + fmt::Debug {
 
     /// Makes the names in this directory durable: what was created, renamed and removed.
     fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens a directory and gives what syncs it, as [`sync`](Dir::sync) does: whoever couldn't go back once names have
+    /// changed knows before that only the sync itself can fail.
+    fn open_dir<'d>(&'d self, path: &Path) -> io::Result<DirSync<'d>> {
+        let path = path.to_path_buf();
+        Ok(Box::new(move || self.sync(&path)))
+    }
 
     /// Makes the name of the root itself durable, in the directory that it stands in.
     fn sync_name(&self) -> io::Result<()>;

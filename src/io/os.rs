@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::syncs::Syncs;
-use super::{Access, Clock, Dir, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
+use super::{Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
 
 /// So many syncs of different files are on their way together: 2.4 times as many a second as one by one, on a disk of a
@@ -93,6 +93,11 @@ impl Dir for OsDir {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         fs::File::open(self.at(path))?.sync_all()
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<DirSync<'_>> {
+        let dir = fs::File::open(self.at(path))?;
+        Ok(Box::new(move || dir.sync_all()))
     }
 
     fn sync_name(&self) -> io::Result<()> {

@@ -25,7 +25,7 @@ pub use report::{Maintenance, RecoveryReport};
 use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{TOPICS, TRASH, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{Lock, Seam, remove_tree};
+use crate::io::{DirSync, Lock, Seam, remove_tree};
 use crate::log::may_expire;
 use crate::name::TopicName;
 use crate::offset::Timestamp;
@@ -240,9 +240,9 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::InvalidName`]; [`Error::TopicNotFound`]; [`Error::ReadOnly`]; [`Error::Closed`]. [`Error::Io`]: if it
-    /// says `rename`, nothing has changed, but where two directories have the name the other one may be gone, so call again;
-    /// if it says `sync`, the topic is deleted but might come back after a power cut,
-    /// and the store refuses to create or delete topics until it is opened again ([`Error::Latched`]).
+    /// says `open`, nothing has changed; if it says `rename`, neither, but where two directories have the name the other
+    /// one may be gone, so call again; if it says `sync`, the topic is deleted but might come back after a power cut, and
+    /// the store refuses to create or delete topics until it is opened again ([`Error::Latched`]).
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let name = TopicName::new(name)?;
         self.inner.writable()?;
@@ -317,17 +317,23 @@ impl Inner {
             let epoch = self.load(catalog, name)?.epoch();
             return Err(Error::TopicExists { topic: name.clone(), epoch });
         }
+        let sync_topics = self.open_dir(TOPICS)?;
         let topic = Topic::create(&self.shared, name, options)?;
         // Before anybody can use it: an append to it would be called durable, and go with the name.
-        self.sync_dir(TOPICS)?;
+        self.sync_dir(TOPICS, sync_topics)?;
         catalog.insert(&topic);
         Ok(topic)
     }
 
+    /// Before anything is renamed there: want of open files is met while nothing has changed, and latches nothing.
+    fn open_dir(&self, name: &str) -> Result<DirSync<'_>> {
+        self.shared.seam.dir.open_dir(Path::new(name)).at("open", &self.shared.shown(Path::new(name)))
+    }
+
     /// A directory whose sync failed may or may not remember what was renamed: no more of that until the next open.
-    fn sync_dir(&self, name: &str) -> Result<()> {
+    fn sync_dir(&self, name: &str, sync: DirSync<'_>) -> Result<()> {
         let shown = self.shared.shown(Path::new(name));
-        self.shared.seam.dir.sync(Path::new(name)).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))
+        sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))
     }
 
     fn delete(&self, catalog: &mut Catalog, name: &TopicName) -> Result<()> {
@@ -337,14 +343,15 @@ impl Inner {
         if numbers.is_empty() {
             return Err(Error::TopicNotFound { topic: name.clone() });
         }
+        let (sync_topics, sync_trash) = (self.open_dir(TOPICS)?, self.open_dir(TRASH)?);
         let all_renamed = numbers.iter().try_for_each(|&number| self.rename_one(catalog, name, number));
         let left = catalog.numbers(name);
         if left == numbers {
             return all_renamed;
         }
         // Of several directories of one name those that were renamed are gone, also if another couldn't be.
-        self.sync_dir(TOPICS)?;
-        self.sync_dir(TRASH)?;
+        self.sync_dir(TOPICS, sync_topics)?;
+        self.sync_dir(TRASH, sync_trash)?;
         for number in numbers.into_iter().filter(|number| !left.contains(number)) {
             let trash = Path::new(TRASH).join(topic_dir(name, number));
             // Nothing of it is visible any more; what can't be unlinked now is unlinked by `maintain`.

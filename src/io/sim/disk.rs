@@ -20,7 +20,7 @@ use super::faults::{Failure, Fault, Operation, Script, Untrue};
 use super::file::SimFile;
 use super::image::{Image, Loss};
 use super::medium::{Medium, NodeId, refused};
-use crate::io::{Access, Dir, Entry, File, Kind, Lock, RegionReader, Seam};
+use crate::io::{Access, Dir, DirSync, Entry, File, Kind, Lock, RegionReader, Seam};
 
 type Hook = Box<dyn FnMut(&Operation) + Send>;
 
@@ -351,6 +351,12 @@ impl Dir for SimDisk {
             state.forget();
         }
         Ok(())
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<DirSync<'_>> {
+        self.dir_operation("open_dir", path)?.medium.tree.find_dir(path)?;
+        let path = path.to_path_buf();
+        Ok(Box::new(move || self.sync(&path)))
     }
 
     /// The root of a simulated disk has no name that could be lost; that it is asked for can be seen.

@@ -14,7 +14,7 @@ use super::lies::Lie;
 
 /// One call to the simulated disk, about to take effect.
 ///
-/// The names are `list`, `create_dir`, `sync_dir`, `rename`, `remove_file`, `remove_dir`, `open`, `create` and
+/// The names are `list`, `create_dir`, `open_dir`, `sync_dir`, `rename`, `remove_file`, `remove_dir`, `open`, `create` and
 /// `try_lock` for directories, and `len`, `read`, `write`, `sync`, `set_len`, `reserve`, `map_write` and `map_read` for
 /// files.
 #[derive(Clone, Debug)]

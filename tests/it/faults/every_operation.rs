@@ -31,6 +31,7 @@ fn is_about(path: &Path, hit: &Hit) -> bool {
 fn is_called(said: &str, operation: &str) -> bool {
     let words: &[&str] = match operation {
         "create_dir" => &["create"],
+        "open_dir" => &["open"],
         "sync_dir" => &["sync"],
         "remove_file" | "remove_dir" => &["remove"],
         "try_lock" => &["lock"],

@@ -160,6 +160,27 @@ fn after_a_sync_of_the_store_file_for_which_no_file_could_be_opened_numbers_are_
 }
 
 #[test]
+fn who_creates_or_deletes_a_topic_without_a_file_for_the_sync_is_told_while_nothing_has_changed() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let no_file = |on: &str| Fault::of("open_dir").on(on).os_error(24);
+        world.disk.fail(no_file("topics"));
+        let error = refused_untouched(&world.disk, || world.store().create_topic("orders", small()));
+        assert_eq!(error.to_string(), "cannot open `/sim/topics`");
+        let partition = world.partition();
+        fill(&partition, "v", 3);
+        for on in ["topics", "trash"] {
+            world.disk.fail(no_file(on));
+            let error = refused_untouched(&world.disk, || world.store().delete_topic("orders"));
+            assert_eq!(error.to_string(), format!("cannot open `/sim/{on}`"));
+        }
+        fill(&partition, "v", 3);
+        world.store().delete_topic("orders").expect("deletes");
+        world.close();
+    });
+}
+
+#[test]
 fn a_reader_in_a_read_only_store_is_told_that_its_records_were_cut_and_grown_over() {
     both_ways(|mapping| {
         let world = world(mapping);

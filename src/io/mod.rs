@@ -132,8 +132,9 @@ pub trait Dir: Send + Sync + fmt::Debug {
     /// Creates a file for reading and writing, readable by its owner only. Fails with `AlreadyExists`.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
-    /// Takes the kernel's exclusive lock on an existing file; `None` if another holds it. Held until dropped; dies with
-    /// the process.
+    /// Takes the kernel's exclusive lock on an existing file, and as far as the file system can also on the directory that
+    /// it is in, lest a second one be had by replacing the file; `None` if another holds either. Held until dropped; dies
+    /// with the process.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
 
     /// Whether the file system is known to reserve the blocks that [`File::reserve`] asks for, so that writing to them

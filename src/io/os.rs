@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,11 +125,22 @@ impl Dir for OsDir {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.at(path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(OsLock { file, taken_by: std::process::id() }))),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
+        let path = self.at(path);
+        let dir = OsLock::of(fs::File::open(path.parent().unwrap_or(&path))?);
+        match dir.file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            // Some file systems lock no directories, or none that is open for reading: there the file alone counts.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => {}
+        }
+        loop {
+            let lock = OsLock::of(fs::OpenOptions::new().read(true).write(true).open(&path)?);
+            match lock.file.try_lock() {
+                Ok(()) if is_at(&lock.file, &path)? => return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir }))),
+                // Replaced since it was opened.
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
         }
     }
 
@@ -150,7 +161,30 @@ struct OsLock {
     taken_by: u32,
 }
 
-impl Lock for OsLock {}
+/// What can't be replaced is let go of last.
+#[derive(Debug)]
+struct OsLocks {
+    _file: OsLock,
+    _dir: OsLock,
+}
+
+impl Lock for OsLocks {}
+
+impl OsLock {
+    fn of(file: fs::File) -> OsLock {
+        OsLock { file, taken_by: std::process::id() }
+    }
+}
+
+/// Whether the path still names this file.
+fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
+    let named = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let ours = file.metadata()?;
+    Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
+}
 
 impl Drop for OsLock {
     fn drop(&mut self) {
@@ -452,7 +486,6 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn blocks_are_taken_where_the_file_system_is_known_to() -> io::Result<()> {
-        use std::os::unix::fs::MetadataExt;
         let (_temp, dir) = dir();
         dir.create(Path::new("a"))?.reserve(1 << 20)?;
         let blocks = fs::metadata(dir.at(Path::new("a")))?.blocks();
@@ -495,6 +528,33 @@ mod tests {
         assert!(dir.try_lock(Path::new("LOCK"))?.is_none());
         drop(held);
         assert!(dir.try_lock(Path::new("LOCK"))?.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_lock_is_held_also_where_its_file_was_replaced() -> io::Result<()> {
+        let (_temp, dir) = dir();
+        dir.create(Path::new("LOCK"))?;
+        let held = dir.try_lock(Path::new("LOCK"))?;
+        dir.remove_file(Path::new("LOCK"))?;
+        dir.create(Path::new("LOCK"))?;
+        assert!(dir.try_lock(Path::new("LOCK"))?.is_none());
+        drop(held);
+        assert!(dir.try_lock(Path::new("LOCK"))?.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_not_the_one_of_that_name() -> io::Result<()> {
+        let (temp, dir) = dir();
+        let path = temp.path().join("LOCK");
+        dir.create(Path::new("LOCK"))?;
+        let old = fs::File::open(&path)?;
+        assert!(is_at(&old, &path)?);
+        dir.remove_file(Path::new("LOCK"))?;
+        assert!(!is_at(&old, &path)?);
+        dir.create(Path::new("LOCK"))?;
+        assert!(!is_at(&old, &path)?);
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use epochlog::testing::{Fault, Image, SimDisk};
 use epochlog::{
-    Corruption, Damage, Error, Mapping, Offset, Partition, Record, Start, Store, StoreOptions, Timestamp, TopicOptions,
+    Corruption, Damage, Error, Mapping, Offset, OnDamage, Partition, Record, Start, Store, StoreOptions, Timestamp,
+    TopicOptions,
 };
 
 use crate::support::*;
@@ -451,6 +452,24 @@ fn a_second_writer_on_a_real_disk_is_locked_out_until_the_first_closes() {
     Store::open_read_only(&path).expect("reading needs no lock");
     first.close().expect("closes");
     Store::open(&path).expect("opens").close().expect("closes");
+}
+
+#[test]
+fn a_second_writer_is_locked_out_also_where_somebody_removed_or_replaced_the_locks_file() {
+    for replaced in [false, true] {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let path = dir.path().join("data");
+        let first = Store::create(&path).expect("creates");
+        std::fs::remove_file(path.join("LOCK")).expect("removes");
+        if replaced {
+            std::fs::write(path.join("LOCK"), "").expect("writes");
+        }
+        assert!(matches!(refused(Store::open(&path)), Error::Locked { .. }));
+        assert!(matches!(refused(StoreOptions::new().repair(&path, OnDamage::Keep)), Error::Locked { .. }));
+        Store::open_read_only(&path).expect("reading needs no lock");
+        first.close().expect("closes");
+        Store::open(&path).expect("opens").close().expect("closes");
+    }
 }
 
 // yaque, mrecordlog.

@@ -191,7 +191,7 @@ pub trait Clock: Send + Sync {
     /// The wall clock.
     fn now(&self) -> Timestamp;
 
-    /// Milliseconds since an arbitrary moment, never going back.
+    /// Milliseconds since an arbitrary moment, never going back; those of a suspended machine count where the system tells.
     fn monotonic_ms(&self) -> u64;
 
     /// Lets this much time pass for the calling thread.

@@ -10,11 +10,12 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use memmap2::MmapOptions;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::syncs::Syncs;
 use super::{Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
@@ -360,14 +361,25 @@ mod reserving {
 /// The clocks of the operating system.
 #[derive(Clone, Debug)]
 pub struct OsClock {
-    started: Instant,
+    started: Duration,
+}
+
+/// The kernel's monotonic time, with the time that the machine slept: the wall clock has it, too.
+#[cfg(target_os = "linux")]
+const ELAPSED: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const ELAPSED: ClockId = ClockId::Monotonic;
+
+fn elapsed() -> Duration {
+    let now = clock_gettime(ELAPSED);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 impl OsClock {
     /// The clocks; monotonic time counts from here.
     #[must_use]
     pub fn new() -> OsClock {
-        OsClock { started: Instant::now() }
+        OsClock { started: elapsed() }
     }
 }
 
@@ -381,7 +393,7 @@ impl Clock for OsClock {
     /// The kernel's clock of a few milliseconds' grain: every append asks, and it costs a fifth of the fine one.
     #[cfg(target_os = "linux")]
     fn now(&self) -> Timestamp {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let now = clock_gettime(ClockId::RealtimeCoarse);
         Timestamp::from_millis(now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000))
     }
 
@@ -391,7 +403,7 @@ impl Clock for OsClock {
     }
 
     fn monotonic_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(elapsed().saturating_sub(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -589,6 +601,22 @@ mod tests {
         let dir = OsDir::new(&temp.path().join("later"));
         assert!(!dir.reserves());
         assert_eq!(dir.list(Path::new("")).expect_err("absent").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn monotonic_time_goes_on_while_the_machine_sleeps() {
+        let before = clock_gettime(ClockId::Boottime);
+        let since_boot = elapsed();
+        assert!((before.tv_sec..=clock_gettime(ClockId::Boottime).tv_sec).contains(&(since_boot.as_secs() as i64)));
+        // Once more as on a machine that slept for two hours, where whoever runs this may ask for it.
+        if std::env::var_os("SLEPT").is_none() {
+            let mut again = std::process::Command::new("unshare");
+            again.args(["--time", "--boottime", "7200"]).arg(std::env::current_exe().expect("knows itself"));
+            let again = again.args(["--exact", "io::os::tests::monotonic_time_goes_on_while_the_machine_sleeps"]);
+            let failed = again.env("SLEPT", "").output().is_ok_and(|done| done.status.code() == Some(101));
+            assert!(!failed, "the time that it slept is left out");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl SimClock {
         self.wall.store(now.as_millis(), Ordering::SeqCst);
     }
 
-    /// Moves the wall clock alone forward: what a suspended machine sees.
+    /// Moves the wall clock alone forward: what a machine sees that its host has suspended.
     pub fn advance_wall(&self, by: Duration) {
         self.wall.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }

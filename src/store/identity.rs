@@ -12,7 +12,7 @@ use crate::io::{Access, Dir, Seam, read_all, remove_if_there, write_all_at};
 use crate::offset::{Offset, Position};
 use crate::segment::header_of;
 
-const STORE_NEW: &str = "STORE.new";
+pub(super) const STORE_NEW: &str = "STORE.new";
 const STORE_BYTES_MAX: u64 = 1 << 16;
 
 /// What the file says.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::threads::Mutex;
 
 use super::background::Background;
-use super::identity::{self, StoreFile};
+use super::identity::{self, STORE_NEW, StoreFile};
 use super::numbers::Numbers;
 use super::recover::recover_all;
 use super::report::RecoveryReport;
@@ -112,13 +112,12 @@ impl StoreOptions {
 
     /// Puts the parts together; with a lock the store is open for writing.
     fn assemble(self, path: &Path, seam: &Seam, file: &StoreFile, lock: Option<Box<dyn Lock>>) -> Result<Store> {
-        let read_only = lock.is_none();
         let reserve = Reserve::new(&seam.dir, RESERVE, self.reserve_bytes);
         let numbers = Arc::new(Numbers::new(seam.clone(), reserve.clone(), file.id, next_number(seam, file)?));
         let shared = Arc::new(Shared {
             mapped: self.mapping == Mapping::Auto && seam.dir.reserves(),
             runner: Arc::default(),
-            read_only,
+            read_only: lock.is_none(),
             unclean: !file.clean,
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
             awake: Arc::new(Awake::new(self.open_partitions_max)),
@@ -127,20 +126,7 @@ impl StoreOptions {
             epochs: numbers.clone(),
             seam: seam.clone(),
         });
-        let mut catalog = Catalog::default();
-        let mut recovery = RecoveryReport::default();
-        if !read_only {
-            // First: the sync of the directory that comes with the number block makes its name durable.
-            shared.reserve.keep();
-            numbers.begin()?;
-            sweep(&shared)?;
-            harden_names(&shared)?;
-        }
-        catalog.update(list(&shared)?);
-        if shared.unclean && !read_only {
-            recover_all(&shared, &mut catalog, &mut recovery);
-        }
-        let opened_at = (seam.clock.now(), seam.clock.monotonic_ms());
+        let (catalog, recovery) = come_up(&shared, &numbers)?;
         let inner = Arc::new(Inner {
             path: path.to_path_buf(),
             shared,
@@ -151,15 +137,32 @@ impl StoreOptions {
             latch: Latch::default(),
             lock: Mutex::new(lock),
             recovery,
-            opened_at,
+            opened_at: (seam.clock.now(), seam.clock.monotonic_ms()),
             background: Mutex::new(None),
             maintaining: Mutex::new(()),
         });
-        if self.background && !read_only {
+        if self.background && !inner.shared.read_only {
             *inner.background.lock() = Some(Background::start(&inner)?);
         }
         Ok(Store { _closer: Arc::new(Closer(inner.clone())), inner })
     }
+}
+
+/// Finds the topics; for writing it marks the store as open first, clears away what was interrupted, and recovers.
+fn come_up(shared: &Arc<Shared>, numbers: &Numbers) -> Result<(Catalog, RecoveryReport)> {
+    let (mut catalog, mut recovery) = (Catalog::default(), RecoveryReport::default());
+    if !shared.read_only {
+        // First: the sync of the directory that comes with the number block makes its name durable.
+        shared.reserve.keep();
+        numbers.begin()?;
+        sweep(shared)?;
+        harden_names(shared)?;
+    }
+    catalog.update(list(shared)?);
+    if shared.unclean && !shared.read_only {
+        recover_all(shared, &mut catalog, &mut recovery);
+    }
+    Ok((catalog, recovery))
 }
 
 /// What `STORE` says, or else the names that are there.
@@ -193,7 +196,7 @@ pub(super) fn names_at(seam: &Seam, path: &Path) -> Result<Option<Vec<String>>> 
     }
 }
 
-const OURS: [&str; 6] = [LOCK, TOPICS, TRASH, QUARANTINE, RESERVE, "STORE.new"];
+const OURS: [&str; 6] = [LOCK, TOPICS, TRASH, QUARANTINE, RESERVE, STORE_NEW];
 
 /// Whether a store may be created here: nothing is there, or what an interrupted creation left.
 fn is_free(names: Option<&[String]>) -> bool {

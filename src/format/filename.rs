@@ -58,6 +58,11 @@ pub(crate) fn parse_topic_dir(text: &str) -> Option<(TopicName, u64)> {
     Some((TopicName::new(name).ok()?, parse_number(number)?))
 }
 
+/// `3`: the partition of this number, in the directory of its topic.
+pub(crate) fn parse_partition_dir(text: &str) -> Option<u32> {
+    parse_number(text)?.try_into().ok()
+}
+
 fn parse_base_and_number(text: &str) -> Option<(Offset, u64)> {
     let (base, number) = text.split_once('@')?;
     let digits = base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit());
@@ -119,5 +124,9 @@ mod tests {
         {
             assert_eq!(parse_topic_dir(name), None, "{name}");
         }
+        for name in ["", "+1", "01", "-1", "1 ", "1.log", "4294967296"] {
+            assert_eq!(parse_partition_dir(name), None, "{name}");
+        }
+        assert_eq!(parse_partition_dir("4294967295"), Some(u32::MAX));
     }
 }

@@ -204,7 +204,7 @@ pub(crate) use entry::{Entry, Reason};
 pub(crate) use fetch::fetch;
 pub(crate) use filename::{
     COMMITS, HISTORY, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPIC, TOPICS, TRASH, index_file, parse_index,
-    parse_segment, parse_topic_dir, segment_file, topic_dir,
+    parse_partition_dir, parse_segment, parse_topic_dir, segment_file, topic_dir,
 };
 pub(crate) use frame::{
     FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Rest, Salvage, encode_frame, is_worth_rewriting, read_frames, salvage_frames,

@@ -84,18 +84,6 @@ impl Site {
         }
     }
 
-    /// The numbers of the partitions that have a directory.
-    pub(super) fn partitions(&self, topic: &TopicDir) -> Result<Vec<u32>> {
-        let entries = self.seam.dir.list(&topic.path).at("list", &self.shown(&topic.path))?;
-        let mut numbers: Vec<u32> = entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Dir)
-            .filter_map(|entry| entry.name.parse().ok().filter(|number: &u32| number.to_string() == entry.name))
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
-
     /// What the files of a partition are read by: never mapped, never written.
     pub(super) fn home(&self, topic: &TopicDir, creation: Epoch, partition: u32) -> Arc<Home> {
         Arc::new(Home {

@@ -10,13 +10,13 @@ use super::verify::Verifier;
 use super::{Whose, partition};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{
-    COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, parse_segment, read_frames,
+    COMMITS, DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, parse_segment, read_frames,
 };
 use crate::io::{File, read_all, read_settled};
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
 use crate::segment::{header_of, missing, what_of};
-use crate::topic::COMMITS_BYTES_MAX;
+use crate::topic::{COMMITS_BYTES_MAX, creation_elsewhere, partitions_there, read_header};
 
 /// Files of frames are read at once; a longer one isn't one. Commits may be longer.
 const FRAMES_BYTES_MAX: u64 = 1 << 30;
@@ -30,11 +30,7 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
             blame(verifier, topic, &whose, error);
             (creation, None)
         }
-        Err(error) => {
-            blame(verifier, topic, &whose, error);
-            let Some(creation) = creation_elsewhere(&verifier.site, topic) else { return };
-            (creation, None)
-        }
+        Err(error) => return blame(verifier, topic, &whose, error),
     };
     if let Err(error) = commits(&verifier.site, topic, creation) {
         blame(verifier, topic, &whose, error);
@@ -58,40 +54,19 @@ pub(super) fn blame(verifier: &mut Verifier<'_>, topic: &TopicDir, whose: &Whose
 
 type Described = (Epoch, Result<TopicOptions>);
 
-/// The topic's creation epoch by its header, and what it was created with.
+/// The topic's creation epoch, by its header or else by its other files, and what its header says.
 pub(super) fn read_topic(site: &Site, topic: &TopicDir) -> Result<Described> {
-    let path = topic.path.join(TOPIC);
-    let found = site.header(&path, FileKind::Topic, "topic file")?;
-    let expected = topic_identity(site, FileKind::Topic, Epoch { number: topic.number, tag: found.creation.tag });
-    check(site, &path, &expected)?;
-    let options = frames(site, &path, &expected).and_then(|entries| {
-        let named = entries.into_iter().rev().find_map(|entry| match entry {
-            Entry::Topic { name, options } if name == topic.name => Some(options),
-            _ => None,
-        });
-        let nameless = DecodeError::Malformed("it doesn't describe the topic that its directory is named for");
-        let position = Some(Position::new(HEADER_BYTES as u64));
-        named.ok_or_else(|| nameless.at(header_of(FileKind::Topic), &site.shown(&path), position, None))
-    });
-    Ok((found.creation, options))
+    match read_header(&site.seam, site.store, &topic.path, &topic.name, topic.number) {
+        Ok((creation, options)) => Ok((creation, Ok(options))),
+        Err(error) => match creation_elsewhere(&site.seam, site.store, &topic.path, topic.number) {
+            Ok(Some(creation)) => Ok((creation, Err(error))),
+            _ => Err(error),
+        },
+    }
 }
 
 fn topic_identity(site: &Site, kind: FileKind, creation: Epoch) -> Identity {
     Identity { kind, store: site.store, creation, partition: None, epoch: NO_EPOCH, base: Offset::ZERO }
-}
-
-/// With the topic's own header gone, its other files still tell its creation epoch.
-fn creation_elsewhere(site: &Site, topic: &TopicDir) -> Option<Epoch> {
-    let histories = site
-        .partitions(topic)
-        .ok()?
-        .into_iter()
-        .map(|number| (topic.path.join(number.to_string()).join(crate::format::HISTORY), FileKind::History));
-    let mut files = std::iter::once((topic.path.join(COMMITS), FileKind::Commits)).chain(histories);
-    files.find_map(|(path, kind)| {
-        let identity = site.header(&path, kind, "file").ok()?;
-        (identity.store == site.store && identity.creation.number == topic.number).then_some(identity.creation)
-    })
 }
 
 fn commits(site: &Site, topic: &TopicDir, creation: Epoch) -> Result<()> {
@@ -141,13 +116,13 @@ fn bytes_of(file: &dyn File, kind: FileKind, shown: &Path) -> Result<Vec<u8>> {
 fn partitions(site: &Site, topic: &TopicDir, options: Option<&TopicOptions>) -> Result<Vec<u32>> {
     match options {
         Some(options) => Ok((0..options.partitions).collect()),
-        None => site.partitions(topic),
+        None => partitions_there(&site.seam, &topic.path),
     }
 }
 
 /// The bytes of a topic's segments, for the measure of progress.
 pub(super) fn segment_bytes(site: &Site, topic: &TopicDir) -> u64 {
-    let partitions = site.partitions(topic).unwrap_or_default();
+    let partitions = partitions_there(&site.seam, &topic.path).unwrap_or_default();
     partitions.iter().map(|number| partition_bytes(site, &topic.path.join(number.to_string()))).sum()
 }
 

@@ -227,7 +227,7 @@ fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Opti
     let mut ids = Vec::new();
     let nobody = StoreFile { id: [0; 16], next_number: 0, clean: false };
     let shared = shared(seam, &nobody);
-    let own = identity_in(&shared, Path::new(STORE))?.filter(|identity| identity.kind == FileKind::Store);
+    let own = identity_in(seam, Path::new(STORE))?.filter(|identity| identity.kind == FileKind::Store);
     let mut greatest = next_number(seam, &nobody)?;
     for (name, number) in
         list(&shared)?.into_iter().flat_map(|(name, numbers)| numbers.into_iter().map(move |n| (name.clone(), n)))
@@ -235,7 +235,7 @@ fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Opti
         let (files, seen) = look_into(&shared, &Path::new(TOPICS).join(topic_dir(&name, number)))?;
         greatest = greatest.max(seen);
         for path in files {
-            ids.extend(identity_in(&shared, &path)?.map(|identity| identity.store));
+            ids.extend(identity_in(seam, &path)?.map(|identity| identity.store));
         }
     }
     ids.sort_unstable();

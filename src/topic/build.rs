@@ -32,8 +32,8 @@ pub(super) fn build(
     dir.sync(new).at("sync", &shared.shown(new))
 }
 
-/// Makes room for a partition's directory. One that an interrupted call left holds no segment; one that does stands behind
-/// an older header that somebody restored, and its files go to the quarantine.
+/// Makes room for a partition's directory. One that an interrupted call left holds no segment; one that does was put
+/// there while the topic was open, and its files go to the quarantine.
 pub(super) fn make_way(shared: &Shared, path: &Path) -> Result<()> {
     let (dir, shown) = (&*shared.seam.dir, shared.shown(path));
     let entries = match dir.list(path) {

@@ -6,12 +6,13 @@
 use std::path::Path;
 
 use super::Shared;
+use super::dirs::uncounted;
 use crate::error::{Damage, Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
     salvage_frames,
 };
-use crate::io::{Access, read_all, remove_if_there, write_all_at};
+use crate::io::{Access, Seam, read_all, remove_if_there, write_all_at};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
@@ -20,15 +21,8 @@ use crate::segment::{header_of, missing};
 /// A topic's header is one entry; a longer file isn't one.
 const TOPIC_BYTES_MAX: u64 = 1 << 20;
 
-fn identity(shared: &Shared, creation: Epoch) -> Identity {
-    Identity {
-        kind: FileKind::Topic,
-        store: shared.store,
-        creation,
-        partition: None,
-        epoch: NO_EPOCH,
-        base: Offset::ZERO,
-    }
+fn identity(store: [u8; 16], creation: Epoch) -> Identity {
+    Identity { kind: FileKind::Topic, store, creation, partition: None, epoch: NO_EPOCH, base: Offset::ZERO }
 }
 
 /// Writes and syncs the header into a topic's new directory.
@@ -58,7 +52,7 @@ pub(super) fn replace(
 
 fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
     let shown = shared.shown(path);
-    let identity = identity(shared, creation);
+    let identity = identity(shared.store, creation);
     let mut bytes = identity.encode(shared.seam.clock.now()).to_vec();
     let entry = Entry::Topic { name: name.clone(), options: options.clone() };
     let at = bytes.len() as u64;
@@ -69,10 +63,16 @@ fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, opt
 }
 
 /// Reads the header of the topic in a directory: its whole creation epoch and its options.
-pub(super) fn read(shared: &Shared, dir: &Path, name: &TopicName, number: u64) -> Result<(Epoch, TopicOptions)> {
+pub(super) fn read(
+    seam: &Seam,
+    store: [u8; 16],
+    dir: &Path,
+    name: &TopicName,
+    number: u64,
+) -> Result<(Epoch, TopicOptions)> {
     let path = dir.join(TOPIC);
-    let shown = shared.shown(&path);
-    let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+    let shown = seam.dir.root().join(&path);
+    let file = seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => missing("topic file", &shown, None),
         _ => Error::Io { operation: "open", path: shown.clone(), source },
     })?;
@@ -82,7 +82,7 @@ pub(super) fn read(shared: &Shared, dir: &Path, name: &TopicName, number: u64) -
     };
     let (found, _) = Identity::decode(&bytes).map_err(|error| corrupt(error, 0))?;
     let creation = Epoch { number, tag: found.creation.tag };
-    identity(shared, creation).check(&bytes).map_err(|error| corrupt(error, 0))?;
+    identity(store, creation).check(&bytes).map_err(|error| corrupt(error, 0))?;
     let frames = read_frames(&bytes, found.seed()).map_err(|error| corrupt(error, HEADER_BYTES))?;
     let torn = match frames.rest {
         Rest::Clean => DecodeError::Malformed("no topic entry"),
@@ -96,6 +96,26 @@ pub(super) fn read(shared: &Shared, dir: &Path, name: &TopicName, number: u64) -
     }
 }
 
+/// The same, sure that no segment stands in a partition that the header doesn't count.
+pub(crate) fn read_complete(
+    seam: &Seam,
+    store: [u8; 16],
+    dir: &Path,
+    name: &TopicName,
+    number: u64,
+) -> Result<(Epoch, TopicOptions)> {
+    let mut counted = 0;
+    loop {
+        let (creation, options) = read(seam, store, dir, name, number)?;
+        let Some(error) = uncounted(seam, dir, options.partitions)? else { return Ok((creation, options)) };
+        // Another process may add one between the two looks; then the header has grown as well.
+        if options.partitions <= counted {
+            return Err(error);
+        }
+        counted = options.partitions;
+    }
+}
+
 /// The options in a header whose own file header is damaged, if their entry is whole. Changes nothing.
 pub(super) fn salvage(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch) -> Result<Option<TopicOptions>> {
     let path = dir.join(TOPIC);
@@ -104,7 +124,7 @@ pub(super) fn salvage(shared: &Shared, dir: &Path, name: &TopicName, creation: E
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => read_all(&*other.at("open", &shown)?, TOPIC_BYTES_MAX).at("read", &shown)?,
     };
-    let salvage = salvage_frames(&bytes, identity(shared, creation).seed())
+    let salvage = salvage_frames(&bytes, identity(shared.store, creation).seed())
         .map_err(|error| error.at(header_of(FileKind::Topic), &shown, None, None))?;
     Ok(salvage.before.into_iter().chain(salvage.behind).find_map(|entry| match entry {
         Entry::Topic { name: found, options } if found == *name => Some(options),

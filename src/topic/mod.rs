@@ -9,6 +9,7 @@ mod build;
 mod catalog;
 mod commits;
 mod describe;
+mod dirs;
 mod header;
 mod partition;
 mod partitioner;
@@ -27,9 +28,11 @@ use build::{build, create_partition, make_way};
 pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{COMMITS_BYTES_MAX, Commit, Commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
+pub(crate) use dirs::{creation_elsewhere, identity_in, partitions_there};
+pub(crate) use header::read_complete as read_header;
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
-pub(crate) use repair::{TopicRepair, identity_in, refused};
+pub(crate) use repair::{TopicRepair, refused};
 
 use crate::error::{Error, IoContext, Result, first_error, is_want_of_files};
 use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
@@ -150,7 +153,7 @@ impl Topic {
     /// Reads a topic's header. Its partitions and commits are opened when they are first used.
     pub(crate) fn load(shared: &Arc<Shared>, name: &TopicName, number: u64) -> Result<Topic> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
-        let (creation, options) = header::read(shared, &dir, name, number)?;
+        let (creation, options) = header::read_complete(&shared.seam, shared.store, &dir, name, number)?;
         let found = options.partitions;
         Ok(Topic::new(shared, &dir, name.clone(), creation, options, found))
     }
@@ -246,14 +249,18 @@ impl Topic {
     /// Sees which partitions the writing process has added, in a read-only store. What can't be read now leaves those that
     /// are known.
     fn look(&self) {
-        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        if !shared.read_only {
+        if !self.inner.shared.read_only {
             return;
         }
-        match header::read(shared, dir, self.name(), self.epoch().number) {
+        match self.header() {
             Ok((_, options)) => self.show_partitions(options.partitions),
             Err(error) => drop(self.explain(error)),
         }
+    }
+
+    fn header(&self) -> Result<(Epoch, TopicOptions)> {
+        let shared = &self.inner.shared;
+        header::read(&shared.seam, shared.store, &self.inner.dir, self.name(), self.epoch().number)
     }
 
     /// An error beside a writer in another process may come of a topic that it has deleted.
@@ -472,9 +479,8 @@ impl Topic {
         if !self.inner.latch.is_down() {
             return Ok(());
         }
-        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        let (_, options) = header::read(shared, dir, self.name(), self.epoch().number)?;
-        shared.reserve.with_room(|| self.widen(&options))?;
+        let (_, options) = self.header()?;
+        self.inner.shared.reserve.with_room(|| self.widen(&options))?;
         self.inner.latch.lift();
         self.inner.soft.store(false, Ordering::Release);
         Ok(())

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::commits::Commits;
+use super::dirs::{creation_elsewhere, partitions_there, uncounted};
 use super::{Shared, header};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{COMMITS, HEADER_BYTES, HISTORY, Identity, TOPIC, TOPICS, parse_segment, topic_dir};
-use crate::io::{Access, Kind, read_full_at};
+use crate::format::{COMMITS, TOPIC, TOPICS, topic_dir};
 use crate::log::{Aside, Epochs, OnDamage, PartitionRepair, Remedy, RepairStep};
 use crate::name::{GroupName, TopicName};
 use crate::offset::Epoch;
@@ -53,25 +53,9 @@ impl TopicRepair {
         steps: &mut Vec<RepairStep>,
     ) -> Result<Option<TopicRepair>> {
         let dir = Path::new(TOPICS).join(topic_dir(name, number));
-        let mut header = None;
-        let (creation, options) = match header::read(shared, &dir, name, number) {
-            Ok(found) => found,
-            Err(error @ Error::Corrupt(_)) => {
-                let Some(creation) = creation_elsewhere(shared, &dir, number)? else {
-                    steps.push(refused(name, None, error, NO_IDENTITY));
-                    return Ok(None);
-                };
-                let (options, step) = match tell_header(shared, &dir, name, creation, error) {
-                    Ok(told) => told,
-                    Err(error) => return left(error, name, None, steps).map(|()| None),
-                };
-                steps.push(step);
-                let Some(options) = options else { return Ok(None) };
-                header = Some(options.clone());
-                (creation, options)
-            }
-            Err(error) => return left(error, name, None, steps).map(|()| None),
-        };
+        let told = plan_header(shared, &dir, name, number, steps)?;
+        let Some((creation, options, is_retold)) = told else { return Ok(None) };
+        let header = is_retold.then(|| options.clone());
         let (shared, name) = (shared.clone(), name.clone());
         let mut repair = TopicRepair { shared, name, dir, creation, header, commits: None, partitions: Vec::new() };
         repair.plan_commits(steps)?;
@@ -152,6 +136,38 @@ impl TopicRepair {
     }
 }
 
+/// What the topic's header says, or is to say, and whether it is to be written anew; `None` if nobody can tell.
+fn plan_header(
+    shared: &Shared,
+    dir: &Path,
+    name: &TopicName,
+    number: u64,
+    steps: &mut Vec<RepairStep>,
+) -> Result<Option<(Epoch, TopicOptions, bool)>> {
+    let (seam, store) = (&shared.seam, shared.store);
+    let (creation, error) = match header::read(seam, store, dir, name, number) {
+        Ok((creation, options)) => match uncounted(seam, dir, options.partitions)? {
+            None => return Ok(Some((creation, options, false))),
+            Some(error) => (creation, error),
+        },
+        Err(error @ Error::Corrupt(_)) => match creation_elsewhere(seam, store, dir, number)? {
+            Some(creation) => (creation, error),
+            None => {
+                steps.push(refused(name, None, error, NO_IDENTITY));
+                return Ok(None);
+            }
+        },
+        Err(error) => return left(error, name, None, steps).map(|()| None),
+    };
+    match tell_header(shared, dir, name, creation, error) {
+        Ok((options, step)) => {
+            steps.push(step);
+            Ok(options.map(|options| (creation, options, true)))
+        }
+        Err(error) => left(error, name, None, steps).map(|()| None),
+    }
+}
+
 pub(crate) fn refused(name: &TopicName, partition: Option<u32>, problem: Error, way_out: &str) -> RepairStep {
     RepairStep::new(Some(name), partition, problem, Remedy::Refuse(way_out.into()))
 }
@@ -180,20 +196,25 @@ fn tell_header(
 ) -> Result<(Option<TopicOptions>, RepairStep)> {
     let mut step = RepairStep::new(Some(name), None, error, Remedy::Rebuild);
     step.files = vec![shared.shown(&dir.join(TOPIC))];
-    if let Some(options) = header::salvage(shared, dir, name, creation)? {
+    let whole = header::salvage(shared, dir, name, creation)?;
+    if let Some(options) = &whole
+        && uncounted(&shared.seam, dir, options.partitions)?.is_none()
+    {
         step.note = Some("its options are whole; nothing is lost".into());
-        return Ok((Some(options), step));
+        return Ok((whole, step));
     }
-    let last = partitions_there(shared, dir)?.last().copied().unwrap_or(0);
-    let options = TopicOptions::new().partitions(last.saturating_add(1));
-    if options.check().is_err() {
+    let last = partitions_there(&shared.seam, dir)?.last().copied().unwrap_or(0);
+    let partitions = last.saturating_add(1);
+    if TopicOptions::new().partitions(partitions).check().is_err() {
         let way_out =
             format!("no topic has a partition {last}; move that directory out of the store, and repair again");
         return Ok((None, refused(name, None, step.problem, &way_out)));
     }
-    let partitions = options.partitions;
-    step.note = Some(format!("its options are lost: {partitions} partitions are there, all else is as by default"));
-    Ok((Some(options), step))
+    step.note = Some(match whole {
+        Some(_) => format!("{partitions} partitions are there; its other options are whole"),
+        None => format!("its options are lost: {partitions} partitions are there, all else is as by default"),
+    });
+    Ok((Some(whole.unwrap_or_default().partitions(partitions)), step))
 }
 
 fn commits_note(commits: &Commits, older: &[GroupName], lost_bytes: usize) -> String {
@@ -207,48 +228,4 @@ fn commits_note(commits: &Commits, older: &[GroupName], lost_bytes: usize) -> St
         list(&mut commits.groups().keys().filter(|group| !older.contains(group))),
         list(&mut older.iter())
     )
-}
-
-/// The numbers of the partitions that have a directory, in order.
-fn partitions_there(shared: &Shared, dir: &Path) -> Result<Vec<u32>> {
-    let entries = shared.seam.dir.list(dir).at("list", &shared.shown(dir))?;
-    let dirs = entries.iter().filter(|entry| entry.kind == Kind::Dir);
-    let mut numbers: Vec<u32> =
-        dirs.filter_map(|entry| entry.name.parse().ok().filter(|n: &u32| n.to_string() == entry.name)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// With the topic's own header gone, its other files still tell its creation epoch, whole.
-fn creation_elsewhere(shared: &Shared, dir: &Path, number: u64) -> Result<Option<Epoch>> {
-    let mut files = vec![dir.join(COMMITS)];
-    for partition in partitions_there(shared, dir)? {
-        let partition = dir.join(partition.to_string());
-        files.push(partition.join(HISTORY));
-        let entries = shared.seam.dir.list(&partition).at("list", &shared.shown(&partition))?;
-        files.extend(entries.iter().filter(|e| parse_segment(&e.name).is_some()).map(|e| partition.join(&e.name)));
-    }
-    for path in files {
-        let Some(found) = identity_in(shared, &path)? else { continue };
-        if found.store == shared.store && found.creation.number == number {
-            return Ok(Some(found.creation));
-        }
-    }
-    Ok(None)
-}
-
-/// What a file's header says, if it is there and whole.
-pub(crate) fn identity_in(shared: &Shared, path: &Path) -> Result<Option<Identity>> {
-    let shown = shared.shown(path);
-    let file = match shared.seam.dir.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", &shown)?,
-    };
-    let mut header = [0; HEADER_BYTES];
-    let got = match read_full_at(&*file, &mut header, 0) {
-        // A directory opens like a file.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
-        other => other.at("read", &shown)?,
-    };
-    Ok(Identity::decode(&header[..got]).ok().map(|(identity, _)| identity))
 }

@@ -46,5 +46,6 @@ mod side_by_side;
 mod simulate;
 mod strays;
 mod stress;
+mod topic_headers;
 mod variants;
 mod verifying;

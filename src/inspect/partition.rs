@@ -15,7 +15,7 @@ use super::verify::Verifier;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
-use crate::log::{Evidence, History, nothing_foreign};
+use crate::log::{Evidence, History, nothing_foreign, nothing_missing};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
 
@@ -29,7 +29,8 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
     let evidence = match History::load(&home) {
         Ok((_, evidence)) => {
             let whole = History::load_complete(&home).map(drop);
-            if let Err(error) = whole.and_then(|()| nothing_foreign(&home, &evidence)) {
+            let whole = whole.and_then(|()| nothing_foreign(&home, &evidence));
+            if let Err(error) = whole.and_then(|()| nothing_missing(&home, &evidence)) {
                 blame(verifier, topic, &whose, error);
             }
             evidence
@@ -47,10 +48,11 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
         start: evidence.start,
         durable_end: known_durable(&evidence),
         suspects: Vec::new(),
+        not_begun: Vec::new(),
     };
-    for (id, seal, limit) in live_segments(&evidence) {
-        if let Err(error) = partition.segment(verifier, id, seal, limit) {
-            partition.blame(verifier, id, error);
+    for live in live_segments(&evidence) {
+        if let Err(error) = partition.segment(verifier, live) {
+            partition.blame(verifier, live.id, error);
         }
     }
     partition.judge(verifier);
@@ -62,17 +64,27 @@ fn known_durable(evidence: &Evidence) -> Offset {
     sealed.chain(evidence.clean).max().unwrap_or(Offset::ZERO)
 }
 
-type Live = (SegmentId, Option<Sealed>, Offset);
+/// A segment that must be there.
+#[derive(Clone, Copy)]
+struct Live {
+    id: SegmentId,
+    seal: Option<Sealed>,
+    /// The offset at which the next one or a cut takes over.
+    limit: Offset,
+    /// Where it ends, if that is told: by its seal, or by the next segment.
+    end: Option<Offset>,
+}
 
-/// The segments that must be there, each with the offset at which the next one or a cut takes over.
 fn live_segments(evidence: &Evidence) -> Vec<Live> {
     let live: Vec<usize> = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).collect();
-    let base_after = |k: usize| live.get(k + 1).map_or(Offset::MAX, |&i| evidence.segments[i].id.base);
+    let base_after = |k: usize| live.get(k + 1).map(|&i| evidence.segments[i].id.base);
     live.iter()
         .enumerate()
         .map(|(k, &i)| {
-            let segment = &evidence.segments[i];
-            (segment.id, segment.seal, evidence.lineage.cut_of(segment.id.epoch).min(base_after(k)))
+            let (segment, next) = (&evidence.segments[i], base_after(k));
+            let limit = evidence.lineage.cut_of(segment.id.epoch).min(next.unwrap_or(Offset::MAX));
+            let end = segment.seal.map_or(next, |sealed| Some(sealed.end)).map(|end| end.min(limit));
+            Live { id: segment.id, seal: segment.seal, limit, end }
         })
         .collect()
 }
@@ -88,23 +100,20 @@ struct Partition<'a> {
     durable_end: Offset,
     /// What isn't whole in unsealed segments, until all marks are known.
     suspects: Vec<(SegmentId, Bad)>,
+    /// Unsealed segments that aren't there or hold nothing but zeros, until then, too.
+    not_begun: Vec<(SegmentId, Error)>,
 }
 
 impl Partition<'_> {
-    fn segment(
-        &mut self,
-        verifier: &mut Verifier<'_>,
-        id: SegmentId,
-        seal: Option<Sealed>,
-        limit: Offset,
-    ) -> Result<()> {
+    fn segment(&mut self, verifier: &mut Verifier<'_>, live: Live) -> Result<()> {
+        let Live { id, seal, limit, end } = live;
         let path = self.home.segment_path(id);
         let shown = self.home.shown(&path);
-        let Some(file) = self.open(verifier, id, seal, limit)? else { return Ok(()) };
+        let Some(file) = self.open(verifier, live)? else { return Ok(()) };
         let file_len = file.len().at("read the length of", &shown)?;
         let len = usize::try_from(seal.map_or(file_len, |sealed| file_len.min(sealed.bytes))).unwrap_or(usize::MAX);
         let seed = self.home.identity(FileKind::Segment, id).seed();
-        let mut walk = Walk::new(Window::new(file, len), seed, id.base, seal.map(|sealed| sealed.end), limit);
+        let mut walk = Walk::new(Window::new(file, len), seed, id.base, end, limit);
         let mut index = Compared::open(&self.home, id);
         verifier.found.segments += 1;
         let mut reported = 0;
@@ -138,13 +147,8 @@ impl Partition<'_> {
     }
 
     /// The segment's file, if it begins as it must. Without a seal it may also not be there yet.
-    fn open(
-        &self,
-        verifier: &Verifier<'_>,
-        id: SegmentId,
-        seal: Option<Sealed>,
-        limit: Offset,
-    ) -> Result<Option<Arc<dyn File>>> {
+    fn open(&mut self, verifier: &Verifier<'_>, live: Live) -> Result<Option<Arc<dyn File>>> {
+        let Live { id, seal, end, .. } = live;
         let path = self.home.segment_path(id);
         let error = match open_checked(&self.home, &path, FileKind::Segment, id, Access::Read) {
             Ok(file) => return Ok(Some(file)),
@@ -153,11 +157,15 @@ impl Partition<'_> {
         if self.is_retired_now(id) || !verifier.site.is_there(self.topic) {
             return Ok(None);
         }
-        match seal {
-            Some(sealed) => Err(error.with_offsets(id.base..sealed.end.min(limit))),
-            None if self.durable_end <= id.base && self.is_not_begun(id) => Ok(None),
-            None => Err(error),
+        let error = match end {
+            Some(end) => error.with_offsets(id.base..end),
+            None => error,
+        };
+        if seal.is_none() && self.is_not_begun(id) {
+            self.not_begun.push((id, error));
+            return Ok(None);
         }
+        Err(error)
     }
 
     /// Whether the history has let go of the segment since it was read.
@@ -206,6 +214,11 @@ impl Partition<'_> {
 
     /// With all marks known, says of everything that wasn't whole what it is.
     fn judge(mut self, verifier: &mut Verifier<'_>) {
+        for (id, error) in std::mem::take(&mut self.not_begun) {
+            if id.base < self.durable_end && self.is_not_begun(id) {
+                self.blame(verifier, id, error);
+            }
+        }
         for (id, bad) in std::mem::take(&mut self.suspects) {
             if self.is_whole_now(id, &bad) {
                 continue;

@@ -336,7 +336,7 @@ fn view_of(home: &Arc<Home>, evidence: &Evidence) -> Result<(LogView, Offset)> {
         let end = sealed.end.min(evidence.lineage.cut_of(recorded.id.epoch));
         parts.push(Part { segment: Segment::sealed(home, recorded.id, sealed), end });
     }
-    check_dense(home, &parts, evidence)?;
+    check_dense(home, evidence)?;
     let end = evidence.end_after(parts.last().map(|part| part.end));
     if evidence.clean != Some(end) {
         let claimed = evidence.clean.unwrap_or(Offset::ZERO);
@@ -349,21 +349,28 @@ fn unsealed(home: &Home) -> Error {
     missing("seal of a segment", &home.shown(&home.dir.join(HISTORY)), None)
 }
 
-/// Segments follow one another without a gap or an overlap, from the start on.
-fn check_dense(home: &Home, parts: &[Part], evidence: &Evidence) -> Result<()> {
-    let shown = || home.shown(&home.dir);
-    for pair in parts.windows(2) {
-        let (end, next) = (pair[0].end, pair[1].segment.id.base);
+/// Segments follow one another without a gap or an overlap, from the start on; where one without a seal ends is not asked.
+fn check_dense(home: &Home, evidence: &Evidence) -> Result<()> {
+    let gap = |between| Err(missing("records", &home.shown(&home.dir), Some(between)));
+    let mut live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).map(|i| evidence.segments[i]);
+    let Some(mut last) = live.next() else { return Ok(()) };
+    if last.id.base > evidence.start {
+        return gap(evidence.start..last.id.base);
+    }
+    for recorded in live {
+        let next = recorded.id.base;
+        let end = last.seal.map_or(next, |sealed| sealed.end.min(evidence.lineage.cut_of(last.id.epoch)));
         if end != next {
-            return Err(missing("records", &shown(), Some(end.min(next)..end.max(next))));
+            return gap(end.min(next)..end.max(next));
         }
+        last = recorded;
     }
-    match parts.first() {
-        Some(first) if first.segment.id.base > evidence.start => {
-            Err(missing("records", &shown(), Some(evidence.start..first.segment.id.base)))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+/// Whether the history itself tells of all records: those of a partition that was closed up to its end.
+pub(crate) fn nothing_missing(home: &Arc<Home>, evidence: &Evidence) -> Result<()> {
+    if evidence.is_closed() { view_of(home, evidence).map(drop) } else { check_dense(home, evidence) }
 }
 
 /// Whether every segment file in the partition's directory is this partition's, named in its history or not.

@@ -43,7 +43,7 @@ pub(crate) struct Walk {
     pub(crate) position: usize,
     /// The offset that the next batch must begin with.
     pub(crate) expected: Offset,
-    /// The end that the seal promises; `None` for a segment without one.
+    /// The end that the seal promises, or without one the next segment; `None` for the newest without one.
     pub(crate) end: Option<Offset>,
     /// Batches from here on belong to another segment, or to nobody.
     pub(crate) limit: Offset,
@@ -73,9 +73,10 @@ impl Walk {
         }
     }
 
-    /// Behind the last batch of a segment whose seal promises more.
+    /// Behind the last batch of a segment that should go further.
     fn ends_early(&mut self) -> Option<Step> {
-        let error = DecodeError::Malformed("the batches end before the offset that the seal promises");
+        let error =
+            DecodeError::Malformed("the batches end before the offset that the seal or the next segment promises");
         self.end.map(|end| Step::Bad(self.bad(self.position, error, Some(end))))
     }
 
@@ -185,7 +186,7 @@ mod tests {
     fn what_the_seal_promises_and_no_batch_holds_is_told() {
         let (bytes, _) = bytes(|_| {});
         assert_eq!(walked(&bytes, 3), []);
-        let rule = "the batches end before the offset that the seal promises";
+        let rule = "the batches end before the offset that the seal or the next segment promises";
         assert_eq!(walked(&bytes, 5), [(bytes.len(), 103, DecodeError::Malformed(rule))]);
     }
 }

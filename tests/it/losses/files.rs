@@ -42,6 +42,18 @@ fn reseal_batch(disk: &SimDisk, path: &Path, position: usize, change: impl FnOnc
     disk.write(path, bytes);
 }
 
+/// Changes the first line of a history that begins with an entry of this type, and makes its checksum agree.
+pub fn reseal_line(disk: &SimDisk, path: &Path, kind: u8, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = disk.read(path);
+    let end = |at: usize| at + 13 + u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("is there")) as usize;
+    let at = std::iter::successors(Some(96), |&at| Some(end(at))).find(|&at| bytes[at + 13] == kind).expect("is there");
+    let line = at + 13..end(at);
+    change(&mut bytes[line.clone()]);
+    let agreed = checksum(&bytes, at, &bytes[at + 4..line.end]);
+    bytes[at..at + 4].copy_from_slice(&agreed);
+    disk.write(path, bytes);
+}
+
 /// Changes the first entry of an index, and makes its checksum agree.
 fn reseal_entry(disk: &SimDisk, path: &Path, change: impl FnOnce(&mut [u8])) {
     let mut bytes = disk.read(path);

@@ -2,8 +2,9 @@
 
 use epochlog::Durability::{Durable, Written};
 use epochlog::testing::{Dir, Fault, Lie, Pages, Pending};
-use epochlog::{Offset, TopicOptions};
+use epochlog::{Offset, TopicOptions, inspect};
 
+use super::files::reseal_line;
 use super::*;
 
 #[test]
@@ -187,8 +188,54 @@ fn the_mark_of_a_later_segment_covers_the_end_of_an_earlier_one() {
         // The first of two segments, whose seal is lost: its last record is gone, though it was synced.
         let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
         world.disk.truncate(first.expect("is there"), 96 + 2 * (HEAVY_BYTES + 49));
-        world.open();
-        assert!(matches!(the_partition(world.store()), Err(Error::Corrupt(_))), "{}", world.store().recovery());
+        is_damage_to_verify_and_to_open(&mut world);
+    });
+}
+
+#[test]
+fn the_mark_of_a_later_segment_covers_all_of_an_earlier_one() {
+    let harms: [fn(&SimDisk, &Path); 2] =
+        [|disk, path| disk.remove(path), |disk, path| disk.write(path, vec![0; disk.read(path).len()])];
+    both_ways(|mapping| {
+        for harm in harms {
+            let mut world = world(mapping);
+            pile(&world.partition(), 4, Written);
+            pile(&world.partition(), 1, Durable);
+            pile(&world.partition(), 1, Written);
+            let image = world.disk.image();
+            let seal = image.pending().iter().position(is_history).expect("the seal is pending");
+            world.go_down(|image| image.after(Loss::Only(seal)));
+            let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
+            harm(&world.disk, &first.expect("is there"));
+            is_damage_to_verify_and_to_open(&mut world);
+        }
+    });
+}
+
+/// What keeps a partition closed is found by who verifies before it is opened, and once.
+fn is_damage_to_verify_and_to_open(world: &mut World) {
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+    world.open();
+    let Err(Error::Corrupt(refusal)) = the_partition(world.store()) else { panic!("{}", world.store().recovery()) };
+    let [damaged] = &found.damage[..] else { panic!("{:?} for {refusal}", found.damage) };
+    let named = damaged.corruption().expect("is damage");
+    assert_eq!((&named.path, named.what), (&refusal.path, refusal.what));
+}
+
+/// No crash and no changed byte comes to that: a line whose checksum is right says what the others deny.
+#[test]
+fn a_history_that_contradicts_itself_is_damage_to_verify_and_to_open() {
+    both_ways(|mapping| {
+        // The end of a seal, and that of a clean close.
+        for (kind, byte) in [(4, 2 + 32), (5, 2)] {
+            let mut world = world(mapping);
+            pile(&world.partition(), 9, Durable);
+            world.close();
+            // What a close leaves; the partition's first lines were written when it was created.
+            reseal_line(&world.disk, &file(&world.disk, "history"), kind, |line| line[byte] += 1);
+            is_damage_to_verify_and_to_open(&mut world);
+        }
     });
 }
 

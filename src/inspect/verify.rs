@@ -8,9 +8,9 @@ use super::pace::Pace;
 use super::site::{Site, TopicDir};
 use super::{Progress, Verification, VerifyOptions, Whose, topic};
 use crate::error::{Corruption, Damage, Error, Result};
-use crate::format::{FileKind, STORE, TOPICS};
+use crate::format::TOPICS;
 use crate::io::Seam;
-use crate::store::Store;
+use crate::store::{Store, missing_store, read_identity};
 
 /// What one run carries through all topics.
 pub(super) struct Verifier<'a> {
@@ -84,9 +84,8 @@ impl Verifier<'_> {
     }
 
     fn store_file(&mut self) {
-        let path = std::path::Path::new(STORE);
-        let identity = self.site.header(path, FileKind::Store, "store file");
-        if let Err(error) = identity.and_then(|identity| topic::frames(&self.site, path, &identity).map(drop)) {
+        let read = read_identity(&*self.site.seam.dir);
+        if let Err(error) = read.and_then(|file| file.ok_or_else(|| missing_store(&*self.site.seam.dir))) {
             self.found.damaged(&Whose::default(), error);
         }
     }

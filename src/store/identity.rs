@@ -4,20 +4,20 @@
 
 use std::path::Path;
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, STORE, encode_frame, read_frames,
 };
 use crate::io::{Access, Dir, Seam, read_all, remove_if_there, write_all_at};
 use crate::offset::{Offset, Position};
-use crate::segment::header_of;
+use crate::segment::{header_of, missing};
 
 pub(super) const STORE_NEW: &str = "STORE.new";
 const STORE_BYTES_MAX: u64 = 1 << 16;
 
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoreFile {
+pub(crate) struct StoreFile {
     pub(super) id: [u8; 16],
     /// No number from here on was ever issued.
     pub(super) next_number: u64,
@@ -36,8 +36,13 @@ fn identity(id: [u8; 16]) -> Identity {
     }
 }
 
+/// The error for a store that has lost it.
+pub(crate) fn missing_store(dir: &dyn Dir) -> Error {
+    missing("store file", &dir.root().join(STORE), None)
+}
+
 /// Reads the file; `None` if there is none.
-pub(super) fn read(dir: &dyn Dir) -> Result<Option<StoreFile>> {
+pub(crate) fn read(dir: &dyn Dir) -> Result<Option<StoreFile>> {
     let shown = dir.root().join(STORE);
     let file = match dir.open(Path::new(STORE), Access::Read) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

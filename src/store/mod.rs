@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::threads::Mutex;
 
+pub(crate) use identity::{missing_store, read as read_identity};
 pub use repair::{Repair, RepairPlan, RepairReport};
 pub use report::{Maintenance, RecoveryReport};
 

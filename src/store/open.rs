@@ -11,18 +11,18 @@ use std::sync::Arc;
 use crate::threads::Mutex;
 
 use super::background::Background;
-use super::identity::{self, STORE_NEW, StoreFile};
+use super::identity::{self, STORE_NEW, StoreFile, missing_store};
 use super::numbers::Numbers;
 use super::recover::recover_all;
 use super::report::RecoveryReport;
 use super::{Closer, Inner, Store};
 use crate::error::{Error, IoContext, Result};
-use crate::format::{HEADER_BYTES, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, STORE, TOPICS, TRASH};
+use crate::format::{HEADER_BYTES, LOCK, NEW_PREFIX, QUARANTINE, RESERVE, TOPICS, TRASH};
 use crate::io::latch::Latch;
 use crate::io::{Access, Lock, OsClock, OsDir, OsEntropy, Reserve, Seam, read_all, remove_tree, write_all_at};
 use crate::log::Awake;
 use crate::options::{Mapping, StoreOptions};
-use crate::segment::{Cache, missing};
+use crate::segment::Cache;
 use crate::topic::{Catalog, Shared, list};
 
 /// At most so many sealed segments are open at once.
@@ -178,7 +178,7 @@ fn find(seam: &Seam, path: &Path) -> Result<Found> {
     // Behind the topics: another process may have created the store meanwhile, and `STORE` before them.
     match identity::read(&*seam.dir)? {
         Some(file) => Ok(Ok(file)),
-        None if has_topics => Err(missing("store file", &seam.dir.root().join(STORE), None)),
+        None if has_topics => Err(missing_store(&*seam.dir)),
         None => Ok(Err(names)),
     }
 }

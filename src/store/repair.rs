@@ -10,13 +10,14 @@
 //! that are seen that none is issued twice. Two directories of one name are left to a person.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::identity::{self, StoreFile};
+use super::identity::{self, StoreFile, missing_store};
 use super::numbers::Numbers;
 use super::open::{NUMBER_MAX, leave_pid, names_at, next_number, no_store, take_lock};
-use crate::error::{Corruption, Damage, Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{COMMITS, FileKind, HISTORY, RESERVE, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
 use crate::io::{Kind, Lock, Reserve, Seam};
 use crate::log::{Aside, Awake, Epochs, OnDamage, Remedy, RepairStep};
@@ -135,8 +136,8 @@ impl StoreOptions {
         let mut plan = RepairPlan::default();
         let (file, retold) = match identity::read(&*seam.dir) {
             Ok(Some(file)) => (Some(file), false),
-            Ok(None) => (tell_store(&seam, missing_store(&seam), &mut plan)?, true),
-            Err(error @ Error::Corrupt(_)) => (tell_store(&seam, error, &mut plan)?, true),
+            Ok(None) => (tell_store(&seam, missing_store(&*seam.dir), &mut plan)?, true),
+            Err(error) if is_damage(&error) => (tell_store(&seam, error, &mut plan)?, true),
             Err(other) => return Err(other),
         };
         let Some(file) = file else {
@@ -196,6 +197,15 @@ impl Repair {
     }
 }
 
+/// What can't be read now is no damage; a file that is longer than any of its kind is.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corrupt(_) => true,
+        Error::Io { source, .. } => source.kind() == ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 /// A repair takes its time: whoever orders it can make room.
 fn no_reserve(seam: &Seam) -> Arc<Reserve> {
     Reserve::new(&seam.dir, RESERVE, 0)
@@ -214,12 +224,6 @@ fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
         reserve: no_reserve(seam),
         seam: seam.clone(),
     })
-}
-
-fn missing_store(seam: &Seam) -> Error {
-    let path = seam.dir.root().join(STORE);
-    let corruption = Corruption { damage: Damage::Missing, what: "store file", path, position: None, offsets: None };
-    Error::from(Box::new(corruption))
 }
 
 /// Tells `STORE` anew; `None` if that can't be done, and then nothing can.

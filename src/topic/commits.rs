@@ -17,7 +17,7 @@ use crate::format::{
     is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, read_all, read_settled, remove_if_there, write_all_at};
+use crate::io::{Access, File, Headroom, Seam, read_all, read_settled, remove_if_there, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::place::Place;
@@ -25,7 +25,7 @@ use crate::segment::{header_of, missing};
 
 /// From this size on the file is worth compacting, when less than half of it still counts.
 const COMPACT_BYTES_MIN: u64 = 256 << 10;
-pub(crate) const COMMITS_BYTES_MAX: u64 = 4 << 30;
+const COMMITS_BYTES_MAX: u64 = 4 << 30;
 /// The longest metadata of a commit.
 pub(crate) const METADATA_BYTES_MAX: usize = 4096;
 
@@ -57,22 +57,15 @@ pub(crate) struct Commits {
     latch: Latch,
 }
 
-fn identity(shared: &Shared, creation: Epoch) -> Identity {
-    Identity {
-        kind: FileKind::Commits,
-        store: shared.store,
-        creation,
-        partition: None,
-        epoch: NO_EPOCH,
-        base: Offset::ZERO,
-    }
+fn identity(store: [u8; 16], creation: Epoch) -> Identity {
+    Identity { kind: FileKind::Commits, store, creation, partition: None, epoch: NO_EPOCH, base: Offset::ZERO }
 }
 
 impl Commits {
     /// Writes and syncs an empty file into a topic's new directory.
     pub(super) fn create(shared: &Shared, dir: &Path, creation: Epoch) -> Result<()> {
         let path = dir.join(COMMITS);
-        write_file(shared, &path, &identity(shared, creation).encode(shared.seam.clock.now()))
+        write_file(shared, &path, &identity(shared.store, creation).encode(shared.seam.clock.now()))
     }
 
     /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone.
@@ -83,20 +76,8 @@ impl Commits {
         topic: &TopicName,
         harden: bool,
     ) -> Result<Commits> {
-        let path = dir.join(COMMITS);
-        let shown = shared.shown(&path);
-        let read = || {
-            let file = shared.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => missing("commits", &shown, None),
-                _ => Error::Io { operation: "open", path: shown.clone(), source },
-            })?;
-            read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)
-        };
-        let identity = identity(shared, creation);
-        let judge = |bytes: &[u8]| judged(&identity, bytes, &shown);
-        let judged = if shared.read_only { read_settled(read, judge) } else { judge(&read()?) };
-        let Judged { groups, torn, position } = judged?;
-        let seed = identity.seed();
+        let Judged { groups, torn, position } = read(&shared.seam, shared.store, dir, creation, shared.read_only)?;
+        let seed = identity(shared.store, creation).seed();
         let mut commits = Commits {
             shared: shared.clone(),
             topic: topic.clone(),
@@ -132,7 +113,7 @@ impl Commits {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             other => read_all(&*other.at("open", &shown)?, COMMITS_BYTES_MAX).at("read", &shown)?,
         };
-        let seed = identity(shared, creation).seed();
+        let seed = identity(shared.store, creation).seed();
         let corrupt = |error: DecodeError| error.at("commits", &shown, Some(Position::new(HEADER_BYTES as u64)), None);
         let salvage = salvage_frames(&bytes, seed).map_err(corrupt)?;
         let behind = groups_of(salvage.behind.clone()).map_err(corrupt)?;
@@ -323,7 +304,7 @@ impl Commits {
 
     /// A file that says just what counts.
     fn live_bytes(&self) -> Vec<u8> {
-        let mut bytes = identity(&self.shared, self.creation).encode(self.shared.seam.clock.now()).to_vec();
+        let mut bytes = identity(self.shared.store, self.creation).encode(self.shared.seam.clock.now()).to_vec();
         for (group, commits) in &self.groups {
             for commit in commits.values() {
                 let entry = Entry::Commit {
@@ -358,6 +339,27 @@ struct Judged {
     torn: bool,
     /// Behind the last good frame.
     position: u64,
+}
+
+/// Reads the file of a topic; `beside` another process, which may be appending to it.
+fn read(seam: &Seam, store: [u8; 16], dir: &Path, creation: Epoch, beside: bool) -> Result<Judged> {
+    let path = dir.join(COMMITS);
+    let shown = seam.dir.root().join(&path);
+    let read = || {
+        let file = seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => missing("commits", &shown, None),
+            _ => Error::Io { operation: "open", path: shown.clone(), source },
+        })?;
+        read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)
+    };
+    let identity = identity(store, creation);
+    let judge = |bytes: &[u8]| judged(&identity, bytes, &shown);
+    if beside { read_settled(read, judge) } else { judge(&read()?) }
+}
+
+/// Whether a topic's commits would be read, beside a writer too.
+pub(crate) fn check_commits(seam: &Seam, store: [u8; 16], dir: &Path, creation: Epoch) -> Result<()> {
+    read(seam, store, dir, creation, true).map(drop)
 }
 
 fn judged(identity: &Identity, bytes: &[u8], shown: &Path) -> Result<Judged> {

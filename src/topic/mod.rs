@@ -26,7 +26,7 @@ use crate::threads::{Mutex, MutexGuard, RwLock};
 
 use build::{build, create_partition, make_way};
 pub(crate) use catalog::{Catalog, duplicate, list};
-pub(crate) use commits::{COMMITS_BYTES_MAX, Commit, Commits, check_metadata};
+pub(crate) use commits::{Commit, Commits, check_commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
 pub(crate) use dirs::{creation_elsewhere, identity_in, partitions_there};
 pub(crate) use header::read_complete as read_header;

@@ -621,6 +621,17 @@ fn a_lost_store_file_is_told_anew_and_no_number_is_issued_twice() {
 
 /// Whatever somebody has put there, under whatever name.
 #[test]
+fn a_store_file_that_is_too_long_is_told_anew() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        world.disk.truncate("STORE", (1 << 16) + 1);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+        goes_on_at(&world, &world.partition(), RECORDS, "session");
+    });
+}
+
+#[test]
 fn a_file_with_a_number_that_nobody_issued_keeps_no_store_from_being_told_anew() {
     for holds in ["", "anything at all"] {
         let mut world = at_rest(Mapping::Never);

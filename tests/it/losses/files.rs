@@ -42,6 +42,18 @@ fn reseal_batch(disk: &SimDisk, path: &Path, position: usize, change: impl FnOnc
     disk.write(path, bytes);
 }
 
+/// Writes a file that holds one line, with a checksum that agrees.
+fn write_line(disk: &SimDisk, path: &Path, entries: &[u8]) {
+    let mut bytes = disk.read(path);
+    bytes.truncate(96);
+    bytes.extend([0; 13]);
+    bytes[100] = u8::try_from(entries.len()).expect("is short");
+    bytes.extend(entries);
+    let agreed = checksum(&bytes, 96, &bytes[100..]);
+    bytes[96..100].copy_from_slice(&agreed);
+    disk.write(path, bytes);
+}
+
 /// Changes the first line of a history that begins with an entry of this type, and makes its checksum agree.
 pub fn reseal_line(disk: &SimDisk, path: &Path, kind: u8, change: impl FnOnce(&mut [u8])) {
     let mut bytes = disk.read(path);
@@ -79,6 +91,35 @@ fn a_batch_of_a_later_version_in_a_tail_is_never_cut() {
         assert!(matches!(refusal, Err(Error::UnsupportedVersion { .. })), "{refusal:?}");
         assert_eq!(quarantine(&world.disk), Vec::<PathBuf>::new());
     });
+}
+
+/// Opens it for reading, harms a file of it, and verifies; gives what is damaged then, and why an open is refused.
+fn damage_to(world: &mut World, harm: impl FnOnce(&SimDisk)) -> (Vec<Error>, Error) {
+    world.close();
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    harm(&world.disk);
+    let found = epochlog::inspect::verify(&reading, &mut |_| {}).expect("verifies").damage;
+    let opened = options(&world.disk, world.mapping).open("/sim").and_then(|store| store.topic("orders")?.groups());
+    (found.into_iter().map(|damaged| damaged.error).collect(), refused(opened))
+}
+
+#[test]
+fn what_an_open_refuses_of_the_stores_file_a_topics_or_its_commits_is_damage_to_verify() {
+    let harms: [fn(&SimDisk); 5] = [
+        |disk| disk.flip("STORE", 8 * (96 + 14)),
+        |disk| disk.truncate("STORE", (1 << 16) + 1),
+        |disk| disk.flip("topics/orders@1/topic", 8 * (96 + 14)),
+        |disk| disk.truncate("topics/orders@1/topic", (1 << 20) + 1),
+        // A clean close says nothing of groups.
+        |disk| write_line(disk, Path::new("topics/orders@1/commits"), &[5, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    for (i, harm) in harms.into_iter().enumerate() {
+        let mut world = world(Mapping::Never);
+        pile(&world.partition(), 1, Durable);
+        let (found, refusal) = damage_to(&mut world, harm);
+        let [damage] = &found[..] else { panic!("{i}: {found:?} for {refusal}") };
+        assert_eq!(damage.to_string(), refusal.to_string(), "{i}");
+    }
 }
 
 #[test]

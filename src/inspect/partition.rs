@@ -59,23 +59,23 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
 }
 
 /// What the history itself says was synced.
-fn known_durable(evidence: &Evidence) -> Offset {
+pub(super) fn known_durable(evidence: &Evidence) -> Offset {
     let sealed = evidence.segments.iter().filter_map(|segment| segment.seal.map(|sealed| sealed.end));
     sealed.chain(evidence.clean).max().unwrap_or(Offset::ZERO)
 }
 
 /// A segment that must be there.
 #[derive(Clone, Copy)]
-struct Live {
-    id: SegmentId,
-    seal: Option<Sealed>,
+pub(super) struct Live {
+    pub(super) id: SegmentId,
+    pub(super) seal: Option<Sealed>,
     /// The offset at which the next one or a cut takes over.
-    limit: Offset,
+    pub(super) limit: Offset,
     /// Where it ends, if that is told: by its seal, or by the next segment.
-    end: Option<Offset>,
+    pub(super) end: Option<Offset>,
 }
 
-fn live_segments(evidence: &Evidence) -> Vec<Live> {
+pub(super) fn live_segments(evidence: &Evidence) -> Vec<Live> {
     let live: Vec<usize> = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).collect();
     let base_after = |k: usize| live.get(k + 1).map(|&i| evidence.segments[i].id.base);
     live.iter()
@@ -223,7 +223,7 @@ impl Partition<'_> {
             if self.is_whole_now(id, &bad) {
                 continue;
             }
-            if bad.base < self.durable_end {
+            if bad.base < self.durable_end || bad.is_unsupported() {
                 self.condemn(verifier, id, bad);
             } else {
                 let what = format!(

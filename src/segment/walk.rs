@@ -31,6 +31,11 @@ pub(crate) struct Bad {
 }
 
 impl Bad {
+    /// Whether it was written by a later version: never torn, never damage.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self.error, DecodeError::Unsupported { .. })
+    }
+
     pub(crate) fn offsets(&self) -> Option<Range<Offset>> {
         self.next.map(|next| self.base..next)
     }

@@ -86,6 +86,9 @@ fn a_batch_of_a_later_version_in_a_tail_is_never_cut() {
         world.go_down(Image::after_kill);
         let log = file(&world.disk, ".log");
         reseal_batch(&world.disk, &log, SECOND, |header| header[44] = 1);
+        let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let found = epochlog::inspect::verify(&reading, &mut |_| {}).expect("verifies").damage;
+        assert!(matches!(&found[..], [one] if matches!(one.error, Error::UnsupportedVersion { .. })), "{found:?}");
         world.open();
         let refusal = the_partition(world.store()).map(|partition| partition.end());
         assert!(matches!(refusal, Err(Error::UnsupportedVersion { .. })), "{refusal:?}");

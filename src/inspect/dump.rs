@@ -1,19 +1,22 @@
 //! Tells the batches of one segment, one after the other, as they stand in the file.
 //!
-//! Invariant: one batch is held at a time; what is damaged is told like a batch and the walk goes on behind it. Called
-//! by the shells; the bytes are walked by `walk`.
+//! Invariant: one batch is held at a time; what is damaged is told like a batch and the walk goes on behind it. Without a
+//! seal that is damage only below a durable mark, as for `verify`. Called by the shells; the bytes are walked by `walk`.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::site::Site;
+use super::partition::{Live, known_durable, live_segments};
+use super::site::{Site, TopicDir};
 use super::topic::read_topic;
-use crate::error::{Error, IoContext, Result};
-use crate::format::{BatchHeader, FileKind, Headers, RawRecord, Usual, next_record};
-use crate::io::Access;
+use crate::error::{Damage, Error, IoContext, Result};
+use crate::format::{BatchHeader, FileKind, HEADER_BYTES, Headers, RawRecord, Usual, next_record};
+use crate::io::{Access, LOOKS_MAX};
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::{Offset, Position, Timestamp};
-use crate::segment::{Bad, Step, Walk, Window, open_checked};
+use crate::segment::{self, Bad, Home, SegmentId, Step, Walk, Window, open_checked};
 use crate::store::Store;
 
 /// A batch as it stands in its file, or what stands in its place.
@@ -38,6 +41,8 @@ pub struct BatchDescription {
     pub records: Vec<RecordDescription>,
     /// What is wrong with it.
     pub damage: Option<Error>,
+    /// Whether this is no batch and no damage: an end that a crash tore, or a batch that is being written.
+    pub unfinished: bool,
 }
 
 /// A record as it stands in its batch.
@@ -62,6 +67,8 @@ pub struct Dump {
     path: PathBuf,
     records: bool,
     failed: bool,
+    /// For a segment without a seal, in which not everything was synced.
+    tail: Option<Tail>,
 }
 
 /// Tells the batches of the segment that holds the offset `base`, with their records if `records` is set.
@@ -69,39 +76,120 @@ pub struct Dump {
 /// # Errors
 ///
 /// [`Error::TopicNotFound`]; [`Error::PartitionNotFound`]; [`Error::OffsetOutOfRange`] if no segment holds the offset;
-/// [`Error::Corrupt`] if the topic's header, the history or the segment's header is damaged; [`Error::Io`].
+/// [`Error::Corrupt`] if the history or the segment's header is damaged, or if nothing tells the topic's creation epoch;
+/// [`Error::Io`].
 pub fn dump(store: &Store, topic: &str, partition: u32, base: Offset, records: bool) -> Result<Dump> {
     let site = Site::find(&store.seam()?)?;
     let name = TopicName::new(topic)?;
-    let dirs = site.topic_dirs()?;
-    let dir = dirs.iter().rfind(|dir| dir.name == name).ok_or_else(|| Error::TopicNotFound { topic: name.clone() })?;
-    let (creation, options) = read_topic(&site, dir)?;
+    let mut looks = LOOKS_MAX;
+    loop {
+        let dirs = site.topic_dirs()?;
+        let dir = dirs.iter().rfind(|dir| dir.name == name);
+        let dir = dir.ok_or_else(|| Error::TopicNotFound { topic: name.clone() })?;
+        looks -= 1;
+        match open(&site, dir, partition, base, records) {
+            // Beside a writer it may have been deleted, retired or cut off since it was told of.
+            Err(error) if looks > 0 && is_gone(&error) => {}
+            found => return found,
+        }
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::Corrupt(corruption) => corruption.damage == Damage::Missing,
+        Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn open(site: &Site, dir: &TopicDir, partition: u32, offset: Offset, records: bool) -> Result<Dump> {
+    let (creation, options) = read_topic(site, dir)?;
     if let Some(options) = options.ok().filter(|options| partition >= options.partitions) {
-        return Err(Error::PartitionNotFound { topic: name, partition, partitions: options.partitions });
+        return Err(Error::PartitionNotFound { topic: dir.name.clone(), partition, partitions: options.partitions });
     }
     let home = site.home(dir, creation, partition);
     let (_, evidence) = History::load(&home)?;
-    let Some(i) = holding(&evidence, base) else {
-        let end = evidence.end_after(evidence.segments.last().and_then(|segment| segment.seal).map(|seal| seal.end));
-        return Err(Error::OffsetOutOfRange { topic: name, partition, offset: base, start: evidence.start, end });
+    let live = live_segments(&evidence);
+    let Some(k) = holding(&home, &live, offset)? else {
+        let (topic, start) = (dir.name.clone(), evidence.start);
+        let last = live.last().map(|live| live.end.map_or_else(|| end_of_tail(&home, *live), Ok)).transpose()?;
+        return Err(Error::OffsetOutOfRange { topic, partition, offset, start, end: evidence.end_after(last) });
     };
-    let (id, seal) = (evidence.segments[i].id, evidence.segments[i].seal);
+    let tail = live[k].seal.is_none().then(|| Tail::new(&home, &evidence, &live[k..]));
+    let (walk, path) = walk(&home, live[k], Offset::MAX)?;
+    Ok(Dump { walk, path, records, failed: false, tail })
+}
+
+/// A walk over a segment, and its file.
+fn walk(home: &Home, live: Live, limit: Offset) -> Result<(Walk, PathBuf)> {
+    let Live { id, seal, .. } = live;
     let path = home.segment_path(id);
     let shown = home.shown(&path);
-    let file = open_checked(&home, &path, FileKind::Segment, id, Access::Read)?;
+    let file = open_checked(home, &path, FileKind::Segment, id, Access::Read)?;
     let file_len = file.len().at("read the length of", &shown)?;
     let len = usize::try_from(seal.map_or(file_len, |sealed| file_len.min(sealed.bytes))).unwrap_or(usize::MAX);
     let seed = home.identity(FileKind::Segment, id).seed();
-    let walk = Walk::new(Window::new(file, len), seed, id.base, seal.map(|sealed| sealed.end), Offset::MAX);
-    Ok(Dump { walk, path: shown, records, failed: false })
+    let end = seal.map_or(live.end, |sealed| Some(sealed.end));
+    Ok((Walk::new(Window::new(file, len), seed, id.base, end, limit), shown))
 }
 
-/// The newest living segment that begins at or before the offset, unless it is known to end before it.
-fn holding(evidence: &Evidence, offset: Offset) -> Option<usize> {
-    let live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i));
-    let i = live.rev().find(|&i| evidence.segments[i].id.base <= offset)?;
-    let ends_before = evidence.segments[i].seal.is_some_and(|sealed| sealed.end <= offset);
-    (!ends_before).then_some(i)
+/// The newest living segment that begins at or before the offset, unless it ends before it. One may be asked for by the
+/// offset at which it begins also while it is empty.
+fn holding(home: &Home, live: &[Live], offset: Offset) -> Result<Option<usize>> {
+    let Some(k) = live.iter().rposition(|live| live.id.base <= offset) else { return Ok(None) };
+    let begins = live[k].id.base == offset && live[k].seal.is_none();
+    let end = if begins { Offset::MAX } else { live[k].end.map_or_else(|| end_of_tail(home, live[k]), Ok)? };
+    Ok((offset < end).then_some(k))
+}
+
+/// Where the batches of the newest segment end, if it has no seal.
+fn end_of_tail(home: &Home, live: Live) -> Result<Offset> {
+    let (mut walk, shown) = walk(home, live, live.limit)?;
+    while walk.next().at("read", &shown)?.is_some() {}
+    Ok(walk.expected)
+}
+
+/// What tells how much of a segment without a seal was synced once.
+struct Tail {
+    home: Arc<Home>,
+    /// By the history.
+    told: Offset,
+    /// The segment, and the later ones, whose batches may know of it.
+    segments: Vec<SegmentId>,
+    /// Everything below was synced, once somebody has looked.
+    durable_end: Option<Offset>,
+}
+
+impl Tail {
+    fn new(home: &Arc<Home>, evidence: &Evidence, live: &[Live]) -> Tail {
+        let segments = live.iter().map(|live| live.id).collect();
+        Tail { home: home.clone(), told: known_durable(evidence), segments, durable_end: None }
+    }
+
+    fn durable_end(&mut self) -> Result<Offset> {
+        if let Some(known) = self.durable_end {
+            return Ok(known);
+        }
+        let mut known = self.told;
+        for &id in &self.segments {
+            known = known.max(self.marks(id)?);
+        }
+        self.durable_end = Some(known);
+        Ok(known)
+    }
+
+    fn marks(&self, id: SegmentId) -> Result<Offset> {
+        let path = self.home.segment_path(id);
+        let shown = self.home.shown(&path);
+        let file = match self.home.seam.dir.open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offset::ZERO),
+            other => other.at("open", &shown)?,
+        };
+        let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+        let seed = self.home.identity(FileKind::Segment, id).seed();
+        segment::known_durable(&mut Window::new(file, len), seed, HEADER_BYTES).at("read", &shown)
+    }
 }
 
 impl Dump {
@@ -124,6 +212,7 @@ impl Dump {
             durable_end: (header.mark != crate::format::NO_MARK).then_some(durable_end),
             records,
             damage: None,
+            unfinished: false,
         })
     }
 
@@ -139,10 +228,14 @@ impl Dump {
         Ok(decoded.collect())
     }
 
-    fn damaged(&self, bad: Bad) -> BatchDescription {
+    fn bad(&mut self, bad: Bad) -> Result<BatchDescription> {
         let position = Position::new(bad.position as u64);
         let (base, end, offsets) = (bad.base, bad.next, bad.offsets());
-        BatchDescription {
+        let unfinished = match &mut self.tail {
+            Some(tail) if !bad.is_unsupported() => base >= tail.durable_end()?,
+            _ => false,
+        };
+        Ok(BatchDescription {
             position,
             base,
             end,
@@ -151,8 +244,9 @@ impl Dump {
             append_time: None,
             durable_end: None,
             records: Vec::new(),
-            damage: Some(bad.error.at("batch", &self.path, Some(position), offsets)),
-        }
+            damage: (!unfinished).then(|| bad.error.at("batch", &self.path, Some(position), offsets)),
+            unfinished,
+        })
     }
 }
 
@@ -177,7 +271,7 @@ impl Iterator for Dump {
         }
         let next = match self.walk.next().at("read", &self.path).transpose()? {
             Ok(Step::Batch(position, header)) => self.batch(position, &header),
-            Ok(Step::Bad(bad)) => Ok(self.damaged(bad)),
+            Ok(Step::Bad(bad)) => self.bad(bad),
             Err(error) => Err(error),
         };
         self.failed = next.is_err();

@@ -18,6 +18,7 @@ mod beside;
 mod bystanders;
 mod crash;
 mod damage;
+mod dumping;
 mod durability;
 mod emptying;
 mod epoch_numbers;

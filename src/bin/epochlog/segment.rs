@@ -94,6 +94,10 @@ fn tell(batch: &BatchDescription, out: &mut dyn Write) -> Outcome {
         writeln!(out, "position {}: {damage}", batch.position)?;
         return Ok(());
     }
+    if batch.unfinished {
+        writeln!(out, "position {}: unfinished end, offset {}", batch.position, batch.base)?;
+        return Ok(());
+    }
     let end = batch.end.unwrap_or(batch.base);
     let appended = batch.append_time.map_or("-".into(), time::show);
     let durable = batch.durable_end.map_or("-".into(), |offset| offset.to_string());
@@ -137,6 +141,9 @@ fn batch_json(batch: &BatchDescription) -> Value {
         "durable_end": batch.durable_end.map(Offset::get),
         "damage": batch.damage.as_ref().map(ToString::to_string),
     });
+    if batch.unfinished {
+        object["unfinished"] = true.into();
+    }
     if !batch.records.is_empty() {
         object["records"] = batch.records.iter().map(record_json).collect();
     }

@@ -1,16 +1,17 @@
 //! Compares a segment's index with the batches that a walk finds.
 //!
 //! Invariant: an index is derived, so nothing that is wrong with it is damage: it becomes a note. Entries behind the
-//! last batch, and those not yet written, belong to a writer that is still at it. Used by `partition`.
+//! last batch, and those not yet written, belong to a writer that is still at it. Memory is taken for the longest
+//! index that can be, at most. Used by `partition`.
 
 use crate::error::{Damage, Error};
 use crate::format::{BatchHeader, FileKind, HEADER_BYTES, INDEX_ENTRY_BYTES, IndexEntry};
-use crate::io::{Access, read_all};
+use crate::io::{Access, read_full_at};
 use crate::offset::Offset;
-use crate::segment::{Home, SegmentId, open_checked};
+use crate::segment::{Home, SegmentId, Window, index_capacity_of, only_zeros, open_checked};
 
-/// The index of the longest segment is a hundredth of this.
-const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// So much is looked at behind the longest index that can be, whether it is zeros.
+const BEHIND_BYTES_MAX: usize = 1 << 30;
 
 /// The entries of an index, compared one by one as the walk passes their positions.
 pub(super) struct Compared {
@@ -22,11 +23,7 @@ pub(super) struct Compared {
 
 impl Compared {
     pub(super) fn open(home: &Home, id: SegmentId) -> Compared {
-        let (entries, disagreement) = match read(home, id) {
-            Ok((entries, None)) => (entries, None),
-            Ok((entries, wrong)) => (entries, wrong),
-            Err(reason) => (Vec::new(), Some(reason)),
-        };
+        let (entries, disagreement) = read(home, id).unwrap_or_else(|reason| (Vec::new(), Some(reason)));
         Compared { entries: entries.into_iter().peekable(), base: id.base, disagreement }
     }
 
@@ -58,7 +55,13 @@ fn read(home: &Home, id: SegmentId) -> Result<(Vec<IndexEntry>, Option<String>),
         Err(Error::Corrupt(corruption)) if corruption.damage == Damage::Missing => return Ok((Vec::new(), None)),
         Err(_) => return Err("the index doesn't begin with the header of its segment".into()),
     };
-    let bytes = read_all(&*file, INDEX_BYTES_MAX).map_err(|error| format!("the index can't be read: {error}"))?;
+    let unread = |error| format!("the index can't be read: {error}");
+    let len = usize::try_from(file.len().map_err(unread)?).unwrap_or(usize::MAX);
+    // Its positions are u32: no segment has a longer one, whose length a harm may have changed.
+    let counts = len.min(index_capacity_of(u32::MAX as usize));
+    let mut bytes = vec![0; counts];
+    let got = read_full_at(&*file, &mut bytes, 0).map_err(unread)?;
+    bytes.truncate(got);
     let seed = home.identity(FileKind::Index, id).seed();
     let mut entries = Vec::new();
     let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
@@ -70,5 +73,7 @@ fn read(home: &Home, id: SegmentId) -> Result<(Vec<IndexEntry>, Option<String>),
             Err(_) => return Ok((entries, Some(format!("the index entry at position {at} is damaged")))),
         }
     }
-    Ok((entries, None))
+    let is_longer =
+        len - counts > BEHIND_BYTES_MAX || !only_zeros(&mut Window::new(file, len), counts).map_err(unread)?;
+    Ok((entries, is_longer.then(|| "the index is longer than any can be".into())))
 }

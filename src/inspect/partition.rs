@@ -7,15 +7,15 @@
 
 use std::sync::Arc;
 
-use super::Whose;
 use super::index::Compared;
 use super::site::TopicDir;
 use super::topic::{blame, missing_partition};
 use super::verify::Verifier;
+use super::{LISTED_MAX, Whose};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
-use crate::log::{Evidence, History, nothing_foreign, nothing_missing};
+use crate::log::{Evidence, History, HistoryRead, nothing_foreign, nothing_missing};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
 
@@ -26,14 +26,14 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
     let home = verifier.site.home(topic, creation, number);
     let whose = Whose { topic: Some(topic.name.to_string()), partition: Some(number) };
     verifier.found.partitions += 1;
-    let evidence = match History::load(&home) {
-        Ok((_, evidence)) => {
+    let (evidence, read) = match History::load_with(&home) {
+        Ok((_, evidence, read)) => {
             let whole = History::load_complete(&home).map(drop);
             let whole = whole.and_then(|()| nothing_foreign(&home, &evidence));
             if let Err(error) = whole.and_then(|()| nothing_missing(&home, &evidence)) {
                 blame(verifier, topic, &whose, error);
             }
-            evidence
+            (evidence, read)
         }
         Err(error) => {
             let gone = home.seam.dir.list(&home.dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
@@ -48,9 +48,12 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
         start: evidence.start,
         durable_end: known_durable(&evidence),
         suspects: Vec::new(),
+        suspects_unlisted: 0,
         not_begun: Vec::new(),
+        evidence,
+        read,
     };
-    for live in live_segments(&evidence) {
+    for live in live_segments(&partition.evidence) {
         if let Err(error) = partition.segment(verifier, live) {
             partition.blame(verifier, live.id, error);
         }
@@ -100,8 +103,13 @@ struct Partition<'a> {
     durable_end: Offset,
     /// What isn't whole in unsealed segments, until all marks are known.
     suspects: Vec<(SegmentId, Bad)>,
+    /// How many more there are behind those.
+    suspects_unlisted: u64,
     /// Unsealed segments that aren't there or hold nothing but zeros, until then, too.
     not_begun: Vec<(SegmentId, Error)>,
+    /// What the history says, as it was read last.
+    evidence: Evidence,
+    read: HistoryRead,
 }
 
 impl Partition<'_> {
@@ -136,7 +144,8 @@ impl Partition<'_> {
                 reported = walk.position;
             }
         }
-        verifier.step(file_len.saturating_sub(reported as u64));
+        verifier.step(walk.position.saturating_sub(reported) as u64);
+        verifier.pass(file_len.saturating_sub(walk.position as u64));
         if let Some(disagreement) = index.disagreement {
             verifier.found.note(
                 self.home.shown(&self.home.index_path(id)),
@@ -169,10 +178,13 @@ impl Partition<'_> {
     }
 
     /// Whether the history has let go of the segment since it was read.
-    fn is_retired_now(&self, id: SegmentId) -> bool {
-        let Ok((_, evidence)) = History::load(&self.home) else { return false };
-        let found = evidence.segments.iter().position(|segment| segment.id == id);
-        found.is_none_or(|i| evidence.is_retired(i))
+    fn is_retired_now(&mut self, id: SegmentId) -> bool {
+        if !History::is_unchanged(&self.home, &self.read).unwrap_or(false) {
+            let Ok((_, evidence, read)) = History::load_with(&self.home) else { return false };
+            (self.evidence, self.read) = (evidence, read);
+        }
+        let found = self.evidence.segments.iter().position(|segment| segment.id == id);
+        found.is_none_or(|i| self.evidence.is_retired(i))
     }
 
     /// Whether the file is absent, or holds nothing but zeros: its creation wasn't finished.
@@ -193,12 +205,14 @@ impl Partition<'_> {
         }
         if sealed {
             self.condemn(verifier, id, bad);
-        } else {
+        } else if self.suspects.len() < LISTED_MAX {
             self.suspects.push((id, bad));
+        } else {
+            self.suspects_unlisted += 1;
         }
     }
 
-    fn condemn(&self, verifier: &mut Verifier<'_>, id: SegmentId, bad: Bad) {
+    fn condemn(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, bad: Bad) {
         let shown = self.home.shown(&self.home.segment_path(id));
         let offsets = bad.offsets();
         let error = bad.error.at("batch", &shown, Some(Position::new(bad.position as u64)), offsets);
@@ -206,8 +220,11 @@ impl Partition<'_> {
     }
 
     /// Reports an error, unless the segment or the topic was removed meanwhile.
-    fn blame(&self, verifier: &mut Verifier<'_>, id: SegmentId, error: Error) {
-        if !self.is_retired_now(id) {
+    fn blame(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, error: Error) {
+        if verifier.found.damage.len() >= LISTED_MAX {
+            // It is only counted: that isn't worth a look at the history.
+            verifier.found.damaged(&self.whose, error);
+        } else if !self.is_retired_now(id) {
             blame(verifier, self.topic, &self.whose, error);
         }
     }
@@ -219,8 +236,16 @@ impl Partition<'_> {
                 self.blame(verifier, id, error);
             }
         }
+        // They come in the order of their offsets: those behind the listed ones can be damage only if the last of these is.
+        if self.suspects.last().is_some_and(|(_, bad)| bad.base < self.durable_end) {
+            verifier.found.damage_unlisted += self.suspects_unlisted;
+        }
+        let mut now: Option<(SegmentId, Window)> = None;
         for (id, bad) in std::mem::take(&mut self.suspects) {
-            if self.is_whole_now(id, &bad) {
+            if now.as_ref().is_none_or(|(looked_at, _)| *looked_at != id) {
+                now = self.look_again(id).map(|window| (id, window));
+            }
+            if now.as_mut().is_some_and(|(_, window)| self.is_whole_now(window, id, &bad)) {
                 continue;
             }
             if bad.base < self.durable_end || bad.is_unsupported() {
@@ -235,12 +260,15 @@ impl Partition<'_> {
         }
     }
 
-    /// Whether a writer has finished the batch since.
-    fn is_whole_now(&self, id: SegmentId, bad: &Bad) -> bool {
-        let Ok(file) = self.home.seam.dir.open(&self.home.segment_path(id), Access::Read) else { return false };
+    fn look_again(&self, id: SegmentId) -> Option<Window> {
+        let file = self.home.seam.dir.open(&self.home.segment_path(id), Access::Read).ok()?;
         let len = file.len().ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(HEADER_BYTES);
+        Some(Window::new(file, len))
+    }
+
+    /// Whether a writer has finished the batch since.
+    fn is_whole_now(&self, window: &mut Window, id: SegmentId, bad: &Bad) -> bool {
         let seed = self.home.identity(FileKind::Segment, id).seed();
-        let mut window = Window::new(file, len);
-        bad.position < window.len() && matches!(batch_at(&mut window, seed, bad.position, bad.base), Ok(Ok(_)))
+        bad.position < window.len() && matches!(batch_at(window, seed, bad.position, bad.base), Ok(Ok(_)))
     }
 }

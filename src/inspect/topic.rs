@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::site::{Site, TopicDir};
-use super::verify::Verifier;
+use super::verify::{Verifier, total};
 use super::{Whose, partition};
 use crate::error::{Error, Result};
 use crate::format::parse_segment;
@@ -71,13 +71,13 @@ fn partitions(site: &Site, topic: &TopicDir, options: Option<&TopicOptions>) -> 
 /// The bytes of a topic's segments, for the measure of progress.
 pub(super) fn segment_bytes(site: &Site, topic: &TopicDir) -> u64 {
     let partitions = partitions_there(&site.seam, &topic.path).unwrap_or_default();
-    partitions.iter().map(|number| partition_bytes(site, &topic.path.join(number.to_string()))).sum()
+    total(partitions.iter().map(|number| partition_bytes(site, &topic.path.join(number.to_string()))))
 }
 
 fn partition_bytes(site: &Site, dir: &Path) -> u64 {
     let entries = site.seam.dir.list(dir).unwrap_or_default();
     let segments = entries.iter().filter(|entry| parse_segment(&entry.name).is_some());
-    segments.filter_map(|entry| site.open(&dir.join(&entry.name), "segment").ok()?.len().ok()).sum()
+    total(segments.filter_map(|entry| site.open(&dir.join(&entry.name), "segment").ok()?.len().ok()))
 }
 
 /// A partition whose directory is gone.

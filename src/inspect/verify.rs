@@ -59,7 +59,7 @@ pub fn verify_with(store: &Store, options: VerifyOptions, progress: &mut dyn FnM
 fn verify_files(seam: &Seam, options: VerifyOptions, report: &mut dyn FnMut(Progress)) -> Result<Verification> {
     let site = Site::find(seam)?;
     let dirs = site.topic_dirs()?;
-    let total = dirs.iter().map(|dir| topic::segment_bytes(&site, dir)).sum();
+    let total = total(dirs.iter().map(|dir| topic::segment_bytes(&site, dir)));
     let pace = options.bytes_per_second.map(|rate| Pace::new(seam, rate));
     let mut verifier =
         Verifier { site, found: Verification::default(), progress: Progress { bytes: 0, total }, report, pace };
@@ -72,15 +72,25 @@ fn verify_files(seam: &Seam, options: VerifyOptions, report: &mut dyn FnMut(Prog
     Ok(verifier.found)
 }
 
+/// The sum of lengths, which a file system may give as it likes.
+pub(super) fn total(lengths: impl Iterator<Item = u64>) -> u64 {
+    lengths.fold(0, u64::saturating_add)
+}
+
 impl Verifier<'_> {
     /// Counts bytes that were read and says so.
     pub(super) fn step(&mut self, bytes: u64) {
-        self.progress.bytes += bytes;
+        self.progress.bytes = self.progress.bytes.saturating_add(bytes);
         self.progress.total = self.progress.total.max(self.progress.bytes);
         (self.report)(self.progress);
         if let Some(pace) = &mut self.pace {
             pace.read(bytes);
         }
+    }
+
+    /// Counts bytes that needn't be read.
+    pub(super) fn pass(&mut self, bytes: u64) {
+        self.progress.total = self.progress.total.saturating_sub(bytes).max(self.progress.bytes);
     }
 
     fn store_file(&mut self) {
@@ -100,5 +110,15 @@ impl Verifier<'_> {
                 Corruption { damage: Damage::Duplicate, what: "topic", path, position: None, offsets: None };
             self.found.damaged(&whose, Error::from(Box::new(corruption)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_no_disk_holds_are_summed_up_all_the_same() {
+        assert_eq!(total([u64::MAX, 1, 2].into_iter()), u64::MAX);
     }
 }

@@ -31,7 +31,7 @@ use std::sync::{Arc, Weak};
 pub(crate) use admit::Origin;
 pub use append::Ack;
 use append::Appender;
-pub(crate) use history::{Evidence, History};
+pub(crate) use history::{Evidence, History, HistoryRead};
 pub(crate) use lineage::{Begun, Lineage};
 use live::Live;
 pub use read::{Gap, Reader, Target};

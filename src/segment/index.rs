@@ -217,7 +217,7 @@ impl Stretch {
 }
 
 /// The most bytes that the index of a log of so many may have.
-pub(super) fn capacity_of(log_bytes: usize) -> usize {
+pub(crate) fn capacity_of(log_bytes: usize) -> usize {
     HEADER_BYTES + (log_bytes / INDEX_EVERY_BYTES + 1) * INDEX_ENTRY_BYTES
 }
 

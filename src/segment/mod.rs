@@ -23,7 +23,7 @@ use crate::threads::RwLock;
 pub(crate) use blank::Prepared;
 pub(crate) use cache::{Cache, Open};
 use index::Stretch;
-pub(crate) use index::{Index, build as build_index};
+pub(crate) use index::{Index, build as build_index, capacity_of as index_capacity_of};
 pub(crate) use near::read_one;
 pub(crate) use reader::Cursor;
 pub(crate) use records::Run;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use epochlog::inspect::{self, VerifyOptions};
-use epochlog::testing::Clock;
+use epochlog::testing::{Clock, Image};
 use epochlog::{Error, Mapping, TopicOptions};
 
 use crate::support::*;
@@ -37,6 +37,71 @@ fn it_takes_as_long_as_the_rate_says_and_no_time_without_one() {
             assert!((bytes * 1000 / rate..=reserved * 1000 / rate).contains(&took), "{took} ms at {rate}");
         }
     });
+}
+
+#[test]
+fn what_lies_behind_a_seal_is_neither_counted_nor_waited_for() {
+    both_ways(|mapping| {
+        let mut world = large(mapping);
+        let path = world.topic("orders").partition(0).expect("is there").segments()[0].path.clone();
+        world.close();
+        let path = path.strip_prefix("/sim").expect("lies in the store");
+        let sealed = world.disk.read(path).len();
+        world.disk.truncate(path, sealed + (4 << 20));
+        let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let (before, mut last) = (world.disk.clock().monotonic_ms(), None);
+        let options = VerifyOptions::new().bytes_per_second(1 << 20);
+        inspect::verify_with(&reading, options, &mut |progress| last = Some(progress)).expect("verifies");
+        let last = last.expect("tells of it");
+        assert_eq!((last.bytes, last.total), (sealed as u64, sealed as u64));
+        let took = world.disk.clock().monotonic_ms() - before;
+        assert!(took <= sealed as u64 * 1000 / (1 << 20) + 1, "{took} ms for {sealed} bytes");
+    });
+}
+
+#[test]
+fn of_any_number_of_damaged_batches_the_first_are_listed_and_the_rest_counted() {
+    let mut world = world(Mapping::Never);
+    let orders =
+        world.store().create_topic("orders", TopicOptions::new()).expect("creates").partition(0).expect("opens");
+    for _ in 0..20_020 {
+        orders.append_with("v", written()).expect("appends");
+    }
+    // What it says of all in front was synced for it.
+    fill(&orders, "", 1);
+    fill(&orders, "", 1);
+    let path = orders.segments()[0].path.clone();
+    drop(orders);
+    world.go_down(Image::after_kill);
+    let path = path.strip_prefix("/sim").expect("lies in the store");
+    let mut bytes = world.disk.read(path);
+    // Every second one of batches of one record of a byte.
+    (0..10_010).for_each(|i| bytes[96 + 2 * i * 49 + 48] ^= 1);
+    world.disk.write(path, bytes);
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+    assert_eq!((found.damage.len(), found.damage_unlisted, found.notes.len()), (10_000, 10, 0));
+    assert_eq!(found.records, 20_022 - 10_010);
+}
+
+#[test]
+fn an_index_is_read_as_far_as_any_can_go() {
+    let mut world = large(Mapping::Never);
+    world.close();
+    let index = world.disk.files().into_iter().find(|path| path.extension().is_some_and(|end| end == "index"));
+    let index = index.expect("is there");
+    let whole = world.disk.read(&index).len();
+    let notes = |world: &World| {
+        let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+        let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+        assert!(found.is_clean());
+        found.notes.into_iter().map(|note| note.what).collect::<Vec<_>>()
+    };
+    // That of four GiB has some 21 MB.
+    world.disk.truncate(&index, whole + (32 << 20));
+    assert_eq!(notes(&world), Vec::<String>::new(), "room that was reserved");
+    world.disk.flip(&index, 8 * (whole as u64 + (31 << 20)));
+    assert_eq!(notes(&world), ["the index is longer than any can be; it is derived and will be rebuilt"]);
 }
 
 #[test]

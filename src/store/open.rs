@@ -204,7 +204,7 @@ fn is_free(names: Option<&[String]>) -> bool {
 }
 
 /// Whether there are topics. `STORE` is written before the first of them, so without it they have lost it.
-fn has_topics(seam: &Seam) -> Result<bool> {
+pub(super) fn has_topics(seam: &Seam) -> Result<bool> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     let entries = match seam.dir.list(Path::new(TOPICS)) {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(false),

@@ -16,20 +16,22 @@ use std::sync::Arc;
 
 use super::identity::{self, StoreFile, missing_store};
 use super::numbers::Numbers;
-use super::open::{NUMBER_MAX, leave_pid, names_at, next_number, no_store, take_lock};
-use crate::error::{Error, IoContext, Result};
+use super::open::{NUMBER_MAX, has_topics, leave_pid, names_at, next_number, no_store, take_lock};
+use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{COMMITS, FileKind, HISTORY, RESERVE, STORE, TOPIC, TOPICS, parse_segment, topic_dir};
 use crate::io::{Kind, Lock, Reserve, Seam};
 use crate::log::{Aside, Awake, Epochs, OnDamage, Remedy, RepairStep};
 use crate::name::TopicName;
-use crate::offset::Epoch;
+use crate::offset::{Epoch, Position};
 use crate::options::StoreOptions;
-use crate::segment::Cache;
+use crate::segment::{Cache, header_of};
 use crate::topic::{Shared, TopicRepair, duplicate, identity_in, list, refused};
 
 /// So far above every number that is seen a store without `STORE` goes on: numbers that left no trace lie below.
 const FAR: u64 = 1 << 32;
 const NO_AGREEMENT: &str = "the files of its topics don't tell of one store; restore `STORE` from a backup";
+const ANOTHER_STORE: &str =
+    "restore that of this store from a backup; or move it out of the store, and repair tells it anew by the topics";
 const CHOOSE: &str = "move all but one of its directories out of `topics/`, or delete the topic";
 
 /// Everything that is wrong with a store, and what would be done about it.
@@ -128,8 +130,9 @@ impl StoreOptions {
         let path = path.as_ref();
         let seam = self.seam_at(path);
         let names = names_at(&seam, path)?;
-        let is_store = |names: &[String]| names.iter().any(|name| name == STORE || name == TOPICS);
-        if !names.as_deref().is_some_and(is_store) {
+        // Without topics and without `STORE` it never became one.
+        let has_store = |names: &[String]| names.iter().any(|name| name == STORE);
+        if !names.as_deref().is_some_and(has_store) && !has_topics(&seam)? {
             return Err(no_store(path, names.as_deref()));
         }
         let lock = take_lock(&seam, path)?;
@@ -145,6 +148,10 @@ impl StoreOptions {
             return Ok(Repair { seam, file: nothing, retold: false, topics: Vec::new(), plan, _lock: lock });
         };
         let shared = shared(&seam, &file);
+        if let Some(step) = of_another_store(&shared)? {
+            plan.steps.push(step);
+            return Ok(Repair { seam, file, retold: false, topics: Vec::new(), plan, _lock: lock });
+        }
         let mut topics = Vec::new();
         for (name, numbers) in list(&shared)? {
             match numbers[..] {
@@ -228,22 +235,11 @@ fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
 
 /// Tells `STORE` anew; `None` if that can't be done, and then nothing can.
 fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Option<StoreFile>> {
-    let mut ids = Vec::new();
     let nobody = StoreFile { id: [0; 16], next_number: 0, clean: false };
     let shared = shared(seam, &nobody);
     let own = identity_in(seam, Path::new(STORE))?.filter(|identity| identity.kind == FileKind::Store);
-    let mut greatest = next_number(seam, &nobody)?;
-    for (name, number) in
-        list(&shared)?.into_iter().flat_map(|(name, numbers)| numbers.into_iter().map(move |n| (name.clone(), n)))
-    {
-        let (files, seen) = look_into(&shared, &Path::new(TOPICS).join(topic_dir(&name, number)))?;
-        greatest = greatest.max(seen);
-        for path in files {
-            ids.extend(identity_in(seam, &path)?.map(|identity| identity.store));
-        }
-    }
-    ids.sort_unstable();
-    ids.dedup();
+    let (ids, seen) = look_into_topics(&shared)?;
+    let greatest = next_number(seam, &nobody)?.max(seen);
     let id = own.map(|identity| identity.store).or(if let [id] = ids[..] { Some(id) } else { None });
     let mut step = RepairStep::new(None, None, problem, Remedy::Rebuild);
     step.files = vec![seam.dir.root().join(STORE)];
@@ -256,6 +252,44 @@ fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Opti
     step.note = Some(format!("the next epoch number is {next_number}, far above every one that is seen"));
     plan.steps.push(step);
     Ok(Some(StoreFile { id, next_number, clean: false }))
+}
+
+/// What is wrong with a `STORE` that is whole, if the files of all topics agree that they are of another store.
+fn of_another_store(shared: &Shared) -> Result<Option<RepairStep>> {
+    for (name, numbers) in list(shared)? {
+        for number in numbers {
+            let path = Path::new(TOPICS).join(topic_dir(&name, number)).join(TOPIC);
+            if identity_in(&shared.seam, &path)?.is_some_and(|identity| identity.store == shared.store) {
+                return Ok(None);
+            }
+        }
+    }
+    let (ids, _) = look_into_topics(shared)?;
+    let [id] = ids[..] else { return Ok(None) };
+    let told = |id: [u8; 16]| format!("store {:032x}", u128::from_be_bytes(id));
+    Ok((id != shared.store).then(|| {
+        let damage = Damage::Foreign { found: told(shared.store), expected: told(id) };
+        let (what, path) = (header_of(FileKind::Store), shared.shown(Path::new(STORE)));
+        let corruption = Corruption { damage, what, path, position: Some(Position::new(0)), offsets: None };
+        RepairStep::new(None, None, Error::from(Box::new(corruption)), Remedy::Refuse(ANOTHER_STORE.into()))
+    }))
+}
+
+/// The ids of the stores that the files of all topics tell of, each once, and the greatest number that a segment carries.
+fn look_into_topics(shared: &Shared) -> Result<(Vec<[u8; 16]>, u64)> {
+    let (mut ids, mut greatest) = (Vec::new(), 0);
+    for (name, numbers) in list(shared)? {
+        for number in numbers {
+            let (files, seen) = look_into(shared, &Path::new(TOPICS).join(topic_dir(&name, number)))?;
+            greatest = greatest.max(seen);
+            for path in files {
+                ids.extend(identity_in(&shared.seam, &path)?.map(|identity| identity.store));
+            }
+            ids.sort_unstable();
+            ids.dedup();
+        }
+    }
+    Ok((ids, greatest))
 }
 
 /// The files of a topic that tell whose they are, and the greatest number that its segments carry.

@@ -144,6 +144,12 @@ fn a_store_that_is_open_is_locked_and_what_is_no_store_is_not_repaired() {
     let empty = epochlog::testing::SimDisk::new(3);
     let nothing = options(&empty, Mapping::Auto).repair("/sim", OnDamage::Keep);
     assert!(matches!(refused(nothing), Error::NotAStore { .. }));
+    // A creation that was interrupted before it wrote `STORE`.
+    options(&empty, Mapping::Auto).create("/sim").expect("creates").close().expect("closes");
+    empty.remove("STORE");
+    let begun = refused(options(&empty, Mapping::Auto).repair("/sim", OnDamage::Keep)).to_string();
+    assert_eq!(begun, refused(options(&empty, Mapping::Auto).open("/sim")).to_string());
+    assert!(begun.ends_with("its creation was interrupted; create it again, or use open_or_create"), "{begun}");
 }
 
 #[test]
@@ -619,7 +625,6 @@ fn a_lost_store_file_is_told_anew_and_no_number_is_issued_twice() {
     });
 }
 
-/// Whatever somebody has put there, under whatever name.
 #[test]
 fn a_store_file_that_is_too_long_is_told_anew() {
     both_ways(|mapping| {
@@ -631,6 +636,28 @@ fn a_store_file_that_is_too_long_is_told_anew() {
     });
 }
 
+#[test]
+fn a_store_file_of_another_store_is_named_and_no_topic_is_to_be_deleted_for_it() {
+    let mut world = at_rest(Mapping::Auto);
+    let other = {
+        let disk = epochlog::testing::SimDisk::new(99);
+        options(&disk, Mapping::Auto).create("/sim").expect("creates").close().expect("closes");
+        disk.read("STORE")
+    };
+    world.disk.write("STORE", other);
+    let planned = plan(&world, OnDamage::Keep);
+    let [step] = &planned.plan().steps[..] else { panic!("{}", planned.plan()) };
+    assert!(matches!(&step.problem, Error::Corrupt(c) if c.path.ends_with("STORE")), "{}", step.problem);
+    let way_out =
+        "restore that of this store from a backup; or move it out of the store, and repair tells it anew by the topics";
+    assert_eq!(step.remedy, Remedy::Refuse(way_out.into()));
+    planned.apply().expect("does nothing");
+    world.disk.remove("STORE");
+    assert_eq!(told(&repair(&mut world, OnDamage::Keep)), [(Remedy::Rebuild, None)]);
+    goes_on_at(&world, &world.partition(), RECORDS, "session");
+}
+
+/// Whatever somebody has put there, under whatever name.
 #[test]
 fn a_file_with_a_number_that_nobody_issued_keeps_no_store_from_being_told_anew() {
     for holds in ["", "anything at all"] {

@@ -88,7 +88,7 @@ fn every_refusal_of_repair_is_produced_and_compared() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 8);
+    assert_eq!(refusals, 9);
 }
 
 #[test]

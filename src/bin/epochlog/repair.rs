@@ -1,4 +1,4 @@
-//! `repair`: prints the plan, does it, and prints what was done. With `--dry-run` only the plan.
+//! `repair`: prints the plan, does it, and prints what was done; as JSON in one document. With `--dry-run` only the plan.
 //!
 //! Invariant: the plan is printed before anything is changed, and if nobody reads it, nothing is; the exit code is 1 while
 //! damage is there, also such as stays because nothing else was asked for, whether or not anybody reads the report.
@@ -19,7 +19,9 @@ pub(crate) fn run(context: &Context<'_>, args: &RepairArgs) -> Outcome {
     let repair = context.options().repair(context.data()?, args.on_damage())?;
     let damaged = if args.dry_run { !repair.plan().steps.is_empty() } else { repair.plan().leaves_damage() };
     let gone = gone(repair.plan());
-    let planned = if context.json() { Ok(()) } else { output::print(&told_plan(repair.plan(), &gone)) };
+    let json = context.json();
+    let planned =
+        output::print(&if json { opened(&steps(repair.plan(), &gone)) } else { told_plan(repair.plan(), &gone) });
     match !args.dry_run && !repair.plan().is_empty() {
         true => {
             planned
@@ -27,17 +29,11 @@ pub(crate) fn run(context: &Context<'_>, args: &RepairArgs) -> Outcome {
         }
         false => output::or_closed(planned)?,
     }
-    if args.dry_run {
-        if context.json() {
-            output::or_closed(output::print_json(&document(repair.plan(), None, &gone)))?;
-        }
-    } else {
-        let report = repair.apply()?;
-        output::or_closed(match context.json() {
-            true => output::print_json(&document(&report.plan, Some(&report), &gone)),
-            false => output::print(&tell(&report)),
-        })?;
-    }
+    let done = if args.dry_run { Ok(None) } else { repair.apply().map(Some) };
+    let report = done.as_ref().ok().and_then(Option::as_ref);
+    let told = if json { closed(&outcome(report)) } else { report.map(tell).unwrap_or_default() };
+    output::or_closed(output::print(&told))?;
+    done?;
     if damaged { Err(Failure::Damage) } else { Ok(()) }
 }
 
@@ -62,31 +58,47 @@ fn tell(report: &RepairReport) -> String {
         told += &format!("partition {partition} of `{topic}` goes on in epoch {epoch}\n");
     }
     let done = report.plan.steps.iter().filter(|step| step.changes()).count() as u64;
-    let left = report.plan.steps.len() as u64 - done;
+    let kept = report.plan.steps.iter().filter(|step| step.remedy == Remedy::Keep).count() as u64;
+    let refused = report.plan.steps.len() as u64 - done - kept;
     if done > 0 {
         told += &format!("{} repaired\n", counted(done, "thing"));
     }
-    if left > 0 {
-        told += &format!("{} left; read around it with `consume --skip-damaged`\n", counted(left, "damaged thing"));
+    if kept > 0 {
+        told += &format!("{} left; read around it with `consume --skip-damaged`\n", counted(kept, "damaged thing"));
+    }
+    if refused > 0 {
+        told += &format!("{} left that can't be repaired; see above what to do\n", counted(refused, "damaged thing"));
     }
     told
 }
 
-fn document(plan: &RepairPlan, report: Option<&RepairReport>, gone: &[PathBuf]) -> Value {
-    let mut document = json!({
-        "applied": report.is_some(),
-        "steps": plan.steps.iter().map(|one| step(one, gone)).collect::<Vec<_>>(),
-    });
+/// The beginning of a document, which goes on with what was done.
+fn opened(steps: &Value) -> String {
+    let text = format!("{steps:#}");
+    text.trim_end_matches("\n}").to_owned() + ","
+}
+
+/// Its end.
+fn closed(outcome: &Value) -> String {
+    format!("{outcome:#}\n").trim_start_matches('{').to_owned()
+}
+
+fn steps(plan: &RepairPlan, gone: &[PathBuf]) -> Value {
+    json!({ "steps": plan.steps.iter().map(|one| step(one, gone)).collect::<Vec<_>>() })
+}
+
+fn outcome(report: Option<&RepairReport>) -> Value {
+    let mut outcome = json!({ "applied": report.is_some() });
     if let Some(report) = report {
         let kept = report.quarantined.iter();
         let kept = kept.map(|(from, to)| json!({ "from": from.display().to_string(), "to": to.display().to_string() }));
-        document["quarantined"] = kept.collect();
+        outcome["quarantined"] = kept.collect();
         let begun = report.epochs.iter().map(|(topic, partition, epoch)| {
             json!({ "topic": topic.as_str(), "partition": partition, "epoch": epoch.to_string() })
         });
-        document["epochs"] = begun.collect();
+        outcome["epochs"] = begun.collect();
     }
-    document
+    outcome
 }
 
 fn step(step: &RepairStep, gone: &[PathBuf]) -> Value {

@@ -5,7 +5,7 @@
 //! bytes are, nothing here panics, hangs or takes memory by a length that was not compared with the file. Nothing is
 //! printed and nothing is repaired: damage comes back as data. A topic that refuses to open is looked at all the same,
 //! since the files are found by walking the directory and not by asking the topic. Called by the shells; the way goes
-//! on to `log::history` for what must exist, and to `segment::scan` for what the bytes are.
+//! on to the owners of the files, as `log::history`, for what must exist, and to `segment::walk` for what the bytes are.
 
 mod dump;
 mod index;

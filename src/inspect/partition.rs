@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::index::Compared;
 use super::site::TopicDir;
-use super::topic::{blame, missing_partition};
+use super::topic::{damaged, missing_partition};
 use super::verify::Verifier;
 use super::{LISTED_MAX, Whose};
 use crate::error::{Error, IoContext, Result};
@@ -31,14 +31,14 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
             let whole = History::load_complete(&home).map(drop);
             let whole = whole.and_then(|()| nothing_foreign(&home, &evidence));
             if let Err(error) = whole.and_then(|()| nothing_missing(&home, &evidence)) {
-                blame(verifier, topic, &whose, error);
+                damaged(verifier, topic, &whose, error);
             }
             (evidence, read)
         }
         Err(error) => {
             let gone = home.seam.dir.list(&home.dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
             let error = if gone { missing_partition(&verifier.site, &home.dir) } else { error };
-            return blame(verifier, topic, &whose, error);
+            return damaged(verifier, topic, &whose, error);
         }
     };
     let mut partition = Partition {
@@ -55,7 +55,7 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
     };
     for live in live_segments(&partition.evidence) {
         if let Err(error) = partition.segment(verifier, live) {
-            partition.blame(verifier, live.id, error);
+            partition.damaged(verifier, live.id, error);
         }
     }
     partition.judge(verifier);
@@ -204,7 +204,7 @@ impl Partition<'_> {
             return;
         }
         if sealed {
-            self.condemn(verifier, id, bad);
+            self.damaged_batch(verifier, id, bad);
         } else if self.suspects.len() < LISTED_MAX {
             self.suspects.push((id, bad));
         } else {
@@ -212,20 +212,20 @@ impl Partition<'_> {
         }
     }
 
-    fn condemn(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, bad: Bad) {
+    fn damaged_batch(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, bad: Bad) {
         let shown = self.home.shown(&self.home.segment_path(id));
         let offsets = bad.offsets();
         let error = bad.error.at("batch", &shown, Some(Position::new(bad.position as u64)), offsets);
-        self.blame(verifier, id, error);
+        self.damaged(verifier, id, error);
     }
 
     /// Reports an error, unless the segment or the topic was removed meanwhile.
-    fn blame(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, error: Error) {
+    fn damaged(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, error: Error) {
         if verifier.found.damage.len() >= LISTED_MAX {
             // It is only counted: that isn't worth a look at the history.
             verifier.found.damaged(&self.whose, error);
         } else if !self.is_retired_now(id) {
-            blame(verifier, self.topic, &self.whose, error);
+            damaged(verifier, self.topic, &self.whose, error);
         }
     }
 
@@ -233,7 +233,7 @@ impl Partition<'_> {
     fn judge(mut self, verifier: &mut Verifier<'_>) {
         for (id, error) in std::mem::take(&mut self.not_begun) {
             if id.base < self.durable_end && self.is_not_begun(id) {
-                self.blame(verifier, id, error);
+                self.damaged(verifier, id, error);
             }
         }
         // They come in the order of their offsets: those behind the listed ones can be damage only if the last of these is.
@@ -249,7 +249,7 @@ impl Partition<'_> {
                 continue;
             }
             if bad.base < self.durable_end || bad.is_unsupported() {
-                self.condemn(verifier, id, bad);
+                self.damaged_batch(verifier, id, bad);
             } else {
                 let what = format!(
                     "unfinished end at position {}, offset {}: a batch that is being written, or that a crash tore",

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, RESERVE, STORE, TOPICS, parse_topic_dir};
-use crate::io::{Access, File, Kind, Reserve, Seam, read_full_at};
+use crate::io::{Access, Kind, Reserve, Seam, read_full_at};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Position};
-use crate::segment::{Cache, Home, header_of, missing};
+use crate::segment::{Cache, Home, header_of, missing, what_of};
 
 /// A store's directory and the id that all its files must carry.
 pub(super) struct Site {
@@ -29,31 +29,18 @@ pub(super) struct TopicDir {
 }
 
 impl Site {
-    /// Reads the store's id from its own file.
+    /// Reads the store's id from the header of its own file, whatever stands behind it.
     pub(super) fn find(seam: &Seam) -> Result<Site> {
-        let mut site = Site { seam: seam.clone(), store: [0; 16] };
-        site.store = site.header(Path::new(STORE), FileKind::Store, "store file")?.store;
-        Ok(site)
-    }
-
-    /// The header of a file, whosever it is.
-    pub(super) fn header(&self, path: &Path, kind: FileKind, what: &'static str) -> Result<Identity> {
-        let shown = self.shown(path);
-        let file = self.open(path, what)?;
+        let (path, shown) = (Path::new(STORE), seam.dir.root().join(STORE));
+        let file = seam.dir.open(path, Access::Read).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => missing(what_of(FileKind::Store), &shown, None),
+            _ => Error::Io { operation: "open", path: shown.clone(), source },
+        })?;
         let mut header = [0; HEADER_BYTES];
         let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
         let (identity, _created) = Identity::decode(&header[..got])
-            .map_err(|error| error.at(header_of(kind), &shown, Some(Position::new(0)), None))?;
-        Ok(identity)
-    }
-
-    /// Opens a file that must be there.
-    pub(super) fn open(&self, path: &Path, what: &'static str) -> Result<Arc<dyn File>> {
-        let shown = self.shown(path);
-        self.seam.dir.open(path, Access::Read).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => missing(what, &shown, None),
-            _ => Error::Io { operation: "open", path: shown.clone(), source },
-        })
+            .map_err(|error| error.at(header_of(FileKind::Store), &shown, Some(Position::new(0)), None))?;
+        Ok(Site { seam: seam.clone(), store: identity.store })
     }
 
     pub(super) fn shown(&self, path: &Path) -> PathBuf {

@@ -10,6 +10,7 @@ use super::verify::{Verifier, total};
 use super::{Whose, partition};
 use crate::error::{Error, Result};
 use crate::format::parse_segment;
+use crate::io::Access;
 use crate::offset::Epoch;
 use crate::options::TopicOptions;
 use crate::segment::missing;
@@ -21,14 +22,14 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
     let (creation, options) = match read_topic(&verifier.site, topic) {
         Ok((creation, Ok(options))) => (creation, Some(options)),
         Ok((creation, Err(error))) => {
-            blame(verifier, topic, &whose, error);
+            damaged(verifier, topic, &whose, error);
             (creation, None)
         }
-        Err(error) => return blame(verifier, topic, &whose, error),
+        Err(error) => return damaged(verifier, topic, &whose, error),
     };
     let site = &verifier.site;
     if let Err(error) = check_commits(&site.seam, site.store, &topic.path, creation) {
-        blame(verifier, topic, &whose, error);
+        damaged(verifier, topic, &whose, error);
     }
     match partitions(&verifier.site, topic, options.as_ref()) {
         Ok(numbers) => {
@@ -36,12 +37,12 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
                 partition::verify(verifier, topic, creation, number);
             }
         }
-        Err(error) => blame(verifier, topic, &whose, error),
+        Err(error) => damaged(verifier, topic, &whose, error),
     }
 }
 
 /// Reports an error, unless the topic was deleted meanwhile.
-pub(super) fn blame(verifier: &mut Verifier<'_>, topic: &TopicDir, whose: &Whose, error: Error) {
+pub(super) fn damaged(verifier: &mut Verifier<'_>, topic: &TopicDir, whose: &Whose, error: Error) {
     if verifier.site.is_there(topic) {
         verifier.found.damaged(whose, error);
     }
@@ -77,7 +78,8 @@ pub(super) fn segment_bytes(site: &Site, topic: &TopicDir) -> u64 {
 fn partition_bytes(site: &Site, dir: &Path) -> u64 {
     let entries = site.seam.dir.list(dir).unwrap_or_default();
     let segments = entries.iter().filter(|entry| parse_segment(&entry.name).is_some());
-    total(segments.filter_map(|entry| site.open(&dir.join(&entry.name), "segment").ok()?.len().ok()))
+    let len = |name: &str| site.seam.dir.open(&dir.join(name), Access::Read).and_then(|file| file.len()).ok();
+    total(segments.filter_map(|entry| len(&entry.name)))
 }
 
 /// A partition whose directory is gone.

@@ -107,6 +107,22 @@ fn a_topic_that_refuses_to_open_is_still_read() {
 }
 
 #[test]
+fn an_end_that_a_writer_is_at_is_told_and_no_damage() {
+    let (data, _) = nine_batches();
+    let writer = epochlog::Store::open(data.path()).expect("opens");
+    writer.topic("orders").and_then(|orders| orders.append("value 9")).expect("appends");
+    let segment = data.segments().pop().expect("a new one");
+    let end = std::fs::read(&segment).expect("a segment").iter().rposition(|&byte| byte != 0).expect("a batch") + 1;
+    let file = std::fs::File::options().write(true).open(&segment).expect("a segment");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"half of it", end as u64).expect("room that is reserved");
+    let dumped = data.run("segment dump orders 9").ok();
+    assert!(dumped.out.ends_with(&format!("\nposition {end}: unfinished end, offset 10\n")), "{dumped:?}");
+    let last = data.lines("segment dump orders 9 -O json").pop().expect("two lines");
+    assert!(last.contains(r#""unfinished":true"#) && last.contains(r#""damage":null"#), "{last}");
+    assert!(data.run("verify").ok().out.contains("unfinished end at position"));
+}
+
+#[test]
 fn damaged_history_and_commits_are_named() {
     let (data, _) = nine_batches();
     data.run("consume orders -g g").ok();

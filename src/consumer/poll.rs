@@ -75,6 +75,8 @@ impl Consumer {
             if !records.is_empty() {
                 return Ok(records);
             }
+            // A partition would have asked, but there may be none.
+            self.topic.owner().check()?;
             // The clock is asked only by who may wait.
             let deadline = *deadline.get_or_insert_with(|| Instant::now().checked_add(timeout));
             self.assigned

@@ -699,6 +699,22 @@ fn a_waiting_consumer_is_woken_by_a_record_and_by_a_delete() {
 }
 
 #[test]
+fn a_waiting_consumer_of_no_partitions_is_woken_by_a_delete_and_by_a_close() {
+    let ends: [fn(&mut World); 2] =
+        [|world| world.store().delete_topic("orders").expect("deletes"), |world| world.close()];
+    for end in ends {
+        let mut world = world(Mapping::Auto);
+        let mut consumer = world.topic("orders").consumer("billing").partitions(&[]).open().expect("opens");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(consumer.poll(Duration::from_secs(60)).map(|records| records.len())));
+        told.recv_timeout(Duration::from_millis(50)).expect_err("it waits");
+        end(&mut world);
+        let error = refused(told.recv_timeout(Duration::from_secs(20)).expect("ends"));
+        assert!(matches!(error, Error::TopicDeleted { .. } | Error::Closed), "{error}");
+    }
+}
+
+#[test]
 fn the_room_in_front_of_the_commits_stays_small() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);

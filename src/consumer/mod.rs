@@ -276,8 +276,8 @@ impl Consumer {
     ///
     /// Where appends are only [`Written`](Durability::Written), a commit may become durable before the records below it:
     /// another group that begins, the deletion of a group, an [`add_partitions`](Topic::add_partitions), or a sync of the
-    /// topic beside it, syncs all commits there are. If a power cut then takes these records, the group is told
-    /// [`Error::Diverged`] with the fork: nothing is passed over in silence.
+    /// topic beside it, syncs all commits there are, and so does what now and then rewrites their file. If a power cut then
+    /// takes these records, the group is told [`Error::Diverged`] with the fork: nothing is passed over in silence.
     ///
     /// # Errors
     ///

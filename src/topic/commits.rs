@@ -272,13 +272,16 @@ impl Commits {
         Ok(())
     }
 
-    /// Rewrites the file if most of it no longer counts.
-    pub(super) fn compact_if_worth(&mut self) -> Result<()> {
+    /// Whether most of the file no longer counts.
+    pub(super) fn is_worth_compacting(&self) -> bool {
         let live = || self.live_bytes().len() as u64;
-        if self.latch.is_down() || !is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live) {
-            return Ok(());
-        }
-        self.rewrite()
+        !self.latch.is_down() && is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live)
+    }
+
+    /// Rewrites the file if most of it no longer counts. That makes all commits durable: the caller has done so with the
+    /// records.
+    pub(super) fn compact_if_worth(&mut self) -> Result<()> {
+        if self.is_worth_compacting() { self.rewrite() } else { Ok(()) }
     }
 
     /// Replaces the file by one with just the live commits, atomically and durably.

@@ -555,6 +555,18 @@ impl Topic {
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }
 
+    /// Rewrites the commits if most of what the file says no longer counts. That makes them durable, and so the records that
+    /// they stand behind come first, as in [`sync`](Topic::sync).
+    fn compact_commits(&self) -> Result<()> {
+        if !self.inner.commits.lock().as_ref().is_some_and(Commits::is_worth_compacting) {
+            return Ok(());
+        }
+        first_error(self.opened().iter().map(|log| log.sync()))?;
+        let mut commits = self.inner.commits.lock();
+        self.inner.owner.check()?;
+        commits.as_mut().map_or(Ok(()), Commits::compact_if_worth)
+    }
+
     pub(crate) fn held(&self) -> &Mutex<HashSet<(GroupName, u32)>> {
         &self.inner.held
     }
@@ -615,11 +627,7 @@ impl Topic {
     pub(crate) fn maintain(&self, age_now: Option<Timestamp>, sync: bool) -> Result<Vec<MaintainedLog>> {
         let synced = if sync && self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
         let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
-        let mut commits = self.inner.commits.lock();
-        let compacted = match commits.as_mut() {
-            Some(commits) => self.inner.owner.check().and_then(|()| commits.compact_if_worth()),
-            None => Ok(()),
-        };
+        let compacted = self.compact_commits();
         let done = synced.and_then(|()| done.into_iter().collect::<Result<_>>())?;
         compacted.map(|()| done)
     }

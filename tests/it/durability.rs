@@ -925,6 +925,51 @@ fn no_commit_is_synced_before_what_it_is_about() {
     }
 }
 
+/// Commits so often, here and there and at the end, that most of the file no longer counts.
+fn commit_256_kib(topic: &Topic) {
+    let mut consumer = topic.consumer("billing").open().expect("opens");
+    for n in 0..66 {
+        consumer.seek(0, if n % 2 == 0 { Start::Earliest } else { Start::Latest }).expect("seeks");
+        consumer.commit_with_metadata(&[7; 3940]).expect("commits");
+    }
+}
+
+#[test]
+fn maintain_compacts_no_commit_before_what_it_is_about_is_durable() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().durability(Durability::Written));
+        scribble(&partition, "v", 10);
+        let compacted = world.disk.count("rename");
+        commit_256_kib(partition.topic());
+        assert_eq!((world.disk.count("rename"), partition.durable_end()), (compacted, Offset::ZERO));
+        world.store().maintain().expect("maintains");
+        assert_eq!(world.disk.count("rename"), compacted + 1);
+        drop(partition);
+        world.power_cut();
+        assert_eq!((committed(world.store()), reopened(&world).end()), (Some(Offset::new(10)), Offset::new(10)));
+    });
+}
+
+#[test]
+fn maintain_compacts_no_commit_behind_a_log_that_could_not_be_synced() {
+    for options in
+        [lazy(), lazy().sync_interval(Duration::from_secs(3600)), TopicOptions::new().durability(Durability::Written)]
+    {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, options.clone());
+            scribble(&partition, "v", 10);
+            commit_256_kib(partition.topic());
+            world.disk.fail(Fault::of("sync").on(".log"));
+            refused(world.store().maintain());
+            drop(partition);
+            world.power_cut();
+            assert_eq!((committed(world.store()), reopened(&world).end()), (None, Offset::ZERO));
+        });
+    }
+}
+
 #[test]
 fn the_background_thread_syncs_commits_by_interval() {
     both_ways(|mapping| {

@@ -14,6 +14,7 @@ mod header;
 mod partition;
 mod partitioner;
 mod repair;
+mod widen;
 
 use crate::threads::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::collections::HashSet;
@@ -24,7 +25,7 @@ use std::sync::OnceLock;
 
 use crate::threads::{Mutex, MutexGuard, RwLock};
 
-use build::{build, create_partition, make_way};
+use build::build;
 pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{Commit, Commits, check_commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
@@ -34,7 +35,7 @@ pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, refused};
 
-use crate::error::{Error, IoContext, Result, first_error, is_want_of_files};
+use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
@@ -174,21 +175,6 @@ impl Topic {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Makes durable the names in the directory that a crash may have left in the page cache alone, above all that of a
-    /// header with new partitions: who appends to one of them must not lose it with the header.
-    fn harden_names(&self) -> Result<()> {
-        if self.is_soft() {
-            self.latched()?;
-            self.sync_dir()?;
-            self.inner.soft.store(false, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    fn is_soft(&self) -> bool {
-        self.inner.soft.load(Ordering::Acquire)
     }
 
     fn new(
@@ -374,83 +360,6 @@ impl Topic {
         }
     }
 
-    /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
-    ///
-    /// Every group that has commits in the topic gets one at the beginning of each new partition, whatever its consumers'
-    /// start policy is: they miss no record of it, however late they first look at it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
-    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]; [`Error::Latched`];
-    /// [`Error::Corrupt`] if the commits are damaged. The topic is as it was then.
-    pub fn add_partitions(&self, total: u32) -> Result<()> {
-        self.inner.shared.writable()?;
-        let _admin = self.inner.admin.lock();
-        self.inner.owner.check()?;
-        self.latched()?;
-        let had = self.partitions();
-        if total <= had {
-            let reason = format!("{total} was given and there are {had}; partitions can only be added");
-            return Err(Error::InvalidOption { option: "partitions", reason });
-        }
-        let options = TopicOptions { partitions: total, ..self.options().clone() };
-        options.check()?;
-        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        for number in had..total {
-            make_way(shared, &dir.join(number.to_string()))?;
-            create_partition(shared, dir, self.epoch(), number)?;
-        }
-        self.sync_dir()?;
-        self.widen(&options)
-    }
-
-    /// Makes partitions whose directories are there part of the topic. The groups that have begun begin them at their
-    /// first record: their start policy was followed once, and `Latest` would pass over what is appended before they look.
-    /// That is committed first, since a crash may come in between, and the lock keeps others from beginning meanwhile.
-    fn widen(&self, options: &TopicOptions) -> Result<()> {
-        let mut commits = self.commits()?;
-        commits.begin(&(self.partitions()..options.partitions))?;
-        header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
-        // Whatever kept it from being synced: the header may name them, so that none of them may be made anew.
-        self.sync_names().inspect_err(|_| self.latch_down())?;
-        self.show_partitions(options.partitions);
-        Ok(())
-    }
-
-    fn show_partitions(&self, total: u32) {
-        let mut slots = self.inner.slots.write();
-        // Never fewer: another look may have been faster, and seen more.
-        if slots.len() < total as usize {
-            slots.resize_with(total as usize, Arc::default);
-        }
-        drop(slots);
-        self.inner.owner.signal.notify();
-    }
-
-    /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
-    fn sync_dir(&self) -> Result<()> {
-        self.sync_names().inspect_err(|error| {
-            // Where it couldn't even be opened no sync has failed, and the next one makes up for it.
-            if !is_want_of_files(error) {
-                self.latch_down();
-            }
-        })
-    }
-
-    fn sync_names(&self) -> Result<()> {
-        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
-    }
-
-    fn latch_down(&self) {
-        self.inner.latch.fall("sync", &self.inner.shared.shown(&self.inner.dir));
-    }
-
-    fn latched(&self) -> Result<()> {
-        self.inner.latch.check(|| format!("topic `{}`", self.name()))
-    }
-
     /// Reopens whatever of the topic refuses writes since a sync has failed, in place: its partitions, as
     /// [`Partition::reopen`] does, its commits, and its directory. Gives what was done to the partitions. The commit that
     /// failed counts as not made; partitions that a failed [`add_partitions`](Topic::add_partitions) may have added are
@@ -472,18 +381,6 @@ impl Topic {
         }
         self.reopen_dir()?;
         Ok(recovered)
-    }
-
-    /// Whatever the header says now is written anew, and counts.
-    fn reopen_dir(&self) -> Result<()> {
-        if !self.inner.latch.is_down() {
-            return Ok(());
-        }
-        let (_, options) = self.header()?;
-        self.inner.shared.reserve.with_room(|| self.widen(&options))?;
-        self.inner.latch.lift();
-        self.inner.soft.store(false, Ordering::Release);
-        Ok(())
     }
 
     /// The log of a partition, opened if need be.

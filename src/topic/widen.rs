@@ -1,0 +1,119 @@
+//! A topic's own directory: the partitions that it names, adding some, and whether its names are durable.
+//!
+//! Invariant: a partition is shown when the header that names it is durable, with the commits of the groups that had begun.
+//! After a failed sync of the directory nothing is added until it is reopened, and what a crash may have left in the page
+//! cache alone is synced before anybody appends to it. Called by `topic`.
+
+use std::sync::Arc;
+
+use super::build::{create_partition, make_way};
+use super::{Topic, header};
+use crate::error::{Error, IoContext, Result, is_want_of_files};
+use crate::options::TopicOptions;
+use crate::threads::atomic::Ordering;
+
+impl Topic {
+    /// Adds partitions until there are `total`. Records of one key may go to another partition from then on.
+    ///
+    /// Every group that has commits in the topic gets one at the beginning of each new partition, whatever its consumers'
+    /// start policy is: they miss no record of it, however late they first look at it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
+    /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]; [`Error::Latched`];
+    /// [`Error::Corrupt`] if the commits are damaged. The topic is as it was then.
+    pub fn add_partitions(&self, total: u32) -> Result<()> {
+        self.inner.shared.writable()?;
+        let _admin = self.inner.admin.lock();
+        self.inner.owner.check()?;
+        self.latched()?;
+        let had = self.partitions();
+        if total <= had {
+            let reason = format!("{total} was given and there are {had}; partitions can only be added");
+            return Err(Error::InvalidOption { option: "partitions", reason });
+        }
+        let options = TopicOptions { partitions: total, ..self.options().clone() };
+        options.check()?;
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        for number in had..total {
+            make_way(shared, &dir.join(number.to_string()))?;
+            create_partition(shared, dir, self.epoch(), number)?;
+        }
+        self.sync_dir()?;
+        self.widen(&options)
+    }
+
+    /// Makes partitions whose directories are there part of the topic. The groups that have begun begin them at their
+    /// first record: their start policy was followed once, and `Latest` would pass over what is appended before they look.
+    /// That is committed first, since a crash may come in between, and the lock keeps others from beginning meanwhile.
+    fn widen(&self, options: &TopicOptions) -> Result<()> {
+        let mut commits = self.commits()?;
+        commits.begin(&(self.partitions()..options.partitions))?;
+        header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
+        // Whatever kept it from being synced: the header may name them, so that none of them may be made anew.
+        self.sync_names().inspect_err(|_| self.latch_down())?;
+        self.show_partitions(options.partitions);
+        Ok(())
+    }
+
+    pub(super) fn show_partitions(&self, total: u32) {
+        let mut slots = self.inner.slots.write();
+        // Never fewer: another look may have been faster, and seen more.
+        if slots.len() < total as usize {
+            slots.resize_with(total as usize, Arc::default);
+        }
+        drop(slots);
+        self.inner.owner.signal.notify();
+    }
+
+    /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
+    fn sync_dir(&self) -> Result<()> {
+        self.sync_names().inspect_err(|error| {
+            // Where it couldn't even be opened no sync has failed, and the next one makes up for it.
+            if !is_want_of_files(error) {
+                self.latch_down();
+            }
+        })
+    }
+
+    fn sync_names(&self) -> Result<()> {
+        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
+        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
+    }
+
+    fn latch_down(&self) {
+        self.inner.latch.fall("sync", &self.inner.shared.shown(&self.inner.dir));
+    }
+
+    pub(super) fn latched(&self) -> Result<()> {
+        self.inner.latch.check(|| format!("topic `{}`", self.name()))
+    }
+
+    /// Whatever the header says now is written anew, and counts.
+    pub(super) fn reopen_dir(&self) -> Result<()> {
+        if !self.inner.latch.is_down() {
+            return Ok(());
+        }
+        let (_, options) = self.header()?;
+        self.inner.shared.reserve.with_room(|| self.widen(&options))?;
+        self.inner.latch.lift();
+        self.inner.soft.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes durable the names in the directory that a crash may have left in the page cache alone, above all that of a
+    /// header with new partitions: who appends to one of them must not lose it with the header.
+    pub(super) fn harden_names(&self) -> Result<()> {
+        if self.is_soft() {
+            self.latched()?;
+            self.sync_dir()?;
+            self.inner.soft.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_soft(&self) -> bool {
+        self.inner.soft.load(Ordering::Acquire)
+    }
+}

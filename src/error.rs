@@ -222,7 +222,7 @@ pub enum Error {
         epoch: String,
     },
 
-    /// The record or batch can't fit. Nothing was written. Split it, or raise the limit.
+    /// The record, the batch or what groups have committed can't fit. Nothing was written. Split it, or raise the limit.
     #[error("{what} of {size} bytes is larger than the limit of {limit}; {}", way_out(what))]
     TooLarge {
         /// What is too large.
@@ -334,6 +334,7 @@ fn way_out(what: &str) -> &'static str {
     match what {
         "record" => "the topic's `segment_bytes_max` sets it",
         "batch" => "split it, or create the topic with a larger `segment_bytes_max`",
+        "file of commits" => "`maintain` compacts it",
         _ => "keep the rest elsewhere",
     }
 }

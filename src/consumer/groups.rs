@@ -107,7 +107,7 @@ impl Topic {
                 for place in &places {
                     self.log(place.partition())?.wait_durable(*place)?;
                 }
-                self.commits()?.commit(&group, &places, None, true)
+                self.commit(&group, &places, None, true)
             },
         )?;
         Ok(places)

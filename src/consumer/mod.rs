@@ -282,8 +282,8 @@ impl Consumer {
     /// # Errors
     ///
     /// [`Error::TopicDeleted`]: nothing was written, and a topic of the same name that exists now is untouched.
-    /// [`Error::Diverged`]: what it has read was cut; nothing was written. [`Error::StorageFull`], [`Error::Io`],
-    /// [`Error::Latched`], [`Error::Corrupt`], [`Error::Closed`].
+    /// [`Error::Diverged`]: what it has read was cut; nothing was written. [`Error::TooLarge`]: the topic's commits fill
+    /// 4 GiB. [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`], [`Error::Corrupt`], [`Error::Closed`].
     pub fn commit(&mut self) -> Result<()> {
         self.topic.owner().check()?;
         self.commit_places(&self.uncommitted(), None)
@@ -297,7 +297,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] for more than 4,096 bytes; if it has to begin, those of
+    /// As [`commit`](Consumer::commit); [`Error::TooLarge`] also for more than 4,096 bytes; if it has to begin, those of
     /// [`poll`](Consumer::poll); [`Error::InvalidOption`] if it was opened for no partitions. The metadata wasn't stored
     /// then.
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
@@ -390,7 +390,7 @@ impl Consumer {
                 log.wait_durable(*place)?;
             }
         }
-        self.topic.commits()?.commit(&self.group, places, metadata, durable)
+        self.topic.commit(&self.group, places, metadata, durable)
     }
 }
 

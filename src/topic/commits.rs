@@ -25,7 +25,10 @@ use crate::segment::{header_of, missing};
 
 /// From this size on the file is worth compacting, when less than half of it still counts.
 const COMPACT_BYTES_MIN: u64 = 256 << 10;
+/// A longer file isn't read.
 const COMMITS_BYTES_MAX: u64 = 4 << 30;
+/// So far it is written: the room that is reserved ahead is part of the file, too.
+const APPEND_BYTES_MAX: u64 = COMMITS_BYTES_MAX - (1 << 20);
 /// The longest metadata of a commit.
 pub(crate) const METADATA_BYTES_MAX: usize = 4096;
 
@@ -51,6 +54,8 @@ pub(crate) struct Commits {
     file: Option<Arc<dyn File>>,
     position: u64,
     synced: u64,
+    /// From here on it is looked whether the file is worth compacting, once.
+    compact_at: u64,
     /// Whether something was said behind which no [`Entry::End`] stands.
     open_ended: bool,
     headroom: Headroom,
@@ -77,21 +82,7 @@ impl Commits {
         harden: bool,
     ) -> Result<Commits> {
         let Judged { groups, torn, position } = read(&shared.seam, shared.store, dir, creation, shared.read_only)?;
-        let seed = identity(shared.store, creation).seed();
-        let mut commits = Commits {
-            shared: shared.clone(),
-            topic: topic.clone(),
-            dir: dir.to_path_buf(),
-            seed,
-            creation,
-            groups,
-            file: None,
-            position,
-            synced: position,
-            open_ended: false,
-            headroom: Headroom::default(),
-            latch: Latch::default(),
-        };
+        let mut commits = Commits::new(shared, dir, creation, topic, groups, position);
         if (torn || harden) && !shared.read_only {
             // Before anybody builds on it.
             commits.rewrite()?;
@@ -119,21 +110,34 @@ impl Commits {
         let behind = groups_of(salvage.behind.clone()).map_err(corrupt)?;
         let groups = groups_of([salvage.before, salvage.behind].concat()).map_err(corrupt)?;
         let older = groups.keys().filter(|group| !behind.contains_key(*group)).cloned().collect();
-        let commits = Commits {
+        let commits = Commits::new(shared, dir, creation, topic, groups, HEADER_BYTES as u64);
+        Ok((commits, older, salvage.lost_bytes))
+    }
+
+    /// What a file said up to `position`, all of it synced.
+    fn new(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        creation: Epoch,
+        topic: &TopicName,
+        groups: Groups,
+        position: u64,
+    ) -> Commits {
+        Commits {
             shared: shared.clone(),
             topic: topic.clone(),
             dir: dir.to_path_buf(),
-            seed,
+            seed: identity(shared.store, creation).seed(),
             creation,
             groups,
             file: None,
-            position: HEADER_BYTES as u64,
-            synced: 0,
+            position,
+            synced: position,
+            compact_at: COMPACT_BYTES_MIN,
             open_ended: false,
             headroom: Headroom::default(),
             latch: Latch::default(),
-        };
-        Ok((commits, older, salvage.lost_bytes))
+        }
     }
 
     /// Where the file is, for messages.
@@ -150,7 +154,7 @@ impl Commits {
     }
 
     /// Commits places of a group, all of them or none.
-    pub(crate) fn commit(
+    pub(super) fn commit(
         &mut self,
         group: &GroupName,
         places: &[Place],
@@ -208,6 +212,7 @@ impl Commits {
         self.latched()?;
         let mark = u32::try_from(self.position - self.synced).unwrap_or(u32::MAX);
         let frame = encode_frame(std::slice::from_ref(entry), self.seed, self.position, mark);
+        check_size(self.position + frame.len() as u64)?;
         let file = self.file()?;
         self.headroom.keep(&*self.shared.seam.dir, &*file, self.position + frame.len() as u64);
         let reserve = &self.shared.reserve;
@@ -225,7 +230,7 @@ impl Commits {
     /// Makes all commits durable, and says behind the last of them that they are: without that, damage to it would look
     /// like an end that a crash tore.
     pub(super) fn close(&mut self) -> Result<()> {
-        // Of a host that never calls `maintain` the file would grow for ever. What fails here can wait.
+        // What fails here can wait.
         let _left_long = self.compact_if_worth();
         self.sync()?;
         if self.open_ended {
@@ -272,10 +277,23 @@ impl Commits {
         Ok(())
     }
 
-    /// Whether most of the file no longer counts.
-    pub(super) fn is_worth_compacting(&self) -> bool {
-        let live = || self.live_bytes().len() as u64;
-        !self.latch.is_down() && is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live)
+    /// Whether so much was appended that it may be worth compacting. Costs nothing.
+    pub(super) fn has_grown(&self) -> bool {
+        self.position >= self.compact_at
+    }
+
+    /// Whether most of the file no longer counts. That is a walk over all of it, so the next look is one for as many bytes
+    /// more.
+    pub(super) fn is_worth_compacting(&mut self) -> bool {
+        let mut walked = COMPACT_BYTES_MIN;
+        let live = || {
+            let live = self.live_bytes().len() as u64;
+            walked = walked.max(live);
+            live
+        };
+        let is_worth = !self.latch.is_down() && is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live);
+        self.compact_at = self.position + walked;
+        is_worth
     }
 
     /// Rewrites the file if most of it no longer counts. That makes all commits durable: the caller has done so with the
@@ -300,6 +318,7 @@ impl Commits {
         let shown = self.shared.shown(&self.dir);
         dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (None, bytes.len() as u64, bytes.len() as u64);
+        self.compact_at = self.position + self.position.max(COMPACT_BYTES_MIN);
         self.open_ended = false;
         self.headroom = Headroom::default();
         Ok(())
@@ -334,6 +353,12 @@ const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
 pub(crate) fn check_metadata(metadata: Option<&[u8]>) -> Result<()> {
     let (size, limit) = (metadata.map_or(0, <[u8]>::len) as u64, METADATA_BYTES_MAX as u64);
     if size > limit { Err(Error::TooLarge { what: "metadata of a commit", size, limit }) } else { Ok(()) }
+}
+
+/// Whether the file may grow so far: what is longer couldn't be read back.
+fn check_size(size: u64) -> Result<()> {
+    let limit = APPEND_BYTES_MAX;
+    if size > limit { Err(Error::TooLarge { what: "file of commits", size, limit }) } else { Ok(()) }
 }
 
 /// What the bytes of the file say.
@@ -419,5 +444,13 @@ mod tests {
     fn what_only_another_file_says_is_no_commit() {
         let refused = Err(DecodeError::Malformed("an entry that doesn't belong into the commits"));
         assert_eq!(groups_of(vec![Entry::Clean { end: Offset::ZERO }]), refused);
+    }
+
+    #[test]
+    fn the_file_grows_no_longer_than_can_be_read_back() {
+        check_size(APPEND_BYTES_MAX).expect("fits");
+        let error = check_size(APPEND_BYTES_MAX + 1).expect_err("is refused").to_string();
+        let size = "file of commits of 4293918721 bytes is larger than the limit of 4293918720";
+        assert_eq!(error, format!("{size}; `maintain` compacts it"));
     }
 }

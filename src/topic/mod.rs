@@ -43,6 +43,7 @@ use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecover
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Timestamp};
 use crate::options::{AppendOptions, TopicOptions};
+use crate::place::Place;
 use crate::record::Record;
 use crate::segment::{Cache, Home};
 
@@ -452,10 +453,28 @@ impl Topic {
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }
 
+    /// Commits places of a group, all of them or none. What was committed for long is compacted first, so that the file stays
+    /// small also where nobody calls `maintain`; what fails in that can wait.
+    pub(crate) fn commit(
+        &self,
+        group: &GroupName,
+        places: &[Place],
+        metadata: Option<&[u8]>,
+        durable: bool,
+    ) -> Result<()> {
+        let mut commits = self.commits()?;
+        if commits.has_grown() {
+            drop(commits);
+            let _left_long = self.compact_commits();
+            commits = self.commits()?;
+        }
+        commits.commit(group, places, metadata, durable)
+    }
+
     /// Rewrites the commits if most of what the file says no longer counts. That makes them durable, and so the records that
     /// they stand behind come first, as in [`sync`](Topic::sync).
     fn compact_commits(&self) -> Result<()> {
-        if !self.inner.commits.lock().as_ref().is_some_and(Commits::is_worth_compacting) {
+        if !self.inner.commits.lock().as_mut().is_some_and(Commits::is_worth_compacting) {
             return Ok(());
         }
         first_error(self.opened().iter().map(|log| log.sync()))?;

@@ -240,9 +240,9 @@ fn commits_compacted_under_a_name_that_is_not_durable_are_not_closed_cleanly() {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 100);
         let mut consumer = world.topic("orders").consumer("billing").bytes_max(1).open().expect("opens");
-        for _ in 0..70 {
+        for _ in 0..65 {
             consumer.poll(AT_ONCE).expect("polls");
-            consumer.commit_with_metadata(&[b'm'; 4096]).expect("commits");
+            consumer.commit_with_metadata(&[b'm'; 4000]).expect("commits");
         }
         world.disk.fail(Fault::of("sync_dir").on("orders@1"));
         assert!(matches!(refused(world.store().maintain()), Error::Io { operation: "sync", .. }));

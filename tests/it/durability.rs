@@ -925,7 +925,7 @@ fn no_commit_is_synced_before_what_it_is_about() {
     }
 }
 
-/// Commits so often, here and there and at the end, that most of the file no longer counts.
+/// Commits so often, here and there and at the end, that the next commit would compact what is no longer worth its room.
 fn commit_256_kib(topic: &Topic) {
     let mut consumer = topic.consumer("billing").open().expect("opens");
     for n in 0..66 {
@@ -966,6 +966,30 @@ fn maintain_compacts_no_commit_behind_a_log_that_could_not_be_synced() {
             drop(partition);
             world.power_cut();
             assert_eq!((committed(world.store()), reopened(&world).end()), (None, Offset::ZERO));
+        });
+    }
+}
+
+#[test]
+fn the_commits_stay_small_also_where_nobody_maintains() {
+    for durability in [Durability::Durable, Durability::Written] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let partition = orders(&world, TopicOptions::new().durability(durability));
+            scribble(&partition, "v", 10);
+            for n in 0..8 {
+                if n == 4 {
+                    // That it can't be compacted is no reason not to commit.
+                    world.disk.fail(Fault::of("rename").on("commits.new"));
+                }
+                commit_256_kib(partition.topic());
+            }
+            let bytes = world.disk.read("topics/orders@1/commits").len();
+            assert!(bytes < 1 << 20, "{bytes} bytes");
+            drop(partition);
+            world.power_cut();
+            let next = committed(world.store()).expect("was compacted");
+            assert!(next <= reopened(&world).end(), "{next} is behind what is there");
         });
     }
 }

@@ -32,9 +32,11 @@ pub fn prologue(workload: &Workload, mapping: Mapping) -> Machine {
             machine.apply(Call::Create(Shape::Plain));
             machine.apply(Call::Append(Durability::Durable));
             machine.apply(Call::Commit(0));
+            // A commit and a close would compact them. These find no room for that, and leave it to the calls.
+            let no_room = || Fault::of("create").on("commits.new");
+            machine.disk.fail(no_room());
             commit_often(&machine);
-            // A close would compact them. This one finds no room for that, and leaves it to the calls.
-            machine.disk.fail(Fault::of("create").on("commits.new"));
+            machine.disk.fail(no_room());
             settle(&mut machine);
         }
         Preface::History => {

@@ -261,11 +261,17 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`poll`](Consumer::poll) that opening a partition, or finding its place in one, can give.
+    /// Those of [`poll`](Consumer::poll) that opening a partition, or finding its place in one, can give. Where a place is
+    /// refused nobody can say what is left to read there.
     pub fn lag(&mut self) -> Result<u64> {
         let unknown = self.take_new_partitions().into_iter().find(|(_, error)| !is_of_others(error));
         unknown.map_or(Ok(()), |(_, error)| Err(error))?;
-        (0..self.assigned.len()).try_fold(0_u64, |sum, i| Ok(sum + self.reader(i)?.lag()))
+        self.topic.owner().check()?;
+        (0..self.assigned.len()).try_fold(0_u64, |sum, i| {
+            let place = self.reader(i)?.place();
+            self.assigned[i].log().admit(place, Origin::Caller)?;
+            Ok(sum + self.reader(i)?.lag())
+        })
     }
 
     /// Commits where it stands in every partition: everything that `poll` has handed out counts as finished. One atomic

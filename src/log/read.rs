@@ -255,7 +255,8 @@ impl Reader {
         self.place
     }
 
-    /// How many records lie between here and the end. Those that retention has removed aren't among them.
+    /// How many records lie between here and the end. Those that retention has removed aren't among them. It is a number
+    /// also where the topic was deleted, the store closed, or what it stands behind was cut: that is for a read to say.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.log.look();

@@ -766,6 +766,30 @@ fn lag_counts_nothing_that_retention_has_removed() {
 }
 
 #[test]
+fn lag_is_no_number_where_a_place_is_refused() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 100);
+        let mut consumer = billing(&world);
+        assert_eq!(poll(&mut consumer).len(), 100);
+        partition.truncate(Offset::new(50)).expect("truncates");
+        fill(&partition, "w", 30);
+        assert!(matches!(refused(consumer.lag()), Error::Diverged { fork, .. } if fork == Offset::new(50)));
+        consumer.seek(0, Start::Earliest).expect("seeks");
+        assert_eq!(consumer.lag().expect("counts"), 80);
+        let end = if mapping == Mapping::Auto {
+            world.store().delete_topic("orders").expect("deletes");
+            refused(consumer.lag())
+        } else {
+            world.close();
+            refused(consumer.lag())
+        };
+        assert!(matches!(end, Error::TopicDeleted { .. } | Error::Closed), "{end}");
+    });
+}
+
+#[test]
 fn an_added_partition_that_cannot_be_opened_is_told_of_again_and_keeps_no_other_from_being_read() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -15,7 +15,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if the commits are damaged; [`Error::Io`]; [`Error::TopicDeleted`]; [`Error::Closed`].
+    /// [`Error::Corrupt`] or [`Error::UnsupportedVersion`] if the commits can't be read; [`Error::StorageFull`] if they had
+    /// to be written anew after a crash; [`Error::Io`]; [`Error::TopicDeleted`]; [`Error::Closed`].
     pub fn groups(&self) -> Result<Vec<GroupDescription>> {
         let groups = self.commits()?.groups().clone();
         groups.into_iter().map(|(group, commits)| self.describe(group, commits.into_values())).collect()

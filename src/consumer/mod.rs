@@ -23,7 +23,7 @@ use crate::options::{Durability, Start, Visibility};
 use crate::place::Place;
 use crate::topic::{Topic, check_metadata};
 
-use poll::{Assigned, is_of_others};
+use poll::{Assigned, is_of_one_partition, is_of_others};
 
 /// How many bytes one poll gives, about, unless the consumer is told otherwise: a commit may follow each, and take a sync.
 const POLL_BYTES_DEFAULT: usize = 1 << 20;
@@ -142,13 +142,12 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Opens the consumer. What is wrong with its commits is said by `poll`.
+    /// Opens the consumer. What is wrong with its commits, or keeps a partition from being opened, is said by `poll`.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidName`] for the group; [`Error::PartitionNotFound`]; [`Error::GroupInUse`] if a live consumer of
-    /// the group has one of the partitions; [`Error::ReadOnly`]; [`Error::TopicDeleted`]; [`Error::Closed`];
-    /// [`Error::Corrupt`] and [`Error::Io`] if a partition had to be opened.
+    /// the group has one of the partitions; [`Error::ReadOnly`]; [`Error::TopicDeleted`]; [`Error::Closed`].
     pub fn open(self) -> Result<Consumer> {
         self.topic.shared().writable()?;
         self.topic.owner().check()?;
@@ -177,7 +176,10 @@ impl ConsumerBuilder {
             told_latched: false,
         };
         for number in numbers {
-            consumer.assign(number)?;
+            match consumer.assign(number) {
+                Err(error) if is_of_one_partition(&error) => consumer.missing.push(number),
+                other => other?,
+            }
         }
         Ok(consumer)
     }
@@ -198,7 +200,7 @@ pub struct Consumer {
     follows_all: bool,
     /// If it follows all: how many partitions there were when it last looked.
     known: u32,
-    /// Which of them it couldn't have yet.
+    /// Which partitions it couldn't have yet.
     missing: Vec<u32>,
     /// What the topic's releases were when it last tried.
     releases: u32,
@@ -309,12 +311,13 @@ impl Consumer {
     pub fn commit_with_metadata(&mut self, metadata: &[u8]) -> Result<()> {
         self.topic.owner().check()?;
         check_metadata(Some(metadata))?;
-        if self.assigned.is_empty() {
-            let reason = "the consumer has none, so there is no commit to keep metadata beside".into();
-            return Err(Error::InvalidOption { option: "partitions", reason });
-        }
         if self.places().is_empty() {
-            let _told_by_poll = self.take_new_partitions();
+            let missing = self.take_new_partitions();
+            if self.assigned.is_empty() {
+                let reason = "the consumer has none, so there is no commit to keep metadata beside".into();
+                let none = Error::InvalidOption { option: "partitions", reason };
+                return Err(missing.into_iter().next().map_or(none, |(_, error)| error));
+            }
             (0..self.assigned.len()).try_for_each(|i| self.reader(i).map(drop))?;
         }
         self.commit_places(&self.places(), Some(metadata))

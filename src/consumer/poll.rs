@@ -62,7 +62,9 @@ impl Consumer {
     /// partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
     /// [`skip_damaged`](Consumer::skip_damaged) goes around it, or damaged commits. [`Error::Latched`]: a sync of a
     /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
-    /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`].
+    /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
+    /// [`Error::StorageFull`]. What keeps a partition from being opened, these or [`Error::UnsupportedVersion`]: whenever
+    /// the others had their turn, until it can be opened.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
@@ -222,8 +224,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// Takes the partitions that were added. One that it can't have is tried again by every poll, and keeps no other from
-    /// being read: that another consumer has it is told once, and what is wrong with it whenever the others had their turn.
+    /// Takes the partitions that were added, or couldn't be opened. One that it can't have is tried again by every poll, and
+    /// keeps no other from being read: that another consumer has it is told once, and what is wrong with it whenever the
+    /// others had their turn.
     fn follow_new_partitions(&mut self) -> Result<()> {
         let mut failed = self.take_new_partitions();
         let Some(i) = failed.iter().position(|(number, _)| !self.told_missing.contains(number)) else {
@@ -236,7 +239,7 @@ impl Consumer {
         Err(error)
     }
 
-    /// Takes the partitions that were added; gives those that it can't have, and why.
+    /// Takes the partitions that were added, or couldn't be opened; gives those that it can't have, and why.
     pub(super) fn take_new_partitions(&mut self) -> Vec<(u32, Error)> {
         if self.has_new_partitions() {
             let partitions = self.topic.partitions();
@@ -271,6 +274,12 @@ impl Consumer {
             self.assigned.iter().any(has_news) || !self.topic.owner().lives() || has_partitions()
         })
     }
+}
+
+/// Whether the others can be had all the same: something is wrong with this partition alone.
+pub(super) fn is_of_one_partition(error: &Error) -> bool {
+    let of_all = |error: &Error| matches!(error, Error::TopicDeleted { .. } | Error::Closed);
+    !of_all(error) && !is_of_others(error) && !matches!(error, Error::PartitionNotFound { .. })
 }
 
 /// Whether nothing is wrong with a partition that it can't have: another consumer of the group has it.

@@ -790,6 +790,41 @@ fn lag_is_no_number_where_a_place_is_refused() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_opened_is_told_by_poll_and_keeps_no_other_from_being_read() {
+    both_ways(|mapping| {
+        for chosen in [None, Some(vec![0, 1, 2])] {
+            let mut world = world(mapping);
+            three(&world);
+            world.close();
+            let history = "topics/orders@1/1/history";
+            let good = world.disk.read(history);
+            world.disk.write(history, vec![7; 200]);
+            world.open();
+            let builder = world.topic("orders").consumer("billing");
+            let builder = chosen.iter().fold(builder, |builder, chosen| builder.partitions(chosen));
+            let mut consumer = builder.open().expect("opens");
+            assert_eq!(consumer.partitions(), [0, 2]);
+            assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Corrupt(_)));
+            assert_eq!(poll(&mut consumer), [numbered("a", 0..10), numbered("c", 0..10)].concat());
+            assert!(matches!(refused(consumer.seek(1, Start::Earliest)), Error::Corrupt(_)));
+            world.disk.write(history, good);
+            assert_eq!(poll(&mut consumer), numbered("b", 0..10));
+        }
+    });
+}
+
+#[test]
+fn metadata_of_a_consumer_none_of_whose_partitions_can_be_opened_is_refused() {
+    let mut world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 1);
+    world.close();
+    world.disk.write("topics/orders@1/0/history", vec![7; 200]);
+    world.open();
+    let mut consumer = billing(&world);
+    assert!(matches!(refused(consumer.commit_with_metadata(b"kept")), Error::Corrupt(_)));
+}
+
+#[test]
 fn an_added_partition_that_cannot_be_opened_is_told_of_again_and_keeps_no_other_from_being_read() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -1,9 +1,10 @@
 //! Writes what a new topic, or a new partition, begins with.
 //!
-//! Invariant: nobody sees it before it is whole and synced; what stands where it is to be loses no record.
+//! Invariant: nobody sees it before it is whole and synced; what stands where it is to be loses no record; what comes of a
+//! failed attempt is removed.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Commits, Shared, header};
 use crate::error::{IoContext, Result};
@@ -34,7 +35,7 @@ pub(super) fn build(
 
 /// Makes room for a partition's directory. One that an interrupted call left holds no segment; one that does was put
 /// there while the topic was open, and its files go to the quarantine.
-pub(super) fn make_way(shared: &Shared, path: &Path) -> Result<()> {
+fn make_way(shared: &Shared, path: &Path) -> Result<()> {
     let (dir, shown) = (&*shared.seam.dir, shared.shown(path));
     let entries = match dir.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -49,7 +50,40 @@ pub(super) fn make_way(shared: &Shared, path: &Path) -> Result<()> {
     remove_tree(dir, path).at("remove", &shown)
 }
 
-pub(super) fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
+/// Partitions whose directories were made and that the header doesn't name yet: nobody has seen them. They are removed
+/// again, unless they are kept; what can't be removed then, the next attempt does.
+pub(super) struct Unnamed<'a> {
+    shared: &'a Shared,
+    made: Vec<PathBuf>,
+}
+
+impl<'a> Unnamed<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Unnamed<'a> {
+        Unnamed { shared, made: Vec::new() }
+    }
+
+    pub(super) fn make(&mut self, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
+        let path = topic.join(number.to_string());
+        make_way(self.shared, &path)?;
+        // Only now: what stood there before was no partition of ours to remove.
+        self.made.push(path);
+        create_partition(self.shared, topic, creation, number)
+    }
+
+    pub(super) fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Unnamed<'_> {
+    fn drop(&mut self) {
+        for path in &self.made {
+            let _left_over = remove_tree(&*self.shared.seam.dir, path);
+        }
+    }
+}
+
+fn create_partition(shared: &Shared, topic: &Path, creation: Epoch, number: u32) -> Result<()> {
     let home = shared.home(topic, creation, number, false);
     shared.seam.dir.create_dir(&home.dir).taking(HEADER_BYTES, "create", &shared.shown(&home.dir))?;
     Log::create(&home)

@@ -36,7 +36,7 @@ pub(super) fn write(
     write_to(shared, &dir.join(TOPIC), name, creation, options)
 }
 
-/// Replaces the header, in one atomic step. The caller syncs the directory.
+/// Replaces the header, in one atomic step: where it fails the one that was there counts. The caller syncs the directory.
 pub(super) fn replace(
     shared: &Shared,
     dir: &Path,
@@ -46,8 +46,10 @@ pub(super) fn replace(
 ) -> Result<()> {
     let new = dir.join("topic.new");
     remove_if_there(&*shared.seam.dir, &new).at("remove", &shared.shown(&new))?;
-    write_to(shared, &new, name, creation, options)?;
-    shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new))
+    let rename = || shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new));
+    write_to(shared, &new, name, creation, options)
+        .and_then(|()| rename())
+        .inspect_err(|_| drop(remove_if_there(&*shared.seam.dir, &new)))
 }
 
 fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {

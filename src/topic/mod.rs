@@ -36,7 +36,7 @@ pub(crate) use partitioner::Partitioner;
 pub(crate) use repair::{TopicRepair, refused};
 
 use crate::error::{Error, IoContext, Result, first_error};
-use crate::format::{NEW_PREFIX, TOPICS, topic_dir};
+use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
 use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
@@ -143,12 +143,12 @@ impl Topic {
         let creation = shared.epochs.next()?;
         let dir = Path::new(TOPICS).join(topic_dir(name, creation.number));
         let new = Path::new(TOPICS).join(format!("{NEW_PREFIX}{}", topic_dir(name, creation.number)));
-        if let Err(error) = build(shared, &new, name, creation, &options) {
+        let rename = || shared.seam.dir.rename(&new, &dir).taking(HEADER_BYTES, "rename", &shared.shown(&new));
+        if let Err(error) = build(shared, &new, name, creation, &options).and_then(|()| rename()) {
             // Nobody has seen it; what can't be removed now goes at the next open.
             let _left_over = remove_tree(&*shared.seam.dir, &new);
             return Err(error);
         }
-        shared.seam.dir.rename(&new, &dir).at("rename", &shared.shown(&new))?;
         Ok(Topic::new(shared, &dir, name.clone(), creation, options, 0))
     }
 

@@ -1,12 +1,12 @@
 //! A topic's own directory: the partitions that it names, adding some, and whether its names are durable.
 //!
-//! Invariant: a partition is shown when the header that names it is durable, with the commits of the groups that had begun.
-//! After a failed sync of the directory nothing is added until it is reopened, and what a crash may have left in the page
-//! cache alone is synced before anybody appends to it. Called by `topic`.
+//! Invariant: a partition is shown when the header that names it is durable, with the commits of the groups that had begun;
+//! one that no header names is removed. After a failed sync of the directory nothing is added until it is reopened, and what
+//! a crash may have left in the page cache alone is synced before anybody appends to it. Called by `topic`.
 
 use std::sync::Arc;
 
-use super::build::{create_partition, make_way};
+use super::build::Unnamed;
 use super::{Topic, header};
 use crate::error::{Error, IoContext, Result, is_want_of_files};
 use crate::options::TopicOptions;
@@ -35,22 +35,21 @@ impl Topic {
         }
         let options = TopicOptions { partitions: total, ..self.options().clone() };
         options.check()?;
-        let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        for number in had..total {
-            make_way(shared, &dir.join(number.to_string()))?;
-            create_partition(shared, dir, self.epoch(), number)?;
-        }
+        let mut unnamed = Unnamed::new(&self.inner.shared);
+        (had..total).try_for_each(|number| unnamed.make(&self.inner.dir, self.epoch(), number))?;
         self.sync_dir()?;
-        self.widen(&options)
+        self.widen(&options, || unnamed.keep())
     }
 
-    /// Makes partitions whose directories are there part of the topic. The groups that have begun begin them at their
-    /// first record: their start policy was followed once, and `Latest` would pass over what is appended before they look.
-    /// That is committed first, since a crash may come in between, and the lock keeps others from beginning meanwhile.
-    fn widen(&self, options: &TopicOptions) -> Result<()> {
+    /// Makes partitions whose directories are there part of the topic; says when the header names them. The groups that
+    /// have begun begin them at their first record: their start policy was followed once, and `Latest` would pass over what
+    /// is appended before they look. That is committed first, since a crash may come in between, and the lock keeps others
+    /// from beginning meanwhile.
+    fn widen(&self, options: &TopicOptions, named: impl FnOnce()) -> Result<()> {
         let mut commits = self.commits()?;
         commits.begin(&(self.partitions()..options.partitions))?;
         header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
+        named();
         // Whatever kept it from being synced: the header may name them, so that none of them may be made anew.
         self.sync_names().inspect_err(|_| self.latch_down())?;
         self.show_partitions(options.partitions);
@@ -96,7 +95,7 @@ impl Topic {
             return Ok(());
         }
         let (_, options) = self.header()?;
-        self.inner.shared.reserve.with_room(|| self.widen(&options))?;
+        self.inner.shared.reserve.with_room(|| self.widen(&options, || {}))?;
         self.inner.latch.lift();
         self.inner.soft.store(false, Ordering::Release);
         Ok(())

@@ -1,6 +1,7 @@
 //! A disk without a free page: what works by the reserve, that appends don't take it, and that it comes back. P12 and F9
 //! of `faults.md`; `faults::full_disk` fills the disk at every page, `full_disk_crashes` cuts the power meanwhile.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -443,6 +444,48 @@ fn the_size_of_the_reserve_is_checked_before_anything_is_done() {
         let given = format!("option `reserve_bytes` is invalid: {bytes} was given; allowed is 16384 to 1073741824");
         assert_eq!(error.to_string(), given);
     }
+}
+
+#[test]
+fn partitions_that_could_not_be_added_leave_nothing_behind() {
+    let faults = [
+        ("create_dir", "orders@1/3", 1),
+        ("create", "orders@1/3/history", 1),
+        ("sync_dir", "orders@1/4", 1),
+        // Behind those of the partitions: the topic's own.
+        ("sync_dir", "orders@1", 5),
+        ("write", "topic.new", 1),
+        ("sync", "topic.new", 1),
+        ("rename", "topic.new", 1),
+    ];
+    for (operation, on, nth) in faults {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 3);
+            let orders = world.topic("orders");
+            world.disk.fail(Fault::of(operation).on(on).nth(nth).kind(ErrorKind::StorageFull));
+            refused_untouched(&world.disk, || orders.add_partitions(5));
+            assert_eq!(orders.partitions(), 1);
+            orders.reopen().expect("reopens");
+            orders.add_partitions(3).expect("adds");
+            drop(orders);
+            world.power_cut();
+            assert_eq!(world.topic("orders").partitions(), 3);
+            assert_eq!(all(&world.partition()), numbered("v", 0..3));
+        });
+    }
+}
+
+#[test]
+fn a_topic_whose_name_has_no_room_leaves_nothing_behind() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        world.topic("orders");
+        world.disk.fail(Fault::of("rename").on("parcels").kind(ErrorKind::StorageFull));
+        let error = refused_untouched(&world.disk, || world.store().create_topic("parcels", small()));
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        world.topic("parcels");
+    });
 }
 
 /// The disk before each of the operations that a call makes, and after the last.

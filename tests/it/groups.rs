@@ -885,6 +885,8 @@ fn adding_a_partition_destroys_no_records_that_are_there() {
         let orders = world.topic("orders");
         assert_eq!(orders.partitions(), 1);
         held.iter().for_each(|(bytes, path)| world.disk.write(path, bytes));
+        world.disk.fail(Fault::of("rename").on("orders@1/1/"));
+        refused(orders.add_partitions(2));
         orders.add_partitions(2).expect("adds");
         assert!(all(&orders.partition(1).expect("is there")).is_empty());
         drop(orders);

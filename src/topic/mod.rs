@@ -263,6 +263,7 @@ impl Topic {
     /// [`Error::PartitionNotFound`]; [`Error::TopicDeleted`]; [`Error::Closed`]; when it is first used, also
     /// [`Error::Corrupt`], [`Error::Io`], and [`Error::StorageFull`] if it had to be recovered.
     pub fn partition(&self, number: u32) -> Result<Partition> {
+        self.inner.owner.check()?;
         Ok(Partition::new(self.clone(), self.log(number)?))
     }
 

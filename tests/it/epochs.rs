@@ -903,3 +903,18 @@ fn an_empty_batch_for_a_deleted_topic_is_refused_as_any_other() {
         assert!(matches!(refused(orders.append_batch(&[])), Error::TopicDeleted { .. }));
     });
 }
+
+#[test]
+fn a_partition_of_a_topic_that_is_gone_is_refused_also_if_it_was_used_before() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let (orders, parcels) = (world.topic("orders"), world.topic("parcels"));
+        for topic in [&orders, &parcels] {
+            fill(&topic.partition(0).expect("is there"), "v", 1);
+        }
+        world.store().delete_topic("orders").expect("deletes");
+        assert!(matches!(refused(orders.partition(0)), Error::TopicDeleted { .. }));
+        world.close();
+        assert!(matches!(refused(parcels.partition(0)), Error::Closed));
+    });
+}

@@ -93,7 +93,9 @@ impl ConsumerBuilder {
     /// Where to begin in a partition in which the group has no commit. Default: [`Start::Earliest`].
     ///
     /// It is followed once, when the partition is first looked at, and what it led to is committed. That is in a
-    /// [`poll`](Consumer::poll), usually the first one, and never in [`open`](ConsumerBuilder::open): with
+    /// [`poll`](Consumer::poll), usually the first one, or in what asks where it stands before that:
+    /// [`lag`](Consumer::lag), [`skip_damaged`](Consumer::skip_damaged) and
+    /// [`commit_with_metadata`](Consumer::commit_with_metadata). It is never in [`open`](ConsumerBuilder::open): with
     /// [`Start::Latest`], what is appended between the two is passed over.
     ///
     /// A partition that is [added](Topic::add_partitions) to a topic in which the group has commits already doesn't follow

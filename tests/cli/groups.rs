@@ -32,6 +32,21 @@ fn a_start_option_counts_only_where_there_is_no_commit() {
 }
 
 #[test]
+fn where_a_start_option_leads_is_kept_also_if_nothing_is_there_yet() {
+    let data = orders(&["a", "b", "c"]);
+    let place = data.lines("consume orders --format {{place}}").remove(2);
+    for (group, option) in
+        [("tail", "--tail 0".to_owned()), ("at", format!("--at {place}")), ("start", "--start 3".into())]
+    {
+        assert_eq!(data.lines(&format!("consume orders -g {group} {option}")), Vec::<String>::new());
+    }
+    data.produce(&["d"]);
+    for group in ["tail", "at", "start"] {
+        assert_eq!(data.lines(&format!("consume orders -g {group}")), ["d"], "{group}");
+    }
+}
+
+#[test]
 fn a_start_option_that_does_not_count_is_said_to() {
     let data = store();
     data.run("topic create orders --partitions 3").ok();

@@ -35,6 +35,8 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs, group: &str, place:
             (None, None) => {}
         }
     }
+    // Also where nothing comes of it now: the next call goes on there.
+    consumer.commit()?;
     consume(&mut consumer, &mut limits, args, &Printer::new(context.json(), args))?;
     drop(consumer);
     close(store)

@@ -123,6 +123,29 @@ fn an_end_that_a_writer_is_at_is_told_and_no_damage() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_opened_is_told_and_keeps_no_other_from_being_read() {
+    let data = store();
+    data.run("topic create orders --partitions 2").ok();
+    data.run_with("produce orders -p 0", b"a\n").ok();
+    data.run_with("produce orders -p 1", b"b\n").ok();
+    flip(&data.segments()[0].with_file_name("history"), 100);
+    for (command, shown) in [
+        ("consume orders", "b"),
+        ("consume orders -g g", "b"),
+        ("topic describe orders", "PARTITION"),
+        ("segment list orders", ".log"),
+    ] {
+        let ran = data.run(command);
+        assert!(ran.code == 1 && ran.out.contains(shown) && ran.err.contains("corrupt history"), "{command}: {ran:?}");
+    }
+    data.run_with("produce orders -p 1", b"c\n").ok();
+    assert_eq!(data.run("consume orders -g g").out, "c\n", "what was printed is committed");
+    assert_eq!(data.lines("consume orders -p 1"), ["b", "c"]);
+    let named = data.run("consume orders -p 0");
+    assert!(named.code == 1 && named.out.is_empty(), "{named:?}");
+}
+
+#[test]
 fn damaged_history_and_commits_are_named() {
     let (data, _) = nine_batches();
     data.run("consume orders -g g").ok();

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use epochlog::{Error, Partition, Place, Reader, Records, Topic};
+use epochlog::{Error, Partition, Place, Reader, Records};
 
 use crate::args::ConsumeArgs;
 use crate::failure::{Failure, Outcome};
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
     }
     let store = context.read()?;
     let topic = store.topic(&args.topic)?;
-    let partitions = open::partitions(&topic, &numbers(args, place)?)?;
+    let (partitions, refusal) = open::those_that_open(&topic, &numbers(args, place)?)?;
     let mut limits = Limits::new(&partitions, args)?;
     let mut streams = streams(&partitions, args, place)?;
     let printer = Printer::new(context.json(), args);
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
         }
     }
     out.flush()?;
-    Ok(())
+    refusal
 }
 
 /// The partitions that were named; a place names its own.
@@ -113,9 +113,4 @@ fn print(records: &Records, limits: &mut Limits, printer: &Printer, out: &mut dy
         }
     }
     Ok(printed)
-}
-
-/// The partitions of a topic that were named, checked.
-pub(crate) fn chosen(topic: &Topic, args: &ConsumeArgs, place: Option<Place>) -> Outcome<Vec<Partition>> {
-    Ok(open::partitions(topic, &numbers(args, place)?)?)
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use epochlog::{Consumer, Error, Partition, Place, Records, Topic};
 
 use crate::args::ConsumeArgs;
-use crate::consume::{chosen, numbers};
+use crate::consume::numbers;
 use crate::failure::Outcome;
-use crate::open::{Context, close};
+use crate::open::{self, Context, close};
 use crate::plan::{Limits, Printer, start, start_in};
 use crate::{output, say};
 
@@ -22,9 +22,9 @@ const WAIT: Duration = Duration::from_secs(1);
 pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs, group: &str, place: Option<Place>) -> Outcome {
     let store = context.write(args.follow)?;
     let topic = store.topic(&args.topic)?;
-    let partitions = chosen(&topic, args, place)?;
+    let (partitions, refusal) = open::those_that_open(&topic, &numbers(args, place)?)?;
     let mut limits = Limits::new(&partitions, args)?;
-    let mut consumer = open_consumer(&topic, group, args, place)?;
+    let mut consumer = open_consumer(&topic, group, args, place, refusal.is_err().then_some(&partitions))?;
     let (committed, uncommitted) = by_commit(&topic, group, partitions)?;
     check_place(&committed, place)?;
     tell_ignored(args, group, &committed);
@@ -39,12 +39,23 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs, group: &str, place:
     consumer.commit()?;
     consume(&mut consumer, &mut limits, args, &Printer::new(context.json(), args))?;
     drop(consumer);
-    close(store)
+    close(store)?;
+    refusal
 }
 
-/// With all partitions, also those that are added meanwhile, unless some were named.
-fn open_consumer(topic: &Topic, group: &str, args: &ConsumeArgs, place: Option<Place>) -> Outcome<Consumer> {
+/// With all partitions, also those that are added meanwhile, unless some were named, or only some `opened`.
+fn open_consumer(
+    topic: &Topic,
+    group: &str,
+    args: &ConsumeArgs,
+    place: Option<Place>,
+    opened: Option<&Vec<Partition>>,
+) -> Outcome<Consumer> {
     let consumer = topic.consumer(group).start(start(&args.from));
+    if let Some(opened) = opened {
+        let numbers: Vec<u32> = opened.iter().map(Partition::number).collect();
+        return Ok(consumer.partitions(&numbers).open()?);
+    }
     let named = numbers(args, place)?;
     Ok(if named.is_empty() { consumer.open()? } else { consumer.partitions(&named).open()? })
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use epochlog::{Error, Mapping, Store, StoreOptions};
 
 use crate::args::{Cli, MappingArg, OutputArg};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, report_refusal};
 use crate::{say, usage};
 
 /// What all commands have in common.
@@ -89,6 +89,28 @@ pub(crate) fn one_partition(topic: &epochlog::Topic, named: Option<u32>) -> Outc
             topic.partitions()
         ))),
     }
+}
+
+/// The partitions that a command looks at: those that were named, or all. Of all, one that can't be opened is told and left
+/// out, and the command comes to the outcome that is given when it is through with the others.
+pub(crate) fn those_that_open(
+    topic: &epochlog::Topic,
+    named: &[u32],
+) -> Result<(Vec<epochlog::Partition>, Outcome), Error> {
+    if !named.is_empty() {
+        return Ok((partitions(topic, named)?, Ok(())));
+    }
+    let (mut opened, mut outcome) = (Vec::new(), Ok(()));
+    for number in 0..topic.partitions() {
+        match topic.partition(number) {
+            Err(error) if !matches!(error, Error::TopicDeleted { .. }) => {
+                report_refusal(&error);
+                outcome = Err(Failure::Damage);
+            }
+            other => opened.push(other?),
+        }
+    }
+    Ok((opened, outcome))
 }
 
 /// The partitions that a command is about: those that were named, or all.

@@ -25,7 +25,8 @@ fn list(context: &Context<'_>, topic: &str, partitions: &[u32]) -> Outcome {
     let topic = store.topic(topic)?;
     let mut rows = table(&["PARTITION>", "BASE>", "END>", "EPOCH", "BYTES>", "STATE", "LAST APPEND", "FILE"]);
     let mut objects = Vec::new();
-    for partition in open::partitions(&topic, partitions)? {
+    let (partitions, refusal) = open::those_that_open(&topic, partitions)?;
+    for partition in partitions {
         for segment in partition.segments() {
             rows.add_row([
                 partition.number().to_string(),
@@ -42,12 +43,12 @@ fn list(context: &Context<'_>, topic: &str, partitions: &[u32]) -> Outcome {
     }
     if context.json() {
         output::print_json(&Value::Array(objects))?;
-    } else if objects.is_empty() {
+    } else if objects.is_empty() && refusal.is_ok() {
         say("no segments");
     } else {
         output::print(&text(&rows))?;
     }
-    Ok(())
+    refusal
 }
 
 fn state(segment: &SegmentDescription) -> &'static str {

@@ -14,10 +14,10 @@ use crate::{json as words, output, time};
 pub(crate) fn run(context: &Context<'_>, name: &str) -> Outcome {
     let store = context.read()?;
     let topic = store.topic(name)?;
-    let partitions = open::partitions(&topic, &[])?;
+    let (partitions, refusal) = open::those_that_open(&topic, &[])?;
     if context.json() {
         output::print_json(&document(&topic, &partitions))?;
-        return Ok(());
+        return refusal;
     }
     let mut told = format!("topic `{}`, created in epoch {}\n\n", topic.name(), topic.epoch());
     told += &options_table(topic.options());
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context<'_>, name: &str) -> Outcome {
     told += "\n";
     told += &lineage_table(&partitions);
     output::print(&told)?;
-    Ok(())
+    refusal
 }
 
 fn options_table(options: &TopicOptions) -> String {

@@ -146,6 +146,24 @@ fn a_partition_that_cannot_be_opened_is_told_and_keeps_no_other_from_being_read(
 }
 
 #[test]
+fn the_groups_of_other_topics_are_listed_beside_a_damaged_one() {
+    let (data, _) = nine_batches();
+    data.run("topic create parcels").ok();
+    data.run_with("produce parcels", b"a\n").ok();
+    data.run("consume parcels -g g").ok();
+    let topic = data.segments()[0].ancestors().nth(2).expect("a topic's directory").to_path_buf();
+    flip(&topic.join("commits"), 20);
+    let listed = data.run("group list");
+    let rows: Vec<&str> = listed.out.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((listed.code, rows), (1, vec!["TOPIC", "orders", "parcels"]), "{listed:?}");
+    assert!(listed.out.contains("refuses to open") && listed.err.contains("corrupt commits header in"), "{listed:?}");
+    let json = data.run("group list -O json").json();
+    assert_eq!((&json[1]["group"], json[0]["problem"].is_string()), (&"g".into(), true), "{json}");
+    let refused = data.run("group list orders");
+    assert!(refused.code == 1 && refused.out.is_empty(), "{refused:?}");
+}
+
+#[test]
 fn damaged_history_and_commits_are_named() {
     let (data, _) = nine_batches();
     data.run("consume orders -g g").ok();

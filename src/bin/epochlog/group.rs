@@ -1,10 +1,10 @@
 //! `group`: how far groups have read, and moving them.
 
-use epochlog::{CommitDescription, GroupDescription, Offset, Partition, Place, Start, Target, Topic};
+use epochlog::{CommitDescription, Error, GroupDescription, Offset, Partition, Place, Start, Target, Topic};
 use serde_json::{Value, json};
 
 use crate::args::{GroupCommand, ResetArgs};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome, report_refusal};
 use crate::open::{self, Context, close};
 use crate::table::{table, text};
 use crate::{output, say, time};
@@ -18,16 +18,30 @@ pub(crate) fn run(context: &Context<'_>, command: &GroupCommand) -> Outcome {
     }
 }
 
-fn list(context: &Context<'_>, topic: Option<&str>) -> Outcome {
+fn list(context: &Context<'_>, named: Option<&str>) -> Outcome {
     let store = context.read()?;
-    let topics: Vec<Topic> = match topic {
-        Some(name) => vec![store.topic(name)?],
-        None => store.topics()?.iter().map(|name| store.topic(name.as_str())).collect::<Result<_, _>>()?,
+    let names: Vec<String> = match named {
+        Some(name) => vec![name.to_owned()],
+        None => store.topics()?.iter().map(ToString::to_string).collect(),
     };
     let mut rows = table(&["TOPIC", "GROUP", "PARTITIONS>", "LAG>", "REFUSED>", "COMMITTED"]);
     let mut objects = Vec::new();
-    for topic in &topics {
-        for group in topic.groups()? {
+    let mut damaged = false;
+    for name in names {
+        let (topic, groups) = match store.topic(&name).and_then(|topic| Ok((topic.groups()?, topic))) {
+            Ok((groups, topic)) => (topic, groups),
+            Err(error) if named.is_some() => return Err(error.into()),
+            // Deleted since it was listed.
+            Err(Error::TopicNotFound { .. } | Error::TopicDeleted { .. }) => continue,
+            Err(error) => {
+                damaged = true;
+                rows.add_row([name.as_str(), "refuses to open", "-", "-", "-", "-"]);
+                objects.push(json!({ "topic": name, "problem": error.to_string() }));
+                report_refusal(&error);
+                continue;
+            }
+        };
+        for group in groups {
             rows.add_row([
                 topic.name().to_string(),
                 group.group.to_string(),
@@ -36,10 +50,11 @@ fn list(context: &Context<'_>, topic: Option<&str>) -> Outcome {
                 refused(&group).to_string(),
                 group.commits.iter().map(|commit| commit.time).max().map(time::show).unwrap_or_default(),
             ]);
-            objects.push(group_json(topic, &group));
+            objects.push(group_json(&topic, &group));
         }
     }
-    finish(context, &text(&rows), objects.is_empty().then_some("no groups"), &Value::Array(objects))
+    finish(context, &text(&rows), objects.is_empty().then_some("no groups"), &Value::Array(objects))?;
+    if damaged { Err(Failure::Damage) } else { Ok(()) }
 }
 
 /// How many records the group has still to read. Nobody knows where the place of one of its commits is refused: it

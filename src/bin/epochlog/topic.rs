@@ -1,6 +1,6 @@
 //! `init` and `topic`: what there is, and making, cutting and deleting it.
 
-use epochlog::{Durability, Partition, Topic, TopicOptions};
+use epochlog::{Durability, Error, Partition, Topic, TopicOptions};
 use serde_json::{Value, json};
 
 use crate::args::{CreateArgs, CutArgs, DurabilityArg, TopicCommand};
@@ -84,7 +84,7 @@ fn create(context: &Context<'_>, args: &CreateArgs) -> Outcome {
 }
 
 /// How many records and bytes a topic holds.
-pub(crate) fn contents(topic: &Topic) -> Result<(u64, u64), epochlog::Error> {
+pub(crate) fn contents(topic: &Topic) -> Result<(u64, u64), Error> {
     let partitions = (0..topic.partitions()).map(|number| topic.partition(number));
     let mut sums = (0, 0);
     for partition in partitions {
@@ -116,6 +116,8 @@ fn list(context: &Context<'_>) -> Outcome {
                     "topic": name.as_str(), "epoch": epoch, "partitions": partitions, "records": records, "bytes": bytes,
                 }));
             }
+            // Deleted since it was listed.
+            Err(Error::TopicNotFound { .. } | Error::TopicDeleted { .. }) => {}
             Err(error) => {
                 damaged = true;
                 rows.add_row([name.as_str(), "refuses to open", "-", "-", "-"]);
@@ -173,7 +175,7 @@ fn cut(
     context: &Context<'_>,
     args: &CutArgs,
     done: &str,
-    cut: impl FnOnce(&Partition) -> Result<(), epochlog::Error>,
+    cut: impl FnOnce(&Partition) -> Result<(), Error>,
 ) -> Outcome {
     let store = context.write(false)?;
     let topic = store.topic(&args.topic)?;

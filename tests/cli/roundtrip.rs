@@ -205,6 +205,23 @@ fn the_store_may_be_named_by_the_environment_and_mapping_may_be_refused() {
 }
 
 #[test]
+fn following_prints_what_comes_to_a_partition_that_is_added() {
+    let data = orders(&["a"]);
+    let mut follow = data.command("consume orders -f").stdout(Stdio::piped()).spawn().expect("it starts");
+    let lines = BufReader::new(follow.stdout.take().expect("is piped")).lines();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let next = || told.recv_timeout(std::time::Duration::from_secs(20));
+    let first = next();
+    data.run("topic add-partitions orders 2").ok();
+    data.run_with("produce orders -p 1", b"b\n").ok();
+    let lines = [first, next()];
+    follow.kill().expect("it runs");
+    follow.wait().expect("it ends");
+    assert_eq!(lines.map(|line| line.expect("is printed")), ["a", "b"]);
+}
+
+#[test]
 fn the_demo_shows_the_refusal_and_leaves_a_store_behind() {
     let data = store();
     data.beside("text", b"one\ntwo\n");

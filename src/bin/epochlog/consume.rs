@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use epochlog::{Error, Partition, Place, Reader, Records};
+use epochlog::{Error, Partition, Place, Reader, Records, Start, Topic};
 
 use crate::args::ConsumeArgs;
 use crate::failure::{Failure, Outcome};
@@ -24,7 +24,9 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
     }
     let store = context.read()?;
     let topic = store.topic(&args.topic)?;
-    let (partitions, refusal) = open::those_that_open(&topic, &numbers(args, place)?)?;
+    let named = numbers(args, place)?;
+    let mut known = topic.partitions();
+    let (partitions, refusal) = open::those_that_open(&topic, &named)?;
     let mut limits = Limits::new(&partitions, args)?;
     let mut streams = streams(&partitions, args, place)?;
     let printer = Printer::new(context.json(), args);
@@ -37,9 +39,22 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
         if args.follow {
             out.flush()?;
         }
+        if idle && named.is_empty() {
+            follow_added(&topic, &mut known, &mut streams, &mut limits)?;
+        }
     }
     out.flush()?;
     refusal
+}
+
+/// Begins the partitions that were added since, at their first records.
+fn follow_added(topic: &Topic, known: &mut u32, streams: &mut Vec<Stream>, limits: &mut Limits) -> Result<(), Error> {
+    while *known < topic.partitions() {
+        streams.push((*known, topic.partition(*known)?.read_from(Start::Earliest)?));
+        limits.add(*known);
+        *known += 1;
+    }
+    Ok(())
 }
 
 /// The partitions that were named; a place names its own.

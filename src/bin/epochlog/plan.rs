@@ -74,6 +74,11 @@ impl Limits {
         true
     }
 
+    /// Takes note of a partition that was added while following.
+    pub(crate) fn add(&mut self, partition: u32) {
+        self.partitions.entry(partition).or_insert_with(|| self.added.clone());
+    }
+
     /// There is nothing more of this partition.
     pub(crate) fn finish(&mut self, partition: u32) {
         if let Some(limit) = self.partitions.get_mut(&partition) {

@@ -263,3 +263,14 @@ fn the_demo_makes_its_store_where_it_is_told_and_leaves_every_other_alone() {
     assert!(told.out.starts_with(&format!("a fresh store: {}/epochlog-demo-", beside.display())), "{told:?}");
     assert_eq!(data.lines("consume cloud-command"), ["door open", "door closed"]);
 }
+
+#[test]
+fn the_demo_ends_with_commands_as_a_shell_takes_them() {
+    let data = nothing();
+    let (text, dir) = (data.beside("text", b"one\n"), data.path().join("of two words"));
+    std::fs::create_dir(data.path()).expect("makes a directory");
+    let mut demo = program();
+    demo.arg("--data").arg(&dir).arg("demo").arg(&text);
+    let told = run(demo, b"").ok();
+    assert!(told.out.contains(&format!("   export EPOCHLOG_DATA='{}'\n", dir.display())), "{told:?}");
+}

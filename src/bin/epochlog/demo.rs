@@ -12,6 +12,7 @@ use epochlog::{Error, Place, Start, Store, Topic, TopicOptions};
 use crate::bytes::{count, counted, size};
 use crate::demo_source::{self, Sources};
 use crate::failure::{Failure, Outcome};
+use crate::hint::typed;
 use crate::open::{Context, close};
 use crate::output;
 use crate::produce_input::{Batch, Input};
@@ -195,9 +196,9 @@ fn recreate(store: &Store, old: &Topic, place: Place, out: &mut dyn Write) -> Ou
 }
 
 fn next_commands(dir: &Path, place: Place, out: &mut dyn Write) -> Outcome {
-    let program = std::env::args().next().unwrap_or_else(|| "epochlog".into());
+    let program = typed(Path::new(&std::env::args_os().next().unwrap_or_else(|| "epochlog".into())));
     writeln!(out, "\nnext, try (the last one is refused, as above, with exit code 1):")?;
-    writeln!(out, "   export EPOCHLOG_DATA={}", dir.display())?;
+    writeln!(out, "   export EPOCHLOG_DATA={}", typed(dir))?;
     for command in [
         "topic describe cloud-command",
         "consume cloud-command --format '{{offset}} {{timestamp}} {{value}}'",

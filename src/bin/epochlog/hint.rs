@@ -41,7 +41,7 @@ fn init(path: &Path) -> String {
 }
 
 /// A path as a shell takes it for one word.
-fn typed(path: &Path) -> String {
+pub(crate) fn typed(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     match !text.is_empty() && text.chars().all(is_plain) {

@@ -113,12 +113,6 @@ fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, pri
             }
             other => other?,
         };
-        for skipped in consumer.skipped() {
-            say(&format!(
-                "partition {}: the records {}..{} were removed before the group read them",
-                skipped.partition, skipped.from, skipped.to
-            ));
-        }
         if records.is_empty() && !args.follow {
             break;
         }

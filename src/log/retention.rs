@@ -81,7 +81,7 @@ impl Log {
     }
 
     /// At a roll: the limit by size. As long as that needs a sync, half as much again may gather. What fails here, but for
-    /// that sync, is done by `maintain()`.
+    /// a sync, is done by `maintain()`.
     pub(super) fn expire_by_size(&self, appender: &mut Appender) -> Result<()> {
         let (Some(limit), Some(start)) = (self.owner.options.retention.bytes, self.start_by_size()) else {
             return Ok(());
@@ -98,9 +98,14 @@ impl Log {
                 .append(&[Entry::Start { start }])
                 .and_then(|()| history.sync().inspect_err(|_| self.latch_down(&history.shown())))
         };
-        if recorded.is_ok() {
-            let removed = self.raise_view(start);
-            self.unlink(&removed);
+        match recorded {
+            Ok(()) => {
+                let removed = self.raise_view(start);
+                self.unlink(&removed);
+            }
+            // Nothing is written behind it, the append at hand neither.
+            Err(error) if self.latch.is_down() => return Err(error),
+            Err(_) => {}
         }
         Ok(())
     }

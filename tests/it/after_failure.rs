@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Image, Pages};
-use epochlog::{Ack, AppendOptions, Error, Mapping, Offset, Partition, Record, Start, Visibility};
+use epochlog::{Ack, AppendOptions, Error, Mapping, Offset, Partition, Record, Start, TopicOptions, Visibility};
 
 use crate::support::*;
 
@@ -371,5 +371,33 @@ fn what_was_acknowledged_before_another_partition_refused_is_told() {
         world.power_cut();
         let end = |n| world.topic("orders").partition(n).expect("is there").end().get();
         assert_eq!((end(0), end(1)), (3, 0));
+    });
+}
+
+/// Appends until segments have rolled and gone, behind a sync of the history that fails; says whether one met it.
+fn a_roll_meets_a_failed_sync(mapping: Mapping, nth: u64) -> bool {
+    let world = world(mapping);
+    let options = TopicOptions::new().segment_bytes_max(1024).retention_bytes(2048);
+    let partition = world.store().create_topic("orders", options).expect("creates").partition(0).expect("is there");
+    world.disk.fail(Fault::of("sync").on("history").nth(nth));
+    for _ in 0..60 {
+        let before = partition.end();
+        match partition.append_with(&"v".repeat(100), written()) {
+            Ok(_) => partition.trim(partition.start()).expect("nothing has failed"),
+            Err(error) => {
+                assert!(matches!(error, Error::Io { operation: "sync", .. }), "the {nth}th: {error}");
+                assert_eq!(partition.end(), before);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn no_append_is_acknowledged_behind_a_failed_sync_of_its_roll() {
+    both_ways(|mapping| {
+        let met = (1..).take_while(|&nth| a_roll_meets_a_failed_sync(mapping, nth)).count();
+        assert!(met > 5, "only {met}");
     });
 }

@@ -50,8 +50,8 @@ impl Topic {
         let path = self.shared().shown(&self.dir().join(crate::format::COMMITS));
         let log = self.log(commit.place.partition());
         let located = log.and_then(|log| {
-            let offset = log.locate(commit.place.into(), Origin::Commits(&path))?;
-            Ok(log.end().since(offset))
+            let place = log.locate(commit.place.into(), Origin::Commits(&path))?;
+            Ok(log.end().since(place.next()))
         });
         let (lag, problem) = match located {
             Ok(lag) => (Some(lag), None),
@@ -75,14 +75,7 @@ impl Topic {
                 reason: format!("partition {twice} is named twice"),
             });
         }
-        let place_of = |&(number, target): &(u32, Target)| {
-            let log = self.log(number)?;
-            let offset = log.locate(target, Origin::Caller)?;
-            Ok(match target {
-                Target::Place(place) => place,
-                Target::Start(_) => log.place_at(offset),
-            })
-        };
+        let place_of = |&(number, target): &(u32, Target)| self.log(number)?.locate(target, Origin::Caller);
         targets.iter().map(place_of).collect()
     }
 

@@ -153,7 +153,7 @@ impl Log {
             self.latched()?;
             if records.is_empty() {
                 let end = appender.end;
-                return Ok(Written { base: end, end, epoch: self.place_at(end).epoch(), woke: false });
+                return Ok(Written { base: end, end, epoch: self.view().lineage.epoch_before(end), woke: false });
             }
             let append_time = now.max(appender.append_time).max(Timestamp::from_millis(0));
             let payload = self.checked_size(records, append_time)?;

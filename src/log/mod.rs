@@ -255,9 +255,9 @@ impl Log {
         self.version.load(Ordering::Acquire)
     }
 
-    /// The place at an offset: stamped with the epoch of the record before it.
-    pub(crate) fn place_at(&self, next: Offset) -> Place {
-        Place::new(self.home.partition, next, self.view().lineage.epoch_before(next))
+    /// The place at an offset of a view: stamped with the epoch of the record that stands before it there.
+    fn place_in(&self, view: &LogView, next: Offset) -> Place {
+        Place::new(self.home.partition, next, view.lineage.epoch_before(next))
     }
 
     pub(crate) fn out_of_range(&self, offset: Offset) -> Error {

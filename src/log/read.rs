@@ -48,8 +48,8 @@ impl From<Start> for Target {
 }
 
 impl Log {
-    /// The offset that a target stands for now.
-    pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Offset> {
+    /// The place that a target stands for now. One that was given stays as it is: it says what its owner has read.
+    pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Place> {
         self.owner.check()?;
         self.refresh()?;
         let request = match target {
@@ -58,7 +58,13 @@ impl Log {
         };
         self.settled(|view, end| {
             let range = view.start..end;
-            resolve(request, range.clone(), |time| view.at_time(time, range), |outside| outside.error(self))
+            let at_time = |time| view.at_time(time, range.clone());
+            let next = resolve(request, range.clone(), at_time, |outside| outside.error(self))?;
+            // Stamped by the view that was asked: a cut may have put other records in front of it since.
+            Ok(match target {
+                Target::Place(given) => given,
+                Target::Start(_) => self.place_in(view, next),
+            })
         })
     }
 
@@ -213,12 +219,7 @@ impl fmt::Display for Gap {
 impl Reader {
     pub(crate) fn new(log: Arc<Log>, target: Target, origin: Origin<'_>) -> Result<Reader> {
         let version = log.version();
-        let place = log.place_at(log.locate(target, origin)?);
-        // A place keeps the epoch it was given: it is what says what its owner has read.
-        let place = match target {
-            Target::Place(given) => given,
-            Target::Start(_) => place,
-        };
+        let place = log.locate(target, origin)?;
         let (visibility, bytes_max) = (Visibility::default(), READ_BYTES_DEFAULT);
         let spin = Duration::ZERO;
         Ok(Reader { log, place, version, cursor: None, visibility, bytes_max, spin, idle: false })

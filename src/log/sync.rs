@@ -76,7 +76,8 @@ impl Log {
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        match self.wait_durable(self.place_at(self.end())) {
+        let (view, end) = self.now();
+        match self.wait_durable(self.place_in(&view, end)) {
             // Cut meanwhile, and a cut syncs what it leaves.
             Err(Error::Diverged { .. }) => Ok(()),
             other => other,

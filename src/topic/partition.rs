@@ -224,8 +224,7 @@ impl Partition {
     /// [`Error::OffsetOutOfRange`](crate::Error::OffsetOutOfRange) unless it lies within the partition;
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed).
     pub fn place_at(&self, offset: Offset) -> Result<Place> {
-        let offset = self.log.locate(Target::Start(Start::At(offset)), Origin::Caller)?;
-        Ok(self.log.place_at(offset))
+        self.log.locate(Target::Start(Start::At(offset)), Origin::Caller)
     }
 
     /// The first offset whose record isn't older than a time; the end if there is none.
@@ -235,7 +234,7 @@ impl Partition {
     /// [`Error::Io`](crate::Error::Io), [`Error::Corrupt`](crate::Error::Corrupt),
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed).
     pub fn offset_at(&self, time: Timestamp) -> Result<Offset> {
-        self.log.locate(Target::Start(Start::Time(time)), Origin::Caller)
+        self.log.locate(Target::Start(Start::Time(time)), Origin::Caller).map(|place| place.next())
     }
 
     /// All its epochs, oldest first: when each began, where, and why.

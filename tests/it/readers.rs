@@ -505,3 +505,32 @@ fn a_record_is_there_or_out_of_range_while_segments_roll_and_never_none() {
         });
     });
 }
+
+/// 100 records, of which those from 80 on are a second younger; a truncate to 50 comes when a file is next read.
+fn cut_by_a_look(mapping: Mapping) -> (World, Partition, Start) {
+    let world = world(mapping);
+    let topic = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+    let partition = topic.partition(0).expect("is there");
+    fill(&partition, "v", 80);
+    world.disk.clock().advance(Duration::from_secs(1));
+    fill(&partition, "v", 20);
+    let (other, time) = (partition.clone(), epochlog::testing::Clock::now(&world.disk.clock()));
+    at_nth(&world.disk, 1, "read", ".log", move || other.truncate(Offset::new(50)).expect("truncates"));
+    (world, partition, Start::Time(time))
+}
+
+/// A place tells what lies before it as it was when it was looked up, not as it has become meanwhile.
+#[test]
+fn a_cut_while_a_time_is_looked_up_is_told_to_who_reads_from_there() {
+    let is_cut = |error| matches!(error, Error::Diverged { fork, .. } if fork == Offset::new(50));
+    let (_world, partition, start) = cut_by_a_look(Mapping::Never);
+    let mut reader = partition.read_from(start).expect("begins");
+    assert_eq!(reader.place().next(), Offset::new(80));
+    fill(&partition, "w", 60);
+    assert!(is_cut(refused(reader.read())));
+
+    let (_world, partition, start) = cut_by_a_look(Mapping::Never);
+    let places = partition.topic().plan_reset("billing", &[(0, start.into())]).expect("finds it");
+    fill(&partition, "w", 60);
+    assert!(is_cut(refused(partition.read_from(places[0]))));
+}

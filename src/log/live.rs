@@ -109,7 +109,7 @@ fn view_of(home: &Arc<Home>, evidence: &Evidence, before: Option<&LogView>) -> L
 }
 
 impl LogView {
-    fn same_segment(&self, id: crate::segment::SegmentId, sealed: bool) -> Option<Arc<Segment>> {
+    pub(super) fn same_segment(&self, id: crate::segment::SegmentId, sealed: bool) -> Option<Arc<Segment>> {
         let from = self.parts.partition_point(|part| part.segment.id.base < id.base);
         let near = self.parts[from..].iter().take_while(|part| part.segment.id.base == id.base);
         let mut same = near.filter(|part| part.segment.id == id && part.segment.seal_of().is_some() == sealed);

@@ -34,6 +34,7 @@ impl Log {
         let (recovered, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
         let strays = recover::strays(&self.home, &recovered, &evidence)?;
         let (view, end) = view_of(&self.home, &recovered)?;
+        view.take_over(&self.view());
         recover::remove(&self.home, strays);
         self.take_over(&mut appender, history, view, end);
         self.latch.lift();
@@ -62,5 +63,15 @@ impl Log {
         self.durable.store(end.get(), Ordering::Release);
         // Under the lock: whoever gets the new view also sees that places must be admitted anew.
         self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl LogView {
+    /// Its segments are new, though files of theirs are not.
+    fn take_over(&self, before: &LogView) {
+        for part in &self.parts {
+            let same = before.same_segment(part.segment.id, true);
+            same.inspect(|known| part.segment.take_over(known));
+        }
     }
 }

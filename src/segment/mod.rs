@@ -170,6 +170,13 @@ impl Segment {
         }
     }
 
+    /// Takes over from the same segment, as it was known before, how far its files are written: its writer may be yet to cut
+    /// off what lies behind.
+    pub(crate) fn take_over(&self, before: &Segment) {
+        let written = before.slot.read().written;
+        self.slot.write().written = written;
+    }
+
     /// Says that the writer has closed its files; readers open them anew.
     fn rest(&self, lengths: Lengths) {
         *self.slot.write() = Slot { written: Some(lengths), ..Slot::default() };

@@ -39,7 +39,8 @@ pub(crate) struct SegmentWriter {
     end: Offset,
     greatest: Timestamp,
     append_time: Timestamp,
-    created: Timestamp,
+    /// The time of its first append.
+    since: Option<Timestamp>,
     /// The files of the next segment.
     next: Arc<Next>,
 }
@@ -72,7 +73,7 @@ impl SegmentWriter {
             end: id.base,
             greatest: Timestamp::MIN,
             append_time: Timestamp::MIN,
-            created,
+            since: None,
             next: Arc::default(),
         })
     }
@@ -90,7 +91,7 @@ impl SegmentWriter {
 
     /// Since when it holds something; `None` if it is empty.
     pub(crate) fn written_since(&self) -> Option<Timestamp> {
-        (self.end > self.segment.id.base).then_some(self.created)
+        self.since
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn File> {
@@ -121,6 +122,7 @@ impl SegmentWriter {
         self.end = draft.base.plus(draft.records.len() as u64);
         self.greatest = self.greatest.max(greatest);
         self.append_time = append_time;
+        self.since.get_or_insert(append_time);
         Ok(bytes)
     }
 
@@ -167,7 +169,7 @@ impl SegmentWriter {
             sealed,
             index,
             bytes_max: self.bytes_max,
-            created: self.created,
+            since: self.since,
         };
         drop(self);
         resting.segment.rest(lengths);
@@ -194,7 +196,7 @@ pub(crate) struct RestingWriter {
     /// How far the index is written, and where its next entry is due; `None` if there is none.
     index: Option<(usize, usize)>,
     bytes_max: usize,
-    created: Timestamp,
+    since: Option<Timestamp>,
 }
 
 impl RestingWriter {
@@ -224,14 +226,14 @@ impl RestingWriter {
             end: self.sealed.end,
             greatest: self.sealed.greatest,
             append_time: self.sealed.append_time,
-            created: self.created,
+            since: self.since,
             next: Arc::default(),
         })
     }
 
     /// Since when it holds something; `None` if it is empty.
     pub(crate) fn written_since(&self) -> Option<Timestamp> {
-        (self.sealed.end > self.segment.id.base).then_some(self.created)
+        self.since
     }
 
     /// What the segment would be sealed as now.

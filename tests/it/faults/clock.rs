@@ -130,3 +130,33 @@ fn a_record_is_never_older_than_the_epoch_that_it_was_appended_in() {
         assert_eq!(found.iter().next().expect("is there").timestamp(), created);
     });
 }
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_append_roll() {
+    for reopens in [false, true] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            let options = TopicOptions::new().segment_age(Duration::from_secs(60));
+            let topic = world.store().create_topic("orders", options).expect("creates");
+            append(&topic.partition(0).expect("is there"), 0);
+            jump(&world.disk, DAY_MS);
+            append(&topic.partition(0).expect("is there"), 1);
+            jump(&world.disk, -DAY_MS);
+            drop(topic);
+            if reopens {
+                world.reopen();
+            }
+            let partition = world.topic("orders").partition(0).expect("is there");
+            for n in 2..22 {
+                append(&partition, n);
+                world.store().maintain().expect("maintains");
+            }
+            assert!(partition.segments().len() <= 3, "{} segments", partition.segments().len());
+            world.disk.clock().advance(2 * Duration::from_millis(DAY_MS.unsigned_abs()));
+            let before = partition.segments().len();
+            assert!(world.store().maintain().expect("maintains").segments_rolled > 0);
+            append(&partition, 22);
+            assert_eq!(partition.segments().len(), before + 1);
+        });
+    }
+}

@@ -3,6 +3,7 @@
 //! Invariant: nothing depends on it. While no thread runs, writers bring in their pages themselves and the rest is done at
 //! once; what is left when the run ends is done then. Used by `region`; run by `store::background`.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,9 +30,9 @@ impl fmt::Debug for Runner {
 #[derive(Default)]
 struct Queue {
     running: bool,
-    ahead: Vec<Arc<Ahead>>,
+    ahead: VecDeque<Arc<Ahead>>,
     /// What nobody waits for. To unmap a full segment takes as long as ten thousand appends.
-    later: Vec<Box<dyn FnOnce() + Send>>,
+    later: VecDeque<Box<dyn FnOnce() + Send>>,
 }
 
 impl Runner {
@@ -42,7 +43,7 @@ impl Runner {
         if wanted && !ahead.asked.swap(true, Ordering::AcqRel) {
             let mut queue = self.queue.lock();
             if queue.running {
-                queue.ahead.push(ahead.clone());
+                queue.ahead.push_back(ahead.clone());
                 drop(queue);
                 self.news.notify_all();
             } else {
@@ -65,7 +66,7 @@ impl Runner {
             drop(queue);
             return work();
         }
-        queue.later.push(Box::new(work));
+        queue.later.push_back(Box::new(work));
         drop(queue);
         self.news.notify_all();
     }
@@ -79,17 +80,19 @@ impl Runner {
     pub(crate) fn run(&self) {
         let mut queue = self.queue.lock();
         while queue.running {
-            // Writers first: they are about to wait.
-            if let Some(ahead) = queue.ahead.pop() {
-                drop(queue);
-                ahead.run();
-                ahead.asked.store(false, Ordering::Release);
-            } else if let Some(work) = queue.later.pop() {
-                drop(queue);
-                work();
-            } else {
+            // Writers first: they are about to wait. Behind each of them something of the rest, which holds files open.
+            let (ahead, later) = (queue.ahead.pop_front(), queue.later.pop_front());
+            if ahead.is_none() && later.is_none() {
                 self.news.wait(&mut queue);
                 continue;
+            }
+            drop(queue);
+            if let Some(ahead) = ahead {
+                ahead.run();
+                ahead.asked.store(false, Ordering::Release);
+            }
+            if let Some(work) = later {
+                work();
             }
             queue = self.queue.lock();
         }
@@ -188,5 +191,32 @@ mod tests {
         assert_eq!(done_by.lock().len(), 2, "nobody runs yet");
         runner.stop();
         assert_eq!(*done_by.lock(), [me, running, me], "what is left when the run ends is done all the same");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_done_in_order_and_comes_between_the_writers() {
+        let runner = Arc::new(Runner::default());
+        runner.start();
+        let writers = [0, 1, 2].map(|_| {
+            let dir = tempfile::tempdir().expect("makes a directory");
+            let (writer, ahead) = ahead(&file(dir.path()), CAPACITY);
+            let ahead = Arc::new(ahead);
+            runner.ask(&ahead);
+            (writer, ahead)
+        });
+        let asking: Vec<_> = writers.iter().map(|(_, ahead)| ahead.clone()).collect();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for n in 0..2 {
+            let (seen, asking, stops) = (seen.clone(), asking.clone(), runner.clone());
+            runner.later(move || {
+                let served = asking.iter().map(|ahead| !ahead.asked.load(Ordering::Acquire)).collect::<Vec<_>>();
+                seen.lock().push((n, served));
+                if n == 1 {
+                    stops.stop();
+                }
+            });
+        }
+        runner.run();
+        assert_eq!(*seen.lock(), [(0, vec![true, false, false]), (1, vec![true, true, false])]);
     }
 }

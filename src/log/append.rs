@@ -159,8 +159,11 @@ impl Log {
             let payload = self.checked_size(records, append_time)?;
             if self.is_at_cap(&appender, payload) {
                 drop(appender);
-                self.sync()?;
-                continue;
+                match self.sync() {
+                    // What was lost is told to those who wait for it; of these records none is written.
+                    Ok(()) | Err(Error::Diverged { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
             }
             self.make_room(&mut appender, payload, append_time)?;
             let base = appender.end;

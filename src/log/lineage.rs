@@ -5,6 +5,7 @@
 
 use crate::format::{DecodeError, Reason};
 use crate::offset::{Epoch, Offset, Timestamp};
+use crate::place::Place;
 
 /// One epoch of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,13 @@ impl Lineage {
     /// Where an epoch was cut off; 0 for one that isn't of this lineage.
     pub(crate) fn cut_of(&self, epoch: Epoch) -> Offset {
         self.find(epoch).map_or(Offset::ZERO, |i| self.cut(i))
+    }
+
+    /// Whether the record before a place was taken back by a truncate. If not, and it was cut, then it was lost.
+    pub(crate) fn is_truncated(&self, place: Place) -> bool {
+        let later = self.find(place.epoch()).map_or(&[][..], |i| &self.epochs[i + 1..]);
+        let cut = later.iter().find(|begun| begun.start < place.next());
+        cut.is_some_and(|cut| cut.reason == Reason::Truncated)
     }
 
     /// The epoch to stamp a place with: the one that wrote the record before `next`.
@@ -152,6 +160,18 @@ mod tests {
     fn a_place_is_stamped_with_the_epoch_that_wrote_the_record_before_it() {
         let stamps: Vec<u64> = (0..9).map(|next| lineage().epoch_before(Offset::new(next)).number).collect();
         assert_eq!(stamps, [1, 1, 1, 1, 1, 5, 5, 5, 6]);
+    }
+
+    #[test]
+    fn a_record_is_truncated_if_what_cut_it_first_is_a_truncate() {
+        let told = [(1, 0, Reason::Created), (2, 10, Reason::Session), (5, 14, Reason::Truncated)];
+        let told = told.map(|(number, start, reason)| begun(number, start, reason));
+        let lineage = Lineage::new(told.to_vec()).expect("is one").with(begun(6, 12, Reason::Healed));
+        let is_truncated =
+            |number, next| lineage.is_truncated(Place::new(0, Offset::new(next), Epoch { number, tag: number * 100 }));
+        let of_session: Vec<bool> = (11..17).map(|next| is_truncated(2, next)).collect();
+        assert_eq!(of_session, [false, false, false, false, true, true]);
+        assert!(!is_truncated(5, 15) && !is_truncated(6, 13) && !is_truncated(7, 20));
     }
 
     #[test]

@@ -77,9 +77,10 @@ impl Log {
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let (view, end) = self.now();
-        match self.wait_durable(self.place_in(&view, end)) {
-            // Cut meanwhile, and a cut syncs what it leaves.
-            Err(Error::Diverged { .. }) => Ok(()),
+        let place = self.place_in(&view, end);
+        match self.wait_durable(place) {
+            // Whoever truncates syncs all first. What is gone for another reason was lost.
+            Err(Error::Diverged { .. }) if self.view().lineage.is_truncated(place) => Ok(()),
             other => other,
         }
     }

@@ -54,7 +54,8 @@ impl Partition {
     /// [`Error::ReadOnly`](crate::Error::ReadOnly): nothing was written.
     /// [`Error::Io`](crate::Error::Io) and [`Error::Latched`](crate::Error::Latched): if a sync failed, the record may
     /// or may not be there after [`reopen`](Partition::reopen).
-    /// [`Error::Diverged`](crate::Error::Diverged): another thread truncated the record away before it was durable.
+    /// [`Error::Diverged`](crate::Error::Diverged): another thread truncated the record away before it was durable, or
+    /// reopened the partition when it was lost.
     pub fn append<'r>(&self, record: impl Into<Record<'r>>) -> Result<Ack> {
         self.append_batch(&[record.into()])
     }
@@ -172,6 +173,7 @@ impl Partition {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) if a sync fails, and [`Error::Latched`](crate::Error::Latched) from then on;
+    /// [`Error::Diverged`](crate::Error::Diverged) if records were lost, and another thread reopened the partition;
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted); [`Error::Closed`](crate::Error::Closed);
     /// [`Error::ReadOnly`](crate::Error::ReadOnly).
     pub fn sync(&self) -> Result<()> {
@@ -184,7 +186,7 @@ impl Partition {
     /// # Errors
     ///
     /// As [`sync`](Partition::sync), so also [`Error::ReadOnly`](crate::Error::ReadOnly);
-    /// [`Error::Diverged`](crate::Error::Diverged) if the records were truncated since;
+    /// [`Error::Diverged`](crate::Error::Diverged) if the records were truncated or lost since;
     /// [`Error::InvalidPlace`](crate::Error::InvalidPlace) if the acknowledgement is another partition's.
     pub fn wait_durable(&self, ack: &Ack) -> Result<()> {
         self.topic.shared().writable()?;

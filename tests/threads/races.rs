@@ -1,9 +1,10 @@
 //! Appenders, readers, consumers and waiters against each other, and against what cuts, trims, rolls, deletes, closes
 //! and fails under them: F17 and the waiters of F7.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use epochlog::testing::Fault;
+use epochlog::testing::{Fault, Pages};
 use epochlog::{Error, Offset, Start, TopicOptions, Visibility};
 
 use crate::support::*;
@@ -326,4 +327,28 @@ fn partitions_that_take_turns_being_awake_lose_nothing_and_hide_nothing() {
             assert_eq!((kept.len(), kept.last().map(String::as_str)), (4, Some("last")), "P1");
         }
     });
+}
+
+/// A sync of the records fails and takes them along.
+fn loses_what_is_synced_next(world: &World) {
+    world.disk.fail(Fault::of("sync").on(".log").leaves(Pages::Reverted));
+}
+
+#[test]
+fn a_sync_that_waited_for_one_that_lost_the_records_is_told_of_it() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    race(|world| {
+        let partition = world.partition();
+        scribble(&partition, &["a"]);
+        loses_what_is_synced_next(world);
+        let waiting = partition.clone();
+        let waiter = spawn(move || waiting.sync());
+        partition.sync().expect_err("one of the two fails, and the other is told");
+        partition.reopen().expect("reopens");
+        let told = waiter.join().expect("returns");
+        let lost = matches!(told, Err(Error::Diverged { fork: Offset::ZERO, .. }));
+        assert!(lost || matches!(told, Ok(()) | Err(Error::Io { .. } | Error::Latched { .. })), "{told:?}");
+        TOLD.fetch_add(lost.into(), Ordering::Relaxed);
+    });
+    assert!(TOLD.load(Ordering::Relaxed) > 0, "whoever had waited was told that all is well");
 }

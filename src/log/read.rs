@@ -338,7 +338,7 @@ impl Reader {
             }
         };
         let from = before.next();
-        let view = self.admitted_view()?;
+        let (view, _) = self.admitted_view()?;
         let Some(part) = view.part_of(from) else { return Err(reason) };
         let Error::Corrupt(corruption) = &reason else { return Err(reason) };
         let to = corruption.offsets.as_ref().map_or(part.end, |offsets| offsets.end).min(part.end);
@@ -398,13 +398,15 @@ impl Reader {
         Ok(())
     }
 
-    /// A view in which the place is admitted: what was cut and grown again since the check isn't in it.
-    fn admitted_view(&mut self) -> Result<Arc<LogView>> {
+    /// A view in which the place is admitted, and how much of it is shown: what was cut and grown again since the check
+    /// isn't in either.
+    fn admitted_view(&mut self) -> Result<(Arc<LogView>, Offset)> {
         loop {
             self.readmit()?;
             let view = self.log.view();
+            let end = self.log.visible_end(self.visibility);
             if self.log.version() == self.version {
-                return Ok(view);
+                return Ok((view, end));
             }
         }
     }
@@ -412,8 +414,8 @@ impl Reader {
     fn next_run(&mut self, bytes_max: usize) -> Result<Option<Run>> {
         loop {
             self.log.owner.check()?;
-            let view = self.admitted_view()?;
-            let (next, end) = (self.place.next(), self.log.visible_end(self.visibility));
+            let (view, end) = self.admitted_view()?;
+            let next = self.place.next();
             if next < view.start {
                 return Err(self.log.out_of_range(next));
             }

@@ -65,12 +65,14 @@ impl Log {
     pub(crate) fn wait_durable(&self, place: Place) -> Result<()> {
         let mut admitted_in = None;
         self.lead_until(place.next(), Cover::All, || {
+            // Before the check: an end that is reached behind a cut is that of other records.
+            let durable_end = self.durable_end();
             let version = self.version();
             if admitted_in != Some(version) {
                 self.admit(place, Origin::Caller)?;
                 admitted_in = Some(version);
             }
-            Ok(self.durable_end() >= place.next())
+            Ok(durable_end >= place.next())
         })
     }
 

@@ -1,10 +1,11 @@
 //! One partition is opened again after a failed sync, while every handle, reader and waiter of it lives on.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use epochlog::testing::{Fault, Image, Loss, Pages, SimDisk};
-use epochlog::{Ack, Error, Mapping, Offset, Partition, Start, TopicOptions};
+use epochlog::{Ack, Error, Mapping, Offset, Partition, Start, TopicOptions, Visibility};
 
 use crate::support::*;
 
@@ -361,4 +362,43 @@ fn after_a_reopen_a_close_is_clean_and_unsynced_bytes_are_counted_anew() {
         assert!(world.store().recovery().is_clean());
         assert_eq!(reopened(&world).lineage().last().map(|epoch| epoch.reason), Some("session"));
     });
+}
+
+/// `threads::races` puts the reopen between any two steps.
+#[test]
+fn what_took_the_place_of_a_lost_record_is_not_taken_for_it() {
+    for _ in 0..10 {
+        both_ways(|mapping| {
+            let world = world(mapping);
+            let partition = world.partition();
+            fill(&partition, "v", 1);
+            let ack = partition.append_with("lost", written()).expect("appends");
+            let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+            world.disk.fail(log_sync(Pages::Reverted));
+            let (begun, over) = (Barrier::new(3), AtomicBool::new(false));
+            std::thread::scope(|threads| {
+                let waiting = threads.spawn(|| {
+                    begun.wait();
+                    partition.wait_durable(&ack)
+                });
+                let reading = threads.spawn(|| {
+                    begun.wait();
+                    let mut seen = Vec::new();
+                    while !over.load(Ordering::Acquire) {
+                        seen.extend(drain(&mut reader));
+                    }
+                    seen
+                });
+                begun.wait();
+                refused(partition.sync());
+                partition.reopen().expect("reopens").expect("was latched");
+                fill(&partition, "v", 1);
+                let told = waiting.join().expect("ends");
+                over.store(true, Ordering::Release);
+                let seen = reading.join().expect("ends");
+                refused(told);
+                assert!(numbered("v", 0..2).starts_with(&seen), "{seen:?}");
+            });
+        });
+    }
 }

@@ -352,3 +352,48 @@ fn a_sync_that_waited_for_one_that_lost_the_records_is_told_of_it() {
     });
     assert!(TOLD.load(Ordering::Relaxed) > 0, "whoever had waited was told that all is well");
 }
+
+#[test]
+fn who_waits_for_durability_takes_no_later_record_for_its_own() {
+    race(|world| {
+        let partition = world.partition();
+        let ack = partition.append_with("a", written()).expect("appends");
+        loses_what_is_synced_next(world);
+        let waiting = partition.clone();
+        let waiter = spawn(move || waiting.wait_durable(&ack));
+        partition.sync().expect_err("one of the two fails, and the other is told");
+        partition.reopen().expect("reopens");
+        partition.append("b").expect("appends again");
+        assert_eq!(values(&partition), ["b"]);
+        let told = waiter.join().expect("returns");
+        assert!(told.is_err(), "P1: what was lost is called durable");
+    });
+}
+
+#[test]
+fn a_reader_of_durable_records_is_given_none_that_was_lost() {
+    race(|world| {
+        let partition = world.partition();
+        partition.append("first").expect("appends");
+        scribble(&partition, &["a"]);
+        let mut reader = partition.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
+        loses_what_is_synced_next(world);
+        let reading = spawn(move || {
+            let mut seen = Vec::new();
+            for _ in 0..4 {
+                match next(&mut reader, Duration::ZERO) {
+                    Ok(values) => seen.extend(values.into_iter().flatten()),
+                    Err(Error::Latched { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            seen
+        });
+        partition.sync().expect_err("fails");
+        partition.reopen().expect("reopens");
+        partition.append("b").expect("appends again");
+        let (seen, stands) = (reading.join().expect("reads"), values(&partition));
+        assert_eq!(stands, ["first", "b"]);
+        assert!(stands.starts_with(&seen), "P1: {seen:?} of {stands:?}");
+    });
+}

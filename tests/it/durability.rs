@@ -1015,3 +1015,20 @@ fn the_background_thread_syncs_commits_by_interval() {
         store.close().expect("closes");
     });
 }
+
+#[test]
+fn after_a_recovery_no_file_is_longer_than_its_segment() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+        fill(&world.partition(), "v", 10);
+        scribble(&world.partition(), "v", 2000);
+        world.kill();
+        let partition = world.partition();
+        let logs = world.disk.files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        let lengths: Vec<u64> = logs.map(|path| world.disk.read(path).len() as u64).collect();
+        assert_eq!(lengths.len(), 2, "what was only written was copied");
+        assert_eq!(lengths.iter().sum::<u64>(), partition.bytes());
+        assert_eq!(all(&partition), numbered("v", 0..2010));
+    });
+}

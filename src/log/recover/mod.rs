@@ -104,16 +104,20 @@ pub(super) fn recover(
     let examined = examine_all(home, evidence)?;
     let mut plan = Plan::make(home, evidence, &examined, known)?;
     let mut findings: Vec<Finding> = torn_history(evidence, history).into_iter().collect();
-    let mut segments = Vec::new();
+    let (mut segments, mut long) = (Vec::new(), Vec::new());
     for step in &plan.steps {
         let carry_out = || rewrite::carry_out(home, step, plan.durable_end, known);
         let (kept, finding) = home.reserve.with_room(carry_out)?;
+        long.extend(rewrite::sealed_short(step, &kept, finding.as_ref()));
         segments.extend(kept);
         findings.extend(finding);
     }
     let recovered = plan.recovered(owner, evidence, home.now(), segments)?;
     home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
     history.rewrite(&recovered, &Latch::default())?;
+    if !known.is_read {
+        long.into_iter().for_each(|file| rewrite::give_back(home, file));
+    }
     let report = PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end: plan.end, findings };
     Ok((recovered, report))
 }

@@ -75,6 +75,20 @@ fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
     file.set_len(sealed.bytes).at("cut the unused end of", &shown)
 }
 
+/// A file that was sealed in place, and where, if what it holds behind that is zero, or stands elsewhere as a whole.
+pub(super) fn sealed_short(step: &Step<'_>, kept: &[Recorded], finding: Option<&Finding>) -> Option<(SegmentId, u64)> {
+    let one = step.examined;
+    let seal = kept.iter().find(|kept| kept.id == one.recorded.id)?.seal?;
+    let is_elsewhere = finding.is_none_or(|finding| finding.cut_bytes <= ASIDE_BYTES_MAX);
+    (one.told == Told::Rolled && is_elsewhere).then_some((one.recorded.id, seal.bytes))
+}
+
+/// Gives back what such a file holds behind its seal, once the history tells of that.
+pub(super) fn give_back(home: &Home, (id, bytes): (SegmentId, u64)) {
+    let file = home.seam.dir.open(&home.segment_path(id), Access::Write);
+    let _stays_long = file.and_then(|file| file.set_len(bytes));
+}
+
 /// Copies what is cut, unless it is all zeros; says how much that was and where it went.
 fn copy_aside(home: &Home, path: &Path, from: u64) -> Result<(u64, Option<PathBuf>)> {
     let mut aside = Aside::open(&home.seam)?;

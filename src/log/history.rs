@@ -5,7 +5,7 @@
 //! the first durable acknowledgement in its segment; a seal only when the segment's bytes are synced. Written by
 //! `append`, `sync`, `truncate`, `retention` and `recover`; read at open.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -65,7 +65,8 @@ impl Evidence {
         let (mut start, mut clean) = (Offset::ZERO, None);
         let mut segments: Vec<Recorded> = Vec::new();
         let mut alive = Alive::default();
-        let mut next_sealed = 0;
+        // The last that was begun under each name: there may be as many seals as segments.
+        let mut begun: HashMap<SegmentId, usize> = HashMap::new();
         for entry in entries {
             match entry {
                 Entry::Epoch { epoch, start: from, reason, time } => {
@@ -80,18 +81,18 @@ impl Evidence {
                     clean = None;
                 }
                 Entry::Roll { base, epoch } => {
+                    let id = SegmentId { base: *base, epoch: *epoch };
                     alive.segments.push_back(segments.len());
-                    segments.push(Recorded::new(SegmentId { base: *base, epoch: *epoch }, None));
+                    begun.insert(id, segments.len());
+                    segments.push(Recorded::new(id, None));
                     clean = None;
                 }
                 Entry::Seal { base, epoch, bytes, end, greatest_timestamp, append_time } => {
                     let id = SegmentId { base: *base, epoch: *epoch };
                     let sealed =
                         Sealed { bytes: *bytes, end: *end, greatest: *greatest_timestamp, append_time: *append_time };
-                    let i = begun_at(&segments, id, next_sealed)
-                        .ok_or(DecodeError::Malformed("a seal of a segment that was never begun"))?;
-                    segments[i].seal = Some(sealed);
-                    next_sealed = i + 1;
+                    let never = DecodeError::Malformed("a seal of a segment that was never begun");
+                    segments[*begun.get(&id).ok_or(never)?].seal = Some(sealed);
                 }
                 Entry::Clean { end } => clean = Some(*end),
                 _ => return Err(DecodeError::Malformed("an entry that doesn't belong into a history")),
@@ -148,15 +149,6 @@ impl Evidence {
     fn is_newest(&self, i: usize) -> bool {
         !(i + 1..self.segments.len())
             .any(|later| self.lineage.cut_of(self.segments[later].id.epoch) > self.segments[later].id.base)
-    }
-}
-
-/// Where the segment stands that was begun under this name, the last of them. Segments are mostly sealed in the order in
-/// which they were begun, thousands at once if nothing is synced for long: so the likely place is looked at first.
-fn begun_at(segments: &[Recorded], id: SegmentId, likely: usize) -> Option<usize> {
-    match segments.get(likely) {
-        Some(segment) if segment.id == id => Some(likely),
-        _ => segments.iter().rposition(|segment| segment.id == id),
     }
 }
 
@@ -514,6 +506,19 @@ mod tests {
         for (entries, rule) in cases {
             assert_eq!(Evidence::of(&entries).map(|_| ()), Err(DecodeError::Malformed(rule)), "{entries:?}");
         }
+    }
+
+    /// A line of them is short; a history of a GiB may hold ten million.
+    #[test]
+    fn seals_in_any_order_and_number_are_taken_in_time_that_grows_with_them() {
+        const MANY: u64 = 200_000;
+        let rolls = (0..MANY).map(|base| roll(base, CREATION));
+        let backwards = (0..MANY).rev().map(|base| seal(base, CREATION, base + 1));
+        let of_one = (0..MANY).map(|_| seal(0, CREATION, 1));
+        let told: Vec<Entry> =
+            [begins(1, 0, Reason::Created)].into_iter().chain(rolls).chain(backwards).chain(of_one).collect();
+        let segments = Evidence::of(&told).expect("is a history").segments;
+        assert!(segments.iter().all(|segment| segment.seal.is_some_and(|seal| seal.end == segment.id.base.next())));
     }
 
     #[test]

@@ -68,6 +68,12 @@ impl Lineage {
         (self.epochs[i].epoch == epoch).then_some(i)
     }
 
+    /// The epoch of this number, if there is one.
+    pub(crate) fn numbered(&self, number: u64) -> Option<Epoch> {
+        let i = self.epochs.binary_search_by_key(&number, |begun| begun.epoch.number).ok()?;
+        Some(self.epochs[i].epoch)
+    }
+
     /// Where the epoch was cut off by later ones; `Offset::MAX` if none came.
     pub(crate) fn cut(&self, i: usize) -> Offset {
         self.cuts[i]

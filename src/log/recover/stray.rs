@@ -4,6 +4,7 @@
 //! Invariant: a file is removed only if the history says that it was given up, or if it holds no batch. One that holds
 //! something goes to the quarantine; a foreign one stays and is an error.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -26,11 +27,12 @@ pub(crate) enum Stray {
 
 /// Finds them. Changes nothing. `told` is what the history said before a recovery, which names what had been given up.
 pub(crate) fn strays(home: &Home, evidence: &Evidence, told: &Evidence) -> Result<Vec<Stray>> {
-    let live = live_paths(home, evidence);
+    let live = paths(home, evidence, false);
+    let retired = LazyCell::new(|| paths(home, told, true));
     let mut strays = Vec::new();
     for (path, base, number) in segment_files(home)? {
         if !live.contains(&path) {
-            strays.extend(judge(home, told, path, base, number)?);
+            strays.extend(judge(home, told, &retired, path, base, number)?);
         }
     }
     for entry in home.seam.dir.list(&home.dir).at("list", &home.shown(&home.dir))? {
@@ -41,18 +43,20 @@ pub(crate) fn strays(home: &Home, evidence: &Evidence, told: &Evidence) -> Resul
     Ok(strays)
 }
 
-fn live_paths(home: &Home, evidence: &Evidence) -> HashSet<PathBuf> {
-    let live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i));
-    live.map(|i| home.segment_path(evidence.segments[i].id)).collect()
+/// The files of the segments that the history has given up, or of all others.
+fn paths(home: &Home, evidence: &Evidence, retired: bool) -> HashSet<PathBuf> {
+    let segments = (0..evidence.segments.len()).filter(|&i| evidence.is_retired(i) == retired);
+    segments.map(|i| home.segment_path(evidence.segments[i].id)).collect()
 }
 
 /// Those among them that belong to another log, with the error that says whose they are. Changes nothing.
 pub(super) fn foreign_strays(home: &Home, evidence: &Evidence) -> Result<Vec<(PathBuf, Error)>> {
-    let live = live_paths(home, evidence);
+    let live = paths(home, evidence, false);
+    let retired = LazyCell::new(|| paths(home, evidence, true));
     let mut foreign = Vec::new();
     for (path, base, number) in segment_files(home)? {
         if !live.contains(&path) {
-            match judge(home, evidence, path.clone(), base, number) {
+            match judge(home, evidence, &retired, path.clone(), base, number) {
                 Err(error @ Error::Corrupt(_)) => foreign.push((path, error)),
                 other => drop(other?),
             }
@@ -67,10 +71,16 @@ fn is_left_over(name: &str, home: &Home, live: &HashSet<PathBuf>) -> bool {
     name.ends_with(".new") || (parse_index(name).is_some() && !live.contains(&segment()))
 }
 
-fn judge(home: &Home, evidence: &Evidence, path: PathBuf, base: Offset, number: u64) -> Result<Option<Stray>> {
-    let is_it = |i: usize| home.segment_path(evidence.segments[i].id) == path;
-    let retired = (0..evidence.segments.len()).any(|i| is_it(i) && evidence.is_retired(i));
-    let told = if retired { Told::Retired } else { Told::Nothing };
+/// `retired` are the files that the history has given up.
+fn judge(
+    home: &Home,
+    evidence: &Evidence,
+    retired: &HashSet<PathBuf>,
+    path: PathBuf,
+    base: Offset,
+    number: u64,
+) -> Result<Option<Stray>> {
+    let told = if retired.contains(&path) { Told::Retired } else { Told::Nothing };
     let shown = home.shown(&path);
     let file = match home.seam.dir.open(&path, Access::Read) {
         // Beside a writer it may be gone since it was listed.
@@ -143,9 +153,8 @@ fn durable_end(home: &Home, evidence: &Evidence, path: &Path, base: Offset, numb
 /// The whole epoch behind the number in a file's name: from the lineage, or else from the file itself, whose session may
 /// have been lost before its line in the history was synced.
 fn epoch_of(evidence: &Evidence, number: u64, file: &dyn crate::io::File) -> std::io::Result<Epoch> {
-    let known = evidence.lineage.epochs().iter().find(|begun| begun.epoch.number == number);
-    if let Some(begun) = known {
-        return Ok(begun.epoch);
+    if let Some(epoch) = evidence.lineage.numbered(number) {
+        return Ok(epoch);
     }
     let mut bytes = [0; HEADER_BYTES];
     let got = read_full_at(file, &mut bytes, 0)?;

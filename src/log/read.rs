@@ -329,9 +329,9 @@ impl Reader {
     /// reader stays where it was.
     pub fn skip_damaged(&mut self) -> Result<Option<Gap>> {
         let before = self.place;
-        let reason = match self.next_run(1) {
+        let reason = match self.next_run(1).map_err(|error| self.log.explain(error)) {
             Err(reason @ Error::Corrupt(_)) => reason,
-            Err(error) => return Err(self.log.owner.explain(error)),
+            Err(error) => return Err(error),
             Ok(_) => {
                 (self.place, self.cursor) = (before, None);
                 return Ok(None);
@@ -464,4 +464,36 @@ fn wait_and_look(deadline: Option<Instant>) -> bool {
     }
     std::thread::sleep(left.min(LOOK_EVERY));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, TopicOptions};
+
+    /// The files are away, and the delete that took them hasn't said so yet.
+    #[test]
+    fn what_a_delete_has_just_taken_is_no_gap() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let data = temp.path().join("data");
+        let store = Store::create(&data).expect("creates");
+        let topic = store.create_topic("orders", TopicOptions::new().segment_bytes_max(1024)).expect("creates");
+        (0..3).for_each(|_| _ = topic.append(&[7; 800]).expect("appends"));
+        let mut reader = topic.partition(0).and_then(|one| one.read_from(Start::Earliest)).expect("begins");
+        let take = || std::fs::rename(data.join("topics/orders@1"), data.join("taken")).expect("renames");
+        let mut skipping = None;
+        let rename = || {
+            take();
+            let skips = std::thread::spawn(move || reader.skip_damaged());
+            let begun = Instant::now();
+            while !skips.is_finished() && begun.elapsed() < Duration::from_millis(200) {
+                std::thread::yield_now();
+            }
+            skipping = Some(skips);
+            Ok(())
+        };
+        topic.delete(rename).expect("deletes");
+        let told = skipping.expect("began").join().expect("ends");
+        assert!(matches!(told, Err(Error::TopicDeleted { .. })), "{told:?}");
+    }
 }

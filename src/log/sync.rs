@@ -89,8 +89,17 @@ impl Log {
 
     /// Makes the segments durable that are full, and leaves the active one to its writer.
     pub(crate) fn sync_rolled(&self) -> Result<()> {
-        let last = self.appender.lock().rolled.last().map(|last| last.sealed.end);
-        let Some(wanted) = last else { return Ok(()) };
+        let mut appender = self.appender.lock();
+        let Some(wanted) = appender.rolled.last().map(|last| last.sealed.end) else { return Ok(()) };
+        if self.durable_end() >= wanted {
+            self.owner.check()?;
+            self.latched()?;
+            // What failed when they were synced may do now.
+            let job = self.job(&appender, Cover::Rolled);
+            let _sealed_later = self.seal_rolled(&mut appender, &job);
+            return Ok(());
+        }
+        drop(appender);
         // None may be left although the durable end is lower: a cut syncs everything first.
         self.lead_until(wanted, Cover::Rolled, || Ok(self.durable_end() >= wanted || !self.has_rolled()))
     }

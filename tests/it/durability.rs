@@ -1032,3 +1032,23 @@ fn after_a_recovery_no_file_is_longer_than_its_segment() {
         assert_eq!(all(&partition), numbered("v", 0..2010));
     });
 }
+
+#[test]
+fn a_seal_that_could_not_be_written_is_written_by_the_next_maintain() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, small());
+        while partition.segments().len() < 2 {
+            scribble(&partition, "v", 1);
+        }
+        world.disk.fail(Fault::of("write").on("history"));
+        let maintain = || {
+            world.store().maintain().expect("maintains");
+            world.disk.count("write")
+        };
+        let (failed, sealed) = (maintain(), maintain());
+        assert!(sealed > failed, "nothing was written");
+        assert_eq!(maintain(), sealed, "once is enough");
+        assert!(partition.durable_end() > Offset::ZERO && partition.durable_end() < partition.end());
+    });
+}

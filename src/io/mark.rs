@@ -5,7 +5,7 @@
 
 use crate::threads::small::atomic::{AtomicUsize, Ordering};
 
-/// A position that only rises.
+/// A position that only rises, unless another process has cut the file.
 #[derive(Debug)]
 pub(crate) struct Mark {
     end: AtomicUsize,
@@ -16,7 +16,7 @@ impl Mark {
         Mark { end: AtomicUsize::new(end) }
     }
 
-    /// Shows everything below `end`, which is written and won't change.
+    /// Shows everything below `end`, which is written and doesn't change while the file exists.
     pub(super) fn publish(&self, end: usize) {
         self.end.store(end, Ordering::Release);
     }

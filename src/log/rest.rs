@@ -1,8 +1,9 @@
 //! How many partitions hold files open for appending, over the whole store.
 //!
 //! Invariant: at most `max` partitions do, but for those whose turn it is and that are just being synced; the one opened
-//! longest ago rests first. Every byte of a resting partition is synced, since an error of the disk is told to open files
-//! alone. Nothing on disk shows that it rests, and its next append opens the files again where it left them.
+//! longest ago rests first. Every byte of a resting partition's segments is synced, since an error of the disk is told to
+//! open files alone; those of its indexes needn't be. Nothing on disk shows that it rests, and its next append opens the
+//! files again where it left them.
 
 use super::Log;
 use crate::error::Result;

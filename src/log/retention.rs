@@ -147,7 +147,7 @@ impl Log {
         removed
     }
 
-    fn unlink(&self, removed: &[SegmentId]) {
+    pub(super) fn unlink(&self, removed: &[SegmentId]) {
         for &id in removed {
             // The history says that they are gone; whatever fails here is done by the next open.
             let _left_over = remove_segment(&self.home, id);

@@ -7,7 +7,6 @@
 use crate::threads::atomic::Ordering;
 use std::sync::Arc;
 
-use super::recover::remove_segment;
 use super::{Log, LogView, Part};
 use crate::error::Result;
 use crate::format::Reason;
@@ -43,10 +42,7 @@ impl Log {
         drop(appender);
         self.sync.wake();
         self.owner.signal.notify();
-        for id in removed {
-            // The history says that they are gone; whatever fails here is done by the next open.
-            let _left_over = remove_segment(&self.home, id);
-        }
+        self.unlink(&removed);
         self.home.reserve.keep();
         Ok(())
     }

@@ -114,8 +114,9 @@ impl Store {
     ///
     /// Files are memory-mapped by default, and this is a safe function because of three things: the kernel's lock keeps
     /// a second writer out, the files are readable and writable by their owner only, and the engine never shrinks what
-    /// is mapped. What remains: if the disk fails to read a mapped page, or another program cuts one of the files, the
-    /// operating system ends the process (SIGBUS). Who can't accept that opens with
+    /// is mapped. What remains: if the disk fails to read a mapped page, if another program cuts one of the files, or if a
+    /// full XFS finds no block of its own for one that a plain `cp` of the open store shares (`cp --reflink=never` shares
+    /// none), the operating system ends the process (SIGBUS). Who can't accept that opens with
     /// [`Mapping::Never`](crate::Mapping::Never), at the price of a system call for each append.
     ///
     /// The lock ends with the store, and with the process. A child that the process forked, and that became no other

@@ -75,9 +75,12 @@ fn a_header_that_is_an_older_copy_is_told_anew_with_all_partitions() {
 fn what_an_interrupted_addition_of_partitions_left_keeps_no_topic_closed() {
     let mut world = world(Mapping::Auto);
     fill(&world.partition(), "v", 3);
+    // Nor can it be undone: as where the process ends.
     world.disk.fail(Fault::of("rename").on("topic.new"));
+    world.disk.fail(Fault::of("remove_file").on("orders@1/2/").forever());
     refused(world.topic("orders").add_partitions(3));
     world.close();
+    world.disk.heal();
     assert!(world.disk.files().iter().any(|path| path.starts_with("topics/orders@1/2")), "{:?}", world.disk.files());
     world.open();
     assert_eq!((world.topic("orders").partitions(), all(&world.partition())), (1, numbered("v", 0..3)));

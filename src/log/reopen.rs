@@ -75,3 +75,30 @@ impl LogView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::format::{HEADER_BYTES, INDEX_ENTRY_BYTES};
+    use crate::{Store, TopicOptions};
+
+    #[test]
+    fn an_index_that_is_yet_to_be_cut_is_read_no_further_than_it_is_written() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let store = Store::create(temp.path().join("data")).expect("creates");
+        let options = TopicOptions::new().segment_bytes_max(64 << 10);
+        let topic = store.create_topic("orders", options).expect("creates");
+        let log = topic.log(0).expect("is there");
+        // Whoever is to cut the files comes to it when the run ends.
+        log.home.runner.start();
+        while log.view().parts.len() < 2 {
+            topic.append(&[7; 1000]).expect("appends");
+        }
+        log.latch_down(&log.home.dir);
+        log.reopen().expect("reopens").expect("was latched");
+        let first = log.view().parts[0].segment.clone();
+        let index = first.index().expect("is there");
+        log.home.runner.stop();
+        let cut = log.home.shown(&log.home.index_path(first.id)).metadata().expect("is there").len();
+        assert_eq!((HEADER_BYTES + index.len() * INDEX_ENTRY_BYTES) as u64, cut);
+    }
+}

@@ -50,7 +50,7 @@ impl Index {
         Some(Index::Stored { source: in_memory(source, len).ok()?, seed, live })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Index::Stored { source, .. } => source.published().saturating_sub(HEADER_BYTES) / INDEX_ENTRY_BYTES,
             Index::Built(entries) => entries.len(),

@@ -1,10 +1,10 @@
 //! The files of the next segment, made by a background thread while the one before fills up.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use epochlog::testing::{Fault, Image, Loss, Pages, Pending, SimDisk};
+use epochlog::testing::{Fault, Image, Loss, Pending, SimDisk};
 use epochlog::{Mapping, Offset, Partition, Record, Store, TopicOptions};
 
 use crate::support::*;
@@ -191,34 +191,4 @@ fn no_crash_while_files_are_prepared_and_take_their_place_costs_a_durable_record
             }
         }
     });
-}
-
-/// The thread that cuts the files of a full segment comes to its index only after a reopen, and a look into that.
-#[test]
-fn an_index_that_is_yet_to_be_cut_is_mapped_no_further_after_a_reopen() {
-    const INDEX: &str = "topics/orders@1/0/00000000000000000000@2.index";
-    let disk = SimDisk::new(3);
-    let store = options(&disk, Mapping::Auto).background(true).create("/sim").expect("creates");
-    let topic = store.create_topic("orders", TopicOptions::new().segment_bytes_max(SEGMENT_BYTES)).expect("creates");
-    let partition = topic.partition(0).expect("is there");
-    let (other, failing, (told, done)) = (partition.clone(), disk.clone(), mpsc::channel());
-    at_nth(&disk, 1, "set_len", ".index", move || {
-        failing.fail(Fault::of("sync").on(".log").leaves(Pages::Clean));
-        refused(other.append("v"));
-        other.reopen().expect("reopens").expect("was latched");
-        told.send(other.get(Offset::new(BATCH as u64 + 5))).expect("is awaited");
-    });
-    append(&partition);
-    let long = disk.read(INDEX).len();
-    while partition.segments().len() < 2 {
-        partition.sync().expect("syncs");
-        append(&partition);
-    }
-    let held = done.recv().expect("is looked up").expect("reads");
-    assert_eq!(held.len(), 1);
-    let give_up = Instant::now() + Duration::from_secs(5);
-    while disk.read(INDEX).len() == long {
-        assert!(Instant::now() < give_up, "it was never cut");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -110,7 +110,9 @@ impl Leader {
         if turn.inherited {
             let mut state = self.state.lock();
             state.leave(&bell);
-            state.watched &= !turn.impatient;
+            // Also if it was appointed before its time was over. Then somebody else may watch by now, and doesn't do so
+            // alone any more; the other way round nobody would.
+            state.watched &= !watches;
         }
         false
     }
@@ -295,6 +297,29 @@ mod tests {
             assert!(led, "the other was told");
         });
         assert_eq!(leads.into_inner(), 1);
+    }
+
+    #[test]
+    fn whoever_watches_and_is_appointed_watches_anew() {
+        let (leader, leads) = (expecting(3, Duration::from_millis(200)), AtomicU64::new(0));
+        scope(|scope| {
+            let watcher = scope.spawn(|| wait(&leader, &leads));
+            until_waiting(&leader, 1);
+            let bell = leader.state.lock().heir().expect("one waits");
+            // By somebody who chose the bell before there was a watcher.
+            bell.appoint();
+            for _ in 0..5000 {
+                if watcher.is_finished() {
+                    break;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            let led = watcher.is_finished();
+            leader.wake();
+            leads.fetch_add(1, Ordering::AcqRel);
+            leader.wake();
+            assert!(led, "it sleeps without a deadline");
+        });
     }
 
     #[test]

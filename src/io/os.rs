@@ -4,6 +4,7 @@
 //! could differ from the kernel's, but for the failed syncs, which the kernel forgets. Made by the store when it opens;
 //! everything above holds it as a `Seam`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -20,6 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::syncs::Syncs;
 use super::{Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
+use crate::threads::Mutex;
 
 /// So many syncs of different files are on their way together: 2.4 times as many a second as one by one, on a disk of a
 /// virtual machine; 32 would be 3.4 times as many.
@@ -133,16 +135,20 @@ impl Dir for OsDir {
             // Some file systems lock no directories, or none that is open for reading: there the file alone counts.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        loop {
+        for left in (0..LOOKS_AT_LOCK).rev() {
             let lock = OsLock::of(fs::OpenOptions::new().read(true).write(true).open(&path)?);
             match lock.file.try_lock() {
-                Ok(()) if is_at(&lock.file, &path)? => return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir }))),
+                Ok(()) if left == 0 || is_at(&lock.file, &path)? => {
+                    let was_held = was_held(&dir.file)?;
+                    return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir, was_held })));
+                }
                 // Replaced since it was opened.
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(error)) => return Err(error),
             }
         }
+        Ok(None)
     }
 
     fn reserves(&self) -> bool {
@@ -162,14 +168,29 @@ struct OsLock {
     taken_by: u32,
 }
 
+/// A file that is another one each time is on a file system that gives no file one identity for long.
+const LOOKS_AT_LOCK: u32 = 16;
+
 /// What can't be replaced is let go of last.
 #[derive(Debug)]
 struct OsLocks {
     _file: OsLock,
     _dir: OsLock,
+    was_held: bool,
 }
 
-impl Lock for OsLocks {}
+impl Lock for OsLocks {
+    fn was_held(&self) -> bool {
+        self.was_held
+    }
+}
+
+/// Notes that this process holds the lock on a directory; says whether it has done so before.
+fn was_held(dir: &fs::File) -> io::Result<bool> {
+    static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+    let identity = dir.metadata()?;
+    Ok(!HELD.lock().insert((identity.dev(), identity.ino())))
+}
 
 impl OsLock {
     fn of(file: fs::File) -> OsLock {

@@ -183,7 +183,7 @@ impl Log {
         let mut report = None;
         let mut told = None;
         if !evidence.is_closed() {
-            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence, Known::default())?;
+            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence, Known::of(home))?;
             told = Some(std::mem::replace(&mut evidence, recovered));
             report = Some(findings);
         } else if home.unclean {

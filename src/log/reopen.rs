@@ -79,7 +79,7 @@ impl LogView {
 #[cfg(test)]
 mod tests {
     use crate::format::{HEADER_BYTES, INDEX_ENTRY_BYTES};
-    use crate::{Store, TopicOptions};
+    use crate::{Durability, Offset, Start, Store, TopicOptions};
 
     #[test]
     fn an_index_that_is_yet_to_be_cut_is_read_no_further_than_it_is_written() {
@@ -100,5 +100,30 @@ mod tests {
         log.home.runner.stop();
         let cut = log.home.shown(&log.home.index_path(first.id)).metadata().expect("is there").len();
         assert_eq!((HEADER_BYTES + index.len() * INDEX_ENTRY_BYTES) as u64, cut);
+    }
+
+    /// Records outlive their store, and with it the lock: the next session of the same process may find them mapped.
+    #[test]
+    fn what_records_of_an_earlier_session_show_is_not_cut_by_a_recovery() {
+        let temp = tempfile::tempdir().expect("makes a directory");
+        let data = temp.path().join("data");
+        let store = Store::create(&data).expect("creates");
+        let written = TopicOptions::new().durability(Durability::Written);
+        let topic = store.create_topic("orders", written).expect("creates");
+        let partition = topic.partition(0).expect("is there");
+        let fill = |n| (0..n).for_each(|_| _ = partition.append(&[7; 1000]).expect("appends"));
+        fill(10);
+        partition.sync().expect("syncs");
+        fill(90);
+        let kept = partition.read_from(Start::Earliest).and_then(|mut reader| reader.read()).expect("reads");
+        let log = topic.log(0).expect("is there");
+        let segment = log.home.shown(&log.home.segment_path(log.view().parts[0].segment.id));
+        log.latch_down(&log.home.dir);
+        store.close().expect_err("is latched");
+        let store = Store::open(&data).expect("opens");
+        let end = store.topic("orders").and_then(|topic| topic.partition(0)).expect("recovers").end();
+        assert_eq!(end, Offset::new(100));
+        assert!(segment.metadata().expect("is there").len() > 100 * 1000, "what is lent was cut");
+        assert!(kept.iter().all(|record| record.value() == [7; 1000]));
     }
 }

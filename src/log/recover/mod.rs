@@ -93,6 +93,13 @@ pub(super) struct Known {
     pub(super) is_read: bool,
 }
 
+impl Known {
+    /// By a process that opens it.
+    pub(super) fn of(home: &Home) -> Known {
+        Known { is_read: home.was_open, ..Known::default() }
+    }
+}
+
 /// Recovers the partition; gives what its history says afterwards.
 pub(super) fn recover(
     home: &Arc<Home>,

@@ -111,8 +111,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Error::GroupNotFound`]; [`Error::GroupInUse`] if a live consumer uses it; and those of
-    /// [`reset_group`](Topic::reset_group).
+    /// [`Error::GroupNotFound`]; [`Error::GroupInUse`] if a live consumer uses it; [`Error::TooLarge`]: the topic's commits
+    /// fill 4 GiB; and those of [`reset_group`](Topic::reset_group).
     pub fn delete_group(&self, group: &str) -> Result<()> {
         self.shared().writable()?;
         let group = GroupName::new(group)?;

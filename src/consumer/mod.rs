@@ -13,7 +13,7 @@ mod poll;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::log::{Origin, Reader, Target};
@@ -172,6 +172,7 @@ impl ConsumerBuilder {
             missing: Vec::new(),
             releases: 0,
             told_missing: Vec::new(),
+            retry_at: None,
             assigned: Vec::new(),
             turn: 0,
             skipped: Vec::new(),
@@ -208,6 +209,8 @@ pub struct Consumer {
     releases: u32,
     /// Of which of these it was told.
     told_missing: Vec<u32>,
+    /// If one of them couldn't be opened: when that is tried again.
+    retry_at: Option<Instant>,
     assigned: Vec<Assigned>,
     /// Whose turn it is in the next poll.
     turn: usize,
@@ -367,6 +370,9 @@ impl Consumer {
 
     /// Where a partition stands among its own, one that was added since included.
     fn take(&mut self, partition: u32) -> Result<usize> {
+        if let Ok(i) = self.index_of(partition) {
+            return Ok(i);
+        }
         match self.take_new_partitions().into_iter().find(|(number, _)| *number == partition) {
             Some((_, error)) => Err(error),
             None => self.index_of(partition),

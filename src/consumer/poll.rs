@@ -12,6 +12,9 @@ use crate::log::{Gap, Log, Origin, Reader, Target};
 use crate::place::Place;
 use crate::segment::Records;
 
+/// So long a partition that couldn't be opened is left alone while others can be read.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
 /// A partition that a consumer has.
 #[derive(Debug)]
 pub(super) struct Assigned {
@@ -64,15 +67,24 @@ impl Consumer {
     /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
     /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
     /// [`Error::StorageFull`]. What keeps a partition from being opened, these or [`Error::UnsupportedVersion`]: whenever
-    /// the others had their turn, until it can be opened.
+    /// the others had their turn, at most every quarter of a second, until it can be opened.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
             self.auto_commit()?;
         }
-        let mut deadline = None;
+        let (mut deadline, mut retry_at, mut begins) = (None, self.retry_at, true);
         loop {
-            self.follow_new_partitions()?;
+            if self.tries_again(retry_at) {
+                let told_at = self.retry_at;
+                self.follow_new_partitions(begins)?;
+                retry_at = self.retry_at;
+                if !begins {
+                    // The next poll that begins tells.
+                    self.retry_at = told_at;
+                }
+            }
+            begins = false;
             let records = self.gather()?;
             if !records.is_empty() {
                 return Ok(records);
@@ -84,7 +96,7 @@ impl Consumer {
             self.assigned
                 .iter()
                 .try_for_each(|assigned| assigned.log.latched().map_err(|error| assigned.log.explain(error)))?;
-            if !self.wait(deadline) {
+            if !self.wait(deadline, retry_at) {
                 return Ok(records);
             }
         }
@@ -224,16 +236,18 @@ impl Consumer {
         Ok(())
     }
 
-    /// Takes the partitions that were added, or couldn't be opened. One that it can't have is tried again by every poll, and
-    /// keeps no other from being read: that another consumer has it is told once, and what is wrong with it whenever the
-    /// others had their turn.
-    fn follow_new_partitions(&mut self) -> Result<()> {
+    /// Takes the partitions that were added, or couldn't be opened. One that it can't have is tried again, and keeps no other
+    /// from being read: that another consumer has it is told once, and what is wrong with it whenever the others had their
+    /// turn, by a poll that begins.
+    fn follow_new_partitions(&mut self, begins: bool) -> Result<()> {
         let mut failed = self.take_new_partitions();
-        let Some(i) = failed.iter().position(|(number, _)| !self.told_missing.contains(number)) else {
-            failed.retain(|(_, error)| is_of_others(error));
-            self.told_missing = failed.into_iter().map(|(number, _)| number).collect();
-            return Ok(());
-        };
+        let mut untold = failed.iter().position(|(number, _)| !self.told_missing.contains(number));
+        if untold.is_none() && begins {
+            let others = failed.iter().filter(|(_, error)| is_of_others(error));
+            self.told_missing = others.map(|(number, _)| *number).collect();
+            untold = failed.iter().position(|(_, error)| !is_of_others(error));
+        }
+        let Some(i) = untold else { return Ok(()) };
         let (number, error) = failed.swap_remove(i);
         self.told_missing.push(number);
         Err(error)
@@ -252,7 +266,16 @@ impl Consumer {
         let failed: Vec<_> =
             tried.into_iter().filter_map(|number| Some((number, self.assign(number).err()?))).collect();
         self.missing.extend(failed.iter().map(|(number, _)| number));
+        let failing = failed.iter().any(|(_, error)| !is_of_others(error));
+        self.retry_at = failing.then(|| Instant::now() + RETRY_AFTER);
         failed
+    }
+
+    /// Whether what it couldn't have is worth another try. Where there is something else to give a moment passes between
+    /// two: to find out once more what is wrong with a partition may take as long as reading all of a segment.
+    fn tries_again(&self, retry_at: Option<Instant>) -> bool {
+        let is_due = |at: Instant| self.assigned.is_empty() || at <= Instant::now();
+        retry_at.is_none_or(is_due) || self.has_new_partitions() || self.may_have_missing()
     }
 
     fn has_new_partitions(&self) -> bool {
@@ -264,15 +287,17 @@ impl Consumer {
         !self.missing.is_empty() && self.releases != self.topic.releases()
     }
 
-    /// Waits until one of the partitions may have something.
-    fn wait(&self, deadline: Option<Instant>) -> bool {
+    /// Waits until one of the partitions may have something, or one that couldn't be opened is worth another try.
+    fn wait(&self, deadline: Option<Instant>, retry_at: Option<Instant>) -> bool {
+        let until = [deadline, retry_at].into_iter().flatten().min();
         let has_news = |assigned: &Assigned| {
             assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
         };
-        self.topic.owner().signal.wait_until(self.spin, deadline, || {
+        let has_news = self.topic.owner().signal.wait_until(self.spin, until, || {
             let has_partitions = || self.has_new_partitions() || self.may_have_missing();
             self.assigned.iter().any(has_news) || !self.topic.owner().lives() || has_partitions()
-        })
+        });
+        has_news || until != deadline
     }
 }
 

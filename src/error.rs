@@ -334,7 +334,7 @@ fn way_out(what: &str) -> &'static str {
     match what {
         "record" => "the topic's `segment_bytes_max` sets it",
         "batch" => "split it, or create the topic with a larger `segment_bytes_max`",
-        "file of commits" => "`maintain` compacts it",
+        "file of commits" => "`maintain` compacts it, once what is latched was reopened",
         _ => "keep the rest elsewhere",
     }
 }

@@ -451,6 +451,6 @@ mod tests {
         check_size(APPEND_BYTES_MAX).expect("fits");
         let error = check_size(APPEND_BYTES_MAX + 1).expect_err("is refused").to_string();
         let size = "file of commits of 4293918721 bytes is larger than the limit of 4293918720";
-        assert_eq!(error, format!("{size}; `maintain` compacts it"));
+        assert_eq!(error, format!("{size}; `maintain` compacts it, once what is latched was reopened"));
     }
 }

@@ -23,7 +23,11 @@ pub(crate) fn partitions_there(seam: &Seam, dir: &Path) -> Result<Vec<u32>> {
 }
 
 fn segments_in(seam: &Seam, partition: &Path) -> Result<Vec<PathBuf>> {
-    let entries = seam.dir.list(partition).at("list", &seam.dir.root().join(partition))?;
+    let entries = match seam.dir.list(partition) {
+        // What an addition that fails has made is removed again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.at("list", &seam.dir.root().join(partition))?,
+    };
     let segments = entries.iter().filter(|entry| parse_segment(&entry.name).is_some());
     Ok(segments.map(|entry| partition.join(&entry.name)).collect())
 }

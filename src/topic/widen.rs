@@ -22,7 +22,7 @@ impl Topic {
     ///
     /// [`Error::InvalidOption`] unless `total` is more than there are and at most 10,000; [`Error::ReadOnly`];
     /// [`Error::TopicDeleted`]; [`Error::Closed`]; [`Error::Io`]; [`Error::StorageFull`]; [`Error::Latched`];
-    /// [`Error::Corrupt`] if the commits are damaged. The topic is as it was then.
+    /// [`Error::Corrupt`] if the commits are damaged; [`Error::TooLarge`] if they fill 4 GiB. The topic is as it was then.
     pub fn add_partitions(&self, total: u32) -> Result<()> {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();

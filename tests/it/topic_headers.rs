@@ -1,6 +1,8 @@
 //! The header of a topic beside the partitions that are there: one that is an older copy of itself hides none of them.
 
-use epochlog::testing::Fault;
+use std::path::Path;
+
+use epochlog::testing::{Dir, Fault};
 use epochlog::{Corruption, Error, Mapping, OnDamage, Remedy, Repair, inspect};
 
 use crate::support::*;
@@ -86,6 +88,23 @@ fn what_an_interrupted_addition_of_partitions_left_keeps_no_topic_closed() {
     assert_eq!((world.topic("orders").partitions(), all(&world.partition())), (1, numbered("v", 0..3)));
     let found = inspect::verify(world.store(), &mut |_| {}).expect("verifies");
     assert!(found.is_clean(), "{:?}", found.damage);
+}
+
+#[test]
+fn a_partition_that_is_taken_back_while_its_directory_is_looked_at_is_no_damage() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 3);
+    let orders = world.topic("orders");
+    world.disk.fail(Fault::of("rename").on("topic.new"));
+    world.disk.fail(Fault::of("remove_file").on("orders@1/1/"));
+    refused(orders.add_partitions(2));
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    let disk = world.disk.clone();
+    at_nth(&world.disk, 1, "list", "orders@1/1", move || {
+        disk.remove("topics/orders@1/1/history");
+        disk.remove_dir(Path::new("topics/orders@1/1")).expect("is empty");
+    });
+    assert_eq!(reading.topic("orders").expect("opens").partitions(), 1);
 }
 
 #[test]

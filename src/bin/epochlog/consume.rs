@@ -50,6 +50,11 @@ pub(crate) fn run(context: &Context<'_>, args: &ConsumeArgs) -> Outcome {
 /// Begins the partitions that were added since, at their first records.
 fn follow_added(topic: &Topic, known: &mut u32, streams: &mut Vec<Stream>, limits: &mut Limits) -> Result<(), Error> {
     while *known < topic.partitions() {
+        // It may have been added between two looks at how many there are.
+        if streams.iter().any(|(number, _)| number == known) {
+            *known += 1;
+            continue;
+        }
         streams.push((*known, topic.partition(*known)?.read_from(Start::Earliest)?));
         limits.add(*known);
         *known += 1;

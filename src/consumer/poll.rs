@@ -293,11 +293,11 @@ impl Consumer {
         let has_news = |assigned: &Assigned| {
             assigned.log.latched().is_err() || assigned.reader.as_ref().is_none_or(Reader::has_news)
         };
-        let has_news = self.topic.owner().signal.wait_until(self.spin, until, || {
+        let is_ready = self.topic.owner().signal.wait_until(self.spin, until, || {
             let has_partitions = || self.has_new_partitions() || self.may_have_missing();
             self.assigned.iter().any(has_news) || !self.topic.owner().lives() || has_partitions()
         });
-        has_news || until != deadline
+        is_ready || until != deadline
     }
 }
 

@@ -135,20 +135,20 @@ impl Dir for OsDir {
             // Some file systems lock no directories, or none that is open for reading: there the file alone counts.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        for left in (0..LOOKS_AT_LOCK).rev() {
+        let mut looks = LOOKS_AT_LOCK;
+        loop {
             let lock = OsLock::of(fs::OpenOptions::new().read(true).write(true).open(&path)?);
             match lock.file.try_lock() {
-                Ok(()) if left == 0 || is_at(&lock.file, &path)? => {
+                Ok(()) if looks == 0 || is_at(&lock.file, &path)? => {
                     let was_held = was_held(&dir.file)?;
                     return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir, was_held })));
                 }
                 // Replaced since it was opened.
-                Ok(()) => {}
+                Ok(()) => looks -= 1,
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(error)) => return Err(error),
             }
         }
-        Ok(None)
     }
 
     fn reserves(&self) -> bool {

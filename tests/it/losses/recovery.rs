@@ -175,19 +175,25 @@ fn bytes_that_changed_below_a_mark_are_damage_and_stay_where_they_are() {
     });
 }
 
+/// Two segments of which the power took the seal of the first, whose file this gives; the second says that it was synced.
+fn without_the_seal_of_the_first(mapping: Mapping) -> (World, PathBuf) {
+    let mut world = world(mapping);
+    pile(&world.partition(), 4, Written);
+    pile(&world.partition(), 1, Durable);
+    pile(&world.partition(), 1, Written);
+    let image = world.disk.image();
+    let seal = image.pending().iter().position(is_history).expect("the seal is pending");
+    world.go_down(|image| image.after(Loss::Only(seal)));
+    let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
+    (world, first.expect("is there"))
+}
+
 #[test]
 fn the_mark_of_a_later_segment_covers_the_end_of_an_earlier_one() {
     both_ways(|mapping| {
-        let mut world = world(mapping);
-        pile(&world.partition(), 4, Written);
-        pile(&world.partition(), 1, Durable);
-        pile(&world.partition(), 1, Written);
-        let image = world.disk.image();
-        let seal = image.pending().iter().position(is_history).expect("the seal is pending");
-        world.go_down(|image| image.after(Loss::Only(seal)));
-        // The first of two segments, whose seal is lost: its last record is gone, though it was synced.
-        let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
-        world.disk.truncate(first.expect("is there"), 96 + 2 * (HEAVY_BYTES + 49));
+        let (mut world, first) = without_the_seal_of_the_first(mapping);
+        // Its last record is gone, though it was synced.
+        world.disk.truncate(first, 96 + 2 * (HEAVY_BYTES + 49));
         is_damage_to_verify_and_to_open(&mut world);
     });
 }
@@ -198,15 +204,8 @@ fn the_mark_of_a_later_segment_covers_all_of_an_earlier_one() {
         [|disk, path| disk.remove(path), |disk, path| disk.write(path, vec![0; disk.read(path).len()])];
     both_ways(|mapping| {
         for harm in harms {
-            let mut world = world(mapping);
-            pile(&world.partition(), 4, Written);
-            pile(&world.partition(), 1, Durable);
-            pile(&world.partition(), 1, Written);
-            let image = world.disk.image();
-            let seal = image.pending().iter().position(is_history).expect("the seal is pending");
-            world.go_down(|image| image.after(Loss::Only(seal)));
-            let first = world.disk.files().into_iter().find(|path| path.to_string_lossy().ends_with(".log"));
-            harm(&world.disk, &first.expect("is there"));
+            let (mut world, first) = without_the_seal_of_the_first(mapping);
+            harm(&world.disk, &first);
             is_damage_to_verify_and_to_open(&mut world);
         }
     });

@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use epochlog::{Durability, Mapping, Record, StoreOptions};
 use support::floor::{Frames, Synced};
-use support::{MAPPINGS, home, home_with, level, per_record, share, taking_turns, timed};
+use support::{MAPPINGS, home, home_with, level, per_record, taking_turns, timed};
 
 const SIZES: [usize; 2] = [100, 1024];
 const BATCHES: [usize; 3] = [1, 10, 100];
@@ -85,28 +85,5 @@ fn durable(criterion: &mut Criterion) {
     }
 }
 
-const THREADS: u64 = 16;
-
-/// All threads together: one sync is shared by whoever waits.
-fn threads(criterion: &mut Criterion) {
-    let mut group = per_record(criterion, "append/durable/16 threads/100B");
-    let home = home(Mapping::Auto);
-    let partition = home.fresh();
-    let value = [b'v'; 100];
-    group.bench_function("mapped/1", |bencher| {
-        bencher.iter_custom(|count| {
-            let each = count.div_ceil(THREADS);
-            let started = Instant::now();
-            std::thread::scope(|scope| {
-                for _ in 0..THREADS {
-                    scope.spawn(|| (0..each).for_each(|_| assert!(partition.append(&value).is_ok())));
-                }
-            });
-            share(started.elapsed(), count, each * THREADS)
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(benches, written, durable, threads);
+criterion_group!(benches, written, durable);
 criterion_main!(benches);

@@ -170,8 +170,10 @@ impl ConsumerBuilder {
             follows_all,
             known: u32::try_from(numbers.len()).unwrap_or(u32::MAX),
             missing: Vec::new(),
+            awaits_release: false,
             releases: 0,
             told_missing: Vec::new(),
+            has_told: false,
             retry_at: None,
             assigned: Vec::new(),
             turn: 0,
@@ -205,10 +207,14 @@ pub struct Consumer {
     known: u32,
     /// Which partitions it couldn't have yet.
     missing: Vec<u32>,
+    /// Whether another consumer of the group has one of these.
+    awaits_release: bool,
     /// What the topic's releases were when it last tried.
     releases: u32,
     /// Of which of these it was told.
     told_missing: Vec<u32>,
+    /// Whether the last poll told of one.
+    has_told: bool,
     /// If one of them couldn't be opened: when that is tried again.
     retry_at: Option<Instant>,
     assigned: Vec<Assigned>,

@@ -67,17 +67,20 @@ impl Consumer {
     /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
     /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
     /// [`Error::StorageFull`]. What keeps a partition from being opened, these or [`Error::UnsupportedVersion`]: whenever
-    /// the others had their turn, at most every quarter of a second, until it can be opened.
+    /// the others had their turn, at most every quarter of a second and by no two polls in a row, until it can be opened. A
+    /// consumer that has no other is told by every poll.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
             self.auto_commit()?;
         }
+        // Who was told by the last poll is given what the others have, however long ago that was.
+        let may_tell = !std::mem::take(&mut self.has_told) || self.assigned.is_empty();
         let (mut deadline, mut retry_at, mut begins) = (None, self.retry_at, true);
         loop {
             if self.tries_again(retry_at) {
                 let told_at = self.retry_at;
-                self.follow_new_partitions(begins)?;
+                self.follow_new_partitions(begins, may_tell)?;
                 retry_at = self.retry_at;
                 if !begins {
                     // The next poll that begins tells.
@@ -239,8 +242,11 @@ impl Consumer {
     /// Takes the partitions that were added, or couldn't be opened. One that it can't have is tried again, and keeps no other
     /// from being read: that another consumer has it is told once, and what is wrong with it whenever the others had their
     /// turn, by a poll that begins.
-    fn follow_new_partitions(&mut self, begins: bool) -> Result<()> {
+    fn follow_new_partitions(&mut self, begins: bool, may_tell: bool) -> Result<()> {
         let mut failed = self.take_new_partitions();
+        if !may_tell {
+            return Ok(());
+        }
         let mut untold = failed.iter().position(|(number, _)| !self.told_missing.contains(number));
         if untold.is_none() && begins {
             let others = failed.iter().filter(|(_, error)| is_of_others(error));
@@ -250,6 +256,7 @@ impl Consumer {
         let Some(i) = untold else { return Ok(()) };
         let (number, error) = failed.swap_remove(i);
         self.told_missing.push(number);
+        self.has_told = true;
         Err(error)
     }
 
@@ -266,6 +273,7 @@ impl Consumer {
         let failed: Vec<_> =
             tried.into_iter().filter_map(|number| Some((number, self.assign(number).err()?))).collect();
         self.missing.extend(failed.iter().map(|(number, _)| number));
+        self.awaits_release = failed.iter().any(|(_, error)| is_of_others(error));
         let failing = failed.iter().any(|(_, error)| !is_of_others(error));
         self.retry_at = failing.then(|| Instant::now() + RETRY_AFTER);
         failed
@@ -284,7 +292,7 @@ impl Consumer {
 
     /// Whether another consumer has let go of something, which may be what this one couldn't have.
     fn may_have_missing(&self) -> bool {
-        !self.missing.is_empty() && self.releases != self.topic.releases()
+        self.awaits_release && self.releases != self.topic.releases()
     }
 
     /// Waits until one of the partitions may have something, or one that couldn't be opened is worth another try.

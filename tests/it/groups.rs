@@ -824,6 +824,53 @@ fn a_partition_that_cannot_be_opened_is_told_by_poll_and_keeps_no_other_from_bei
     });
 }
 
+/// A consumer of three partitions, the second of which can't be opened.
+fn with_a_broken_one(mapping: Mapping) -> (World, Consumer) {
+    let mut world = world(mapping);
+    three(&world);
+    world.close();
+    world.disk.write("topics/orders@1/1/history", vec![7; 200]);
+    world.open();
+    let consumer = billing(&world);
+    (world, consumer)
+}
+
+#[test]
+fn a_partition_that_cannot_be_opened_lets_the_others_have_their_turn_however_seldom_polls_are() {
+    let pause = || std::thread::sleep(Duration::from_millis(300));
+    let (world, mut consumer) = with_a_broken_one(Mapping::Auto);
+    let first = world.topic("orders").partition(0).expect("is there");
+    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Corrupt(_)));
+    pause();
+    assert_eq!(poll(&mut consumer), [numbered("a", 0..10), numbered("c", 0..10)].concat());
+    fill(&first, "a", 1);
+    pause();
+    assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Corrupt(_)), "it is told again");
+    pause();
+    assert_eq!(poll(&mut consumer), ["a10"]);
+    pause();
+    refused(consumer.poll(AT_ONCE));
+    let waited =
+        consumer.poll(Duration::from_millis(700)).expect("looks again as it waits, and tells no more than once");
+    assert!(waited.is_empty());
+}
+
+#[test]
+fn a_partition_that_cannot_be_opened_is_not_tried_again_because_others_let_go_of_theirs() {
+    both_ways(|mapping| {
+        let (world, mut consumer) = with_a_broken_one(mapping);
+        let orders = world.topic("orders");
+        let come_and_go = || drop(orders.consumer("audit").partitions(&[0]).open().expect("opens"));
+        assert!(matches!(refused(consumer.poll(AT_ONCE)), Error::Corrupt(_)));
+        come_and_go();
+        assert_eq!(poll(&mut consumer), [numbered("a", 0..10), numbered("c", 0..10)].concat());
+        let opened = world.disk.count("open");
+        come_and_go();
+        assert!(poll(&mut consumer).is_empty());
+        assert_eq!(world.disk.count("open"), opened, "it is left alone for a while");
+    });
+}
+
 #[test]
 fn metadata_of_a_consumer_none_of_whose_partitions_can_be_opened_is_refused() {
     let mut world = world(Mapping::Auto);

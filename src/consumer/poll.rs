@@ -215,7 +215,9 @@ impl Consumer {
             return Ok((reader, begins));
         };
         match self.new_reader(i, Target::Place(place), origin) {
-            Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
+            Err(Error::OffsetOutOfRange { offset, start, .. })
+                if offset < start && self.expired == Expired::Earliest =>
+            {
                 let reader = self.new_reader(i, Target::Start(crate::Start::Earliest), origin)?;
                 let (from, to) = (place.next(), reader.place().next());
                 self.skipped.push(Skipped { partition: number, from, to });

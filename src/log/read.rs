@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::admit::Origin;
+use super::admit::{Origin, admit};
 use super::resolve::{Request, resolve};
 use super::{Log, LogView};
 use crate::error::{Error, IoContext, Result};
@@ -52,11 +52,15 @@ impl Log {
     pub(crate) fn locate(&self, target: Target, origin: Origin<'_>) -> Result<Place> {
         self.owner.check()?;
         self.refresh()?;
-        let request = match target {
-            Target::Place(place) => Request::Place(self.admit(place, origin)?),
-            Target::Start(start) => Request::Start(start),
-        };
+        if let Target::Place(place) = target {
+            self.is_mine(place)?;
+        }
         self.settled(|view, end| {
+            // Admitted by the view that is asked: a cut in between would leave an admitted place beyond the end.
+            let request = match target {
+                Target::Place(place) => Request::Place(admit(place, &view.lineage, end, &self.owner.topic, origin)?),
+                Target::Start(start) => Request::Start(start),
+            };
             let range = view.start..end;
             let at_time = |time| view.at_time(time, range.clone());
             let next = resolve(request, range.clone(), at_time, |outside| outside.error(self))?;

@@ -534,3 +534,25 @@ fn a_cut_while_a_time_is_looked_up_is_told_to_who_reads_from_there() {
     fill(&partition, "w", 60);
     assert!(is_cut(refused(partition.read_from(places[0]))));
 }
+
+/// A place is judged, and looked up, by one look at the log.
+#[test]
+fn a_place_that_is_cut_while_it_is_looked_up_diverges_and_is_never_out_of_range() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 100);
+        let place = partition.place_at(Offset::new(72)).expect("is there");
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = partition.clone();
+        let reads = std::thread::spawn(move || {
+            tell.send(()).expect("is heard");
+            other.read_from(place).map(drop)
+        });
+        told.recv().expect("begins");
+        std::thread::sleep(Duration::from_millis(10));
+        partition.truncate(Offset::new(50)).expect("truncates");
+        let answer = reads.join().expect("ends");
+        assert!(matches!(answer, Ok(()) | Err(Error::Diverged { .. })), "{answer:?}");
+    });
+}

@@ -27,28 +27,34 @@ use crate::threads::Mutex;
 /// virtual machine; 32 would be 3.4 times as many.
 const THREADS_MAX: usize = 8;
 
-/// A directory of the operating system. It need not exist yet.
+/// A directory of the operating system. It need not exist yet. It stays where the path led when this was made, wherever the
+/// process goes.
 #[derive(Clone, Debug)]
 pub struct OsDir {
+    /// As it was given, for messages.
     root: PathBuf,
+    /// A relative path would lead elsewhere once the host has changed its working directory.
+    place: PathBuf,
 }
 
 impl OsDir {
     /// The directory at this path.
     #[must_use]
     pub fn new(root: &Path) -> OsDir {
-        OsDir { root: root.to_path_buf() }
+        // Only an empty path has no absolute one, and any other where the working directory is gone: nothing is there then.
+        let place = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+        OsDir { root: root.to_path_buf(), place }
     }
 
     fn at(&self, path: &Path) -> PathBuf {
         // Joining an empty path would add a slash, which follows a symbolic link where the bare path doesn't.
-        if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
+        if path.as_os_str().is_empty() { self.place.clone() } else { self.place.join(path) }
     }
 
     /// The directories that have a name of the root: the one that it stands in, and behind a link the link's.
     fn named_in(&self) -> io::Result<Vec<PathBuf>> {
         let parent = |path: PathBuf| path.parent().map_or_else(|| path.clone(), Path::to_path_buf);
-        let mut dirs = vec![parent(fs::canonicalize(&self.root)?), parent(std::path::absolute(&self.root)?)];
+        let mut dirs = vec![parent(fs::canonicalize(&self.place)?), parent(self.place.clone())];
         dirs.dedup();
         Ok(dirs)
     }
@@ -152,7 +158,7 @@ impl Dir for OsDir {
     }
 
     fn reserves(&self) -> bool {
-        reserving::is_known(&self.root)
+        reserving::is_known(&self.place)
     }
 
     fn threads_max(&self) -> usize {

@@ -150,7 +150,7 @@ impl Store {
         StoreOptions::new().open_read_only(path)
     }
 
-    /// Where it is.
+    /// Where it is, as it was given: a relative path counts from the directory in which the process was at the opening.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use epochlog::{Durability, Error, Mapping, Offset, Record, Start, Store, StoreOptions, TopicOptions};
 
+use crate::support::{all, fill, numbered, small};
+
 const ROLE: &str = "EPOCHLOG_TEST_ROLE";
 const STORE: &str = "EPOCHLOG_TEST_STORE";
 const MAPPED: &str = "EPOCHLOG_TEST_MAPPED";
@@ -36,6 +38,7 @@ fn plays_its_part() {
     });
     match role.as_str() {
         "writer" => write_for_ever(&options.open_or_create(&path).expect("opens")),
+        "traveller" => travel(options, &path),
         other => panic!("no such part: {other}"),
     }
 }
@@ -161,4 +164,47 @@ fn another_process_reads_a_million_right_records_beside_a_mapped_writer() {
 #[test]
 fn another_process_reads_a_million_right_records_beside_a_positioned_writer() {
     reads_beside_a_writer(Mapping::Never);
+}
+
+// A host that changes its working directory.
+
+/// A relative path is that of the store when it was opened, also where another store has the same name.
+fn travel(options: StoreOptions, path: &Path) {
+    let (home, name) = (path.parent().expect("has one"), path.file_name().expect("has one"));
+    std::env::set_current_dir(home).expect("goes there");
+    let store = options.create(name).expect("creates");
+    assert_eq!(store.path(), Path::new(name), "as it was given");
+    let [orders, _] = ["orders", "other"].map(|name| store.create_topic(name, small()).expect("creates"));
+    let partition = orders.partition(0).expect("is there");
+    fill(&partition, "v", 1);
+    std::env::set_current_dir(home.join("elsewhere")).expect("goes on");
+    fill(&partition, "v", 200);
+    let mut consumer = orders.consumer("billing").open().expect("opens");
+    consumer.commit_to(partition.place_at(partition.end()).expect("is there")).expect("commits");
+    store.delete_topic("other").expect("deletes");
+    store.close().expect("closes");
+}
+
+#[test]
+fn a_store_stays_where_a_relative_path_led_when_it_was_opened() {
+    for mapping in [Mapping::Auto, Mapping::Never] {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let (path, other) = (dir.path().join("data"), dir.path().join("elsewhere/data"));
+        std::fs::create_dir(dir.path().join("elsewhere")).expect("makes a directory");
+        let of_that_name = Store::create(&other).expect("creates");
+        of_that_name.create_topic("orders", small()).expect("creates");
+        of_that_name.close().expect("closes");
+        let mut traveller = child("traveller", &path, mapping);
+        let _or_it_ends_now = traveller.stdin.take();
+        assert!(traveller.wait().expect("ends").success());
+        let store = Store::open(&path).expect("opens");
+        assert!(!store.recovery().needed);
+        assert_eq!(store.topics().expect("lists"), ["orders"]);
+        let orders = store.topic("orders").expect("is there");
+        assert_eq!(all(&orders.partition(0).expect("is there")), numbered("v", 0..201));
+        assert_eq!(orders.group("billing").expect("is there").commits[0].place.next(), Offset::new(201));
+        let of_that_name = Store::open(&other).expect("opens");
+        let orders = of_that_name.topic("orders").expect("is there");
+        assert!(all(&orders.partition(0).expect("is there")).is_empty());
+    }
 }

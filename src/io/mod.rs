@@ -21,6 +21,7 @@ mod map;
 mod mark;
 mod os;
 mod region;
+mod replace;
 mod reserve;
 mod runner;
 #[cfg(feature = "testing")]
@@ -37,6 +38,7 @@ pub(crate) use abreast::abreast;
 pub use map::{Memory, RegionReader, RegionWriter};
 pub use os::{OsClock, OsDir, OsEntropy};
 pub(crate) use region::{Source, Tail, View, Way};
+pub(crate) use replace::{replace, write_new};
 pub(crate) use reserve::{Reserve, is_want_of_room};
 pub(crate) use runner::Runner;
 

@@ -42,6 +42,11 @@ impl Reserve {
         Arc::new(Reserve { dir: dir.clone(), name, bytes, state: Mutex::default() })
     }
 
+    /// Whether so many bytes may find room in it.
+    pub(crate) fn holds(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.bytes
+    }
+
     /// Does something that can be done again from the beginning when it fails. If the disk is full, gives the reserve
     /// back and does it once more.
     pub(crate) fn with_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {

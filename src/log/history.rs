@@ -17,7 +17,9 @@ use crate::format::{
     Seed, encode_frame, is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, LOOKS_MAX, read_all, read_full_at, read_settled, write_all_at};
+use crate::io::{
+    Access, File, Headroom, LOOKS_MAX, read_all, read_full_at, read_settled, replace, write_all_at, write_new,
+};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
 
@@ -234,8 +236,7 @@ impl History {
     pub(crate) fn create(home: &Arc<Home>, creation: Epoch) -> Result<()> {
         let begun = Begun { epoch: creation, start: Offset::ZERO, reason: Reason::Created, time: home.now() };
         let path = home.dir.join(HISTORY);
-        write_new(home, &path, &[begun.entry(), Entry::Clean { end: Offset::ZERO }])?;
-        Ok(())
+        write_new(&*home.seam.dir, &path, &encode_all(home, &[begun.entry(), Entry::Clean { end: Offset::ZERO }]))
     }
 
     /// Whether the file is still the one that was read, and nothing was added behind `ends`.
@@ -377,11 +378,10 @@ impl History {
     }
 
     fn replace(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
-        let new = self.home.dir.join("history.new");
-        remove_if_there(&self.home, &new)?;
-        let position = write_new(&self.home, &new, &evidence.entries())?;
-        let dir = &self.home.seam.dir;
-        dir.rename(&new, &self.path).at("rename", &self.home.shown(&new))?;
+        let dir = &*self.home.seam.dir;
+        let bytes = encode_all(&self.home, &evidence.entries());
+        let position = bytes.len() as u64;
+        replace(dir, &self.path, &bytes)?;
         let shown = self.home.shown(&self.home.dir);
         dir.sync(&self.home.dir).at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (None, position, position);
@@ -427,18 +427,13 @@ pub(crate) fn remove_if_there(home: &Home, path: &std::path::Path) -> Result<()>
     crate::io::remove_if_there(&*home.seam.dir, path).at("remove", &home.shown(path))
 }
 
-/// Writes a whole history into a new file and syncs it; gives its length.
-fn write_new(home: &Arc<Home>, path: &std::path::Path, entries: &[Entry]) -> Result<u64> {
-    let shown = home.shown(path);
-    let bytes = encode_all(identity_of(home), home.now(), entries);
-    let file = home.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
-    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
-    file.sync().at("sync", &shown)?;
-    Ok(bytes.len() as u64)
+/// A whole history of a partition.
+fn encode_all(home: &Home, entries: &[Entry]) -> Vec<u8> {
+    encode_lines(identity_of(home), home.now(), entries)
 }
 
-/// A whole history, in lines of bounded length.
-fn encode_all(identity: Identity, now: Timestamp, entries: &[Entry]) -> Vec<u8> {
+/// The same, in lines of bounded length.
+fn encode_lines(identity: Identity, now: Timestamp, entries: &[Entry]) -> Vec<u8> {
     let mut bytes = identity.encode(now).to_vec();
     for line in entries.chunks(LINE_ENTRIES_MAX) {
         let at = bytes.len() as u64;
@@ -617,7 +612,7 @@ mod tests {
         for segments in [0, 1, 511, 512, 200_000] {
             let mut entries = vec![begins(1, 0, Reason::Created)];
             entries.extend((0..segments).flat_map(|n| [roll(n * 5, CREATION), seal(n * 5, CREATION, n * 5 + 5)]));
-            let bytes = encode_all(identity, Timestamp::default(), &entries);
+            let bytes = encode_lines(identity, Timestamp::default(), &entries);
             assert_eq!(bytes_of(&entries), bytes.len() as u64);
             assert_eq!(read_frames(&bytes, identity.seed()).expect("is a history").entries, entries);
         }

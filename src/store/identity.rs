@@ -8,7 +8,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, STORE, encode_frame, read_frames,
 };
-use crate::io::{Access, Dir, Seam, read_all, remove_if_there, write_all_at};
+use crate::io::{Access, Dir, Seam, read_all, replace};
 use crate::offset::{Offset, Position};
 use crate::segment::{header_of, missing};
 
@@ -66,17 +66,12 @@ pub(crate) fn read(dir: &dyn Dir) -> Result<Option<StoreFile>> {
 
 /// Replaces the file. Fails with nothing changed, or with `sync` of the directory, after which nothing is known.
 pub(super) fn write(seam: &Seam, store: &StoreFile) -> Result<()> {
-    let dir = &seam.dir;
-    let (new, shown) = (Path::new(STORE_NEW), dir.root().join(STORE_NEW));
-    remove_if_there(&**dir, new).at("remove", &shown)?;
+    let dir = &*seam.dir;
     let identity = identity(store.id);
     let mut bytes = identity.encode(seam.clock.now()).to_vec();
     let entry = Entry::Store { next_number: store.next_number, clean: store.clean };
     let at = bytes.len() as u64;
     bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
-    let file = dir.create(new).taking(bytes.len(), "create", &shown)?;
-    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
-    file.sync().at("sync", &shown)?;
-    dir.rename(new, Path::new(STORE)).at("rename", &shown)?;
+    replace(dir, Path::new(STORE), &bytes)?;
     dir.sync(Path::new("")).at("sync", dir.root())
 }

@@ -17,7 +17,7 @@ use crate::format::{
     is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
-use crate::io::{Access, File, Headroom, Seam, read_all, read_settled, remove_if_there, write_all_at};
+use crate::io::{self, Access, File, Headroom, Seam, read_all, read_settled, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::place::Place;
@@ -69,8 +69,8 @@ fn identity(store: [u8; 16], creation: Epoch) -> Identity {
 impl Commits {
     /// Writes and syncs an empty file into a topic's new directory.
     pub(super) fn create(shared: &Shared, dir: &Path, creation: Epoch) -> Result<()> {
-        let path = dir.join(COMMITS);
-        write_file(shared, &path, &identity(shared.store, creation).encode(shared.seam.clock.now()))
+        let header = identity(shared.store, creation).encode(shared.seam.clock.now());
+        io::write_new(&*shared.seam.dir, &dir.join(COMMITS), &header)
     }
 
     /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone.
@@ -299,22 +299,23 @@ impl Commits {
     /// Rewrites the file if most of it no longer counts. That makes all commits durable: the caller has done so with the
     /// records.
     pub(super) fn compact_if_worth(&mut self) -> Result<()> {
-        if self.is_worth_compacting() { self.rewrite() } else { Ok(()) }
+        if !self.is_worth_compacting() {
+            return Ok(());
+        }
+        let bytes = self.live_bytes();
+        // This can wait, and what the reserve alone can't hold would likely take it for nothing.
+        if self.shared.reserve.holds(bytes.len()) { self.rewrite() } else { self.replace(&bytes) }
     }
 
     /// Replaces the file by one with just the live commits, atomically and durably.
     pub(super) fn rewrite(&mut self) -> Result<()> {
-        let shared = self.shared.clone();
-        shared.reserve.with_room(|| self.replace())
+        let (shared, bytes) = (self.shared.clone(), self.live_bytes());
+        shared.reserve.with_room(|| self.replace(&bytes))
     }
 
-    fn replace(&mut self) -> Result<()> {
-        let (new, path) = (self.dir.join("commits.new"), self.dir.join(COMMITS));
-        let dir = &self.shared.seam.dir;
-        remove_if_there(&**dir, &new).at("remove", &self.shared.shown(&new))?;
-        let bytes = self.live_bytes();
-        write_file(&self.shared, &new, &bytes)?;
-        dir.rename(&new, &path).at("rename", &self.shared.shown(&new))?;
+    fn replace(&mut self, bytes: &[u8]) -> Result<()> {
+        let dir = &*self.shared.seam.dir;
+        io::replace(dir, &self.dir.join(COMMITS), bytes)?;
         let shown = self.shared.shown(&self.dir);
         dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (None, bytes.len() as u64, bytes.len() as u64);
@@ -427,13 +428,6 @@ fn note(groups: &mut Groups, group: &GroupName, places: &[Place], time: Timestam
         let metadata = metadata.map(<[u8]>::to_vec);
         commits.insert(place.partition(), Commit { place: *place, time, metadata });
     }
-}
-
-fn write_file(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<()> {
-    let shown = shared.shown(path);
-    let file = shared.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
-    write_all_at(&*file, bytes, 0).taking(bytes.len(), "write", &shown)?;
-    file.sync().at("sync", &shown)
 }
 
 #[cfg(test)]

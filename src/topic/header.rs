@@ -12,7 +12,7 @@ use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
     salvage_frames,
 };
-use crate::io::{Access, Seam, read_all, remove_if_there, write_all_at};
+use crate::io::{self, Access, Seam, read_all};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
@@ -33,7 +33,7 @@ pub(super) fn write(
     creation: Epoch,
     options: &TopicOptions,
 ) -> Result<()> {
-    write_to(shared, &dir.join(TOPIC), name, creation, options)
+    io::write_new(&*shared.seam.dir, &dir.join(TOPIC), &encode(shared, name, creation, options))
 }
 
 /// Replaces the header, in one atomic step: where it fails the one that was there counts. The caller syncs the directory.
@@ -44,24 +44,16 @@ pub(super) fn replace(
     creation: Epoch,
     options: &TopicOptions,
 ) -> Result<()> {
-    let new = dir.join("topic.new");
-    remove_if_there(&*shared.seam.dir, &new).at("remove", &shared.shown(&new))?;
-    let rename = || shared.seam.dir.rename(&new, &dir.join(TOPIC)).at("rename", &shared.shown(&new));
-    write_to(shared, &new, name, creation, options)
-        .and_then(|()| rename())
-        .inspect_err(|_| drop(remove_if_there(&*shared.seam.dir, &new)))
+    io::replace(&*shared.seam.dir, &dir.join(TOPIC), &encode(shared, name, creation, options))
 }
 
-fn write_to(shared: &Shared, path: &Path, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Result<()> {
-    let shown = shared.shown(path);
+fn encode(shared: &Shared, name: &TopicName, creation: Epoch, options: &TopicOptions) -> Vec<u8> {
     let identity = identity(shared.store, creation);
     let mut bytes = identity.encode(shared.seam.clock.now()).to_vec();
     let entry = Entry::Topic { name: name.clone(), options: options.clone() };
     let at = bytes.len() as u64;
     bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
-    let file = shared.seam.dir.create(path).taking(bytes.len(), "create", &shown)?;
-    write_all_at(&*file, &bytes, 0).taking(bytes.len(), "write", &shown)?;
-    file.sync().at("sync", &shown)
+    bytes
 }
 
 /// Reads the header of the topic in a directory: its whole creation epoch and its options.

@@ -365,6 +365,70 @@ fn a_tail_larger_than_the_reserve_waits_for_room_and_takes_none_from_others() {
     });
 }
 
+/// Commits with metadata in so many groups, which all count.
+fn commit_in_groups(topic: &Topic, groups: usize) {
+    for n in 0..groups {
+        let mut consumer = topic.consumer(&format!("g{n}")).open().expect("opens");
+        consumer.seek(0, Start::Earliest).expect("seeks");
+        consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+    }
+}
+
+/// What was to take the place of another file.
+fn half_written(disk: &SimDisk) -> Vec<PathBuf> {
+    disk.files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "new")).collect()
+}
+
+#[test]
+fn commits_longer_than_the_reserve_wait_for_room_and_take_none_from_others() {
+    both_ways(|mapping| {
+        let mut disk = Disk::new(mapping, RESERVE_BYTES);
+        commit_in_groups(&disk.topic(), 100);
+        disk.go_down();
+        disk.fill_up();
+        disk.open().expect("opens");
+        assert_eq!(disk.store().recovery().failed.len(), 1);
+        assert_eq!(half_written(&disk.disk), [Path::new("other"); 0]);
+        let other = disk.store().topic("other").expect("is there");
+        commit_in_groups(&other, 1);
+        assert!(matches!(refused(disk.topic().groups()), Error::StorageFull { .. }));
+        disk.partition().trim(Offset::new(1)).expect("trims");
+        disk.make_room();
+        assert_eq!(disk.topic().groups().expect("has room").len(), 100);
+    });
+}
+
+#[test]
+fn a_compaction_that_the_reserve_has_no_room_for_does_not_take_it() {
+    both_ways(|mapping| {
+        let disk = Disk::new(mapping, RESERVE_BYTES);
+        (0..2).for_each(|_| commit_in_groups(&disk.topic(), 100));
+        commit_in_groups(&disk.topic(), 20);
+        disk.fill_up();
+        assert!(matches!(refused(disk.store().maintain()), Error::StorageFull { .. }));
+        assert!(!disk.given.load(Ordering::Relaxed));
+        disk.make_room();
+        let len = || disk.disk.read("topics/orders@1/commits").len();
+        let before = len();
+        disk.store().maintain().expect("has room");
+        assert!(len() < before);
+    });
+}
+
+#[test]
+fn a_file_that_finds_no_room_to_take_anothers_place_gives_back_what_it_took() {
+    let calls: [(&str, Call); 3] =
+        [("commits.new", compact_commits), ("history.new", compact_history), ("STORE.new", close)];
+    for (file, call) in calls {
+        both_ways(|mapping| {
+            let mut disk = Disk::new(mapping, RESERVE_BYTES);
+            disk.disk.fail(Fault::of("write").on(file).kind(ErrorKind::StorageFull).forever());
+            assert!(matches!(refused(call(&mut disk)), Error::StorageFull { .. }), "{file}");
+            assert_eq!(half_written(&disk.disk), [Path::new("other"); 0]);
+        });
+    }
+}
+
 #[test]
 fn what_a_failed_sync_says_is_never_taken_for_a_full_disk() {
     both_ways(|mapping| {

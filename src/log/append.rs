@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::history::{remove_if_there, seal_entry};
 use super::{Begun, History, LogView, Part, clean_entry};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::format::{BATCH_HEADER_BYTES, Draft, Entry, HEADER_BYTES, Reason, payload_bytes};
 use crate::io::File;
 use crate::log::Log;
@@ -393,10 +393,6 @@ impl Log {
         }
         let entries: Vec<Entry> = rolled.iter().map(|rolled| seal_entry(rolled.id, &rolled.sealed)).collect();
         self.history.lock().append(&entries)
-    }
-
-    pub(super) fn sync_dir(&self) -> Result<()> {
-        self.home.seam.dir.sync(&self.home.dir).at("sync", &self.home.shown(&self.home.dir))
     }
 }
 

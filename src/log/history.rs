@@ -378,12 +378,11 @@ impl History {
     }
 
     fn replace(&mut self, evidence: &Evidence, latch: &Latch) -> Result<()> {
-        let dir = &*self.home.seam.dir;
         let bytes = encode_all(&self.home, &evidence.entries());
         let position = bytes.len() as u64;
-        replace(dir, &self.path, &bytes)?;
+        let sync = replace(&*self.home.seam.dir, &self.path, &bytes)?;
         let shown = self.home.shown(&self.home.dir);
-        dir.sync(&self.home.dir).at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
+        sync().at("sync", &shown).inspect_err(|_| latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (None, position, position);
         self.headroom = Headroom::default();
         Ok(())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::append::{Appender, Rolled};
 use super::leader::{Leader, Reached};
 use super::{Log, Origin};
-use crate::error::{Error, IoContext, Result, is_want_of_files};
+use crate::error::{Error, IoContext, Result};
 use crate::io::File;
 use crate::offset::Offset;
 use crate::place::Place;
@@ -176,15 +176,17 @@ impl Log {
             self.sync_segment(*id, &**file)?;
         }
         if job.created.is_some() {
-            self.sync_dir().inspect_err(|error| {
-                // Where the directory couldn't even be opened no sync has failed, and the next one makes up for it.
-                if !is_want_of_files(error) {
-                    self.latch_down(&self.home.shown(&self.home.dir));
-                }
-            })?;
+            self.sync_dir()?;
         }
         let mut history = self.history.lock();
         history.sync().inspect_err(|_| self.latch_down(&history.shown()))
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let (dir, shown) = (&self.home.dir, self.home.shown(&self.home.dir));
+        // First: for want of open files no sync has failed, and the next one makes up for it.
+        let sync = self.home.seam.dir.open_dir(dir).at("open", &shown)?;
+        sync().at("sync", &shown).inspect_err(|_| self.latch_down(&shown))
     }
 
     fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {

@@ -72,6 +72,6 @@ pub(super) fn write(seam: &Seam, store: &StoreFile) -> Result<()> {
     let entry = Entry::Store { next_number: store.next_number, clean: store.clean };
     let at = bytes.len() as u64;
     bytes.extend_from_slice(&encode_frame(&[entry], identity.seed(), at, 0));
-    replace(dir, Path::new(STORE), &bytes)?;
-    dir.sync(Path::new("")).at("sync", dir.root())
+    let sync = replace(dir, Path::new(STORE), &bytes)?;
+    sync().at("sync", dir.root())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::threads::Mutex;
 
 use super::identity::{self, StoreFile};
-use crate::error::{Error, Result, is_want_of_files};
+use crate::error::{Error, Result};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Seam};
 use crate::log::Epochs;
@@ -51,8 +51,7 @@ impl Numbers {
         let root = self.seam.dir.root();
         self.latch.check(|| format!("store `{}`", root.display()))?;
         self.reserve.with_room(|| identity::write(&self.seam, &store)).inspect_err(|error| {
-            // Where the directory couldn't even be opened no sync has failed, and the next one writes all of it anew.
-            if matches!(error, Error::Io { operation: "sync", .. }) && !is_want_of_files(error) {
+            if matches!(error, Error::Io { operation: "sync", .. }) {
                 self.latch.fall("sync", root);
             }
         })

@@ -314,10 +314,9 @@ impl Commits {
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<()> {
-        let dir = &*self.shared.seam.dir;
-        io::replace(dir, &self.dir.join(COMMITS), bytes)?;
+        let sync = io::replace(&*self.shared.seam.dir, &self.dir.join(COMMITS), bytes)?;
         let shown = self.shared.shown(&self.dir);
-        dir.sync(&self.dir).at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
+        sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))?;
         (self.file, self.position, self.synced) = (None, bytes.len() as u64, bytes.len() as u64);
         self.compact_at = self.position + self.position.max(COMPACT_BYTES_MIN);
         self.open_ended = false;

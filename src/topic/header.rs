@@ -12,7 +12,7 @@ use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, TOPIC, encode_frame, read_frames,
     salvage_frames,
 };
-use crate::io::{self, Access, Seam, read_all};
+use crate::io::{self, Access, DirSync, Seam, read_all};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
@@ -36,14 +36,15 @@ pub(super) fn write(
     io::write_new(&*shared.seam.dir, &dir.join(TOPIC), &encode(shared, name, creation, options))
 }
 
-/// Replaces the header, in one atomic step: where it fails the one that was there counts. The caller syncs the directory.
-pub(super) fn replace(
-    shared: &Shared,
+/// Replaces the header, in one atomic step: where it fails the one that was there counts. The caller syncs the directory by
+/// what it is given.
+pub(super) fn replace<'s>(
+    shared: &'s Shared,
     dir: &Path,
     name: &TopicName,
     creation: Epoch,
     options: &TopicOptions,
-) -> Result<()> {
+) -> Result<DirSync<'s>> {
     io::replace(&*shared.seam.dir, &dir.join(TOPIC), &encode(shared, name, creation, options))
 }
 

@@ -128,9 +128,9 @@ impl TopicRepair {
         if let Some(options) = self.header {
             aside.copy(&self.dir.join(TOPIC), 0)?;
             aside.sync()?;
-            header::replace(&self.shared, &self.dir, &self.name, self.creation, &options)?;
+            let sync = header::replace(&self.shared, &self.dir, &self.name, self.creation, &options)?;
             // A store that was closed cleanly is believed: no later open syncs this name.
-            self.shared.seam.dir.sync(&self.dir).at("sync", &self.shared.shown(&self.dir))?;
+            sync().at("sync", &self.shared.shown(&self.dir))?;
         }
         Ok(begun)
     }

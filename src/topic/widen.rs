@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::build::Unnamed;
 use super::{Topic, header};
-use crate::error::{Error, IoContext, Result, is_want_of_files};
+use crate::error::{Error, IoContext, Result};
+use crate::io::DirSync;
 use crate::options::TopicOptions;
 use crate::threads::atomic::Ordering;
 
@@ -48,10 +49,9 @@ impl Topic {
     fn widen(&self, options: &TopicOptions, named: impl FnOnce()) -> Result<()> {
         let mut commits = self.commits()?;
         commits.begin(&(self.partitions()..options.partitions))?;
-        header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
+        let sync = header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
         named();
-        // Whatever kept it from being synced: the header may name them, so that none of them may be made anew.
-        self.sync_names().inspect_err(|_| self.latch_down())?;
+        self.sync_names(sync)?;
         self.show_partitions(options.partitions);
         Ok(())
     }
@@ -66,23 +66,17 @@ impl Topic {
         self.inner.owner.signal.notify();
     }
 
-    /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
     fn sync_dir(&self) -> Result<()> {
-        self.sync_names().inspect_err(|error| {
-            // Where it couldn't even be opened no sync has failed, and the next one makes up for it.
-            if !is_want_of_files(error) {
-                self.latch_down();
-            }
-        })
-    }
-
-    fn sync_names(&self) -> Result<()> {
         let (shared, dir) = (&self.inner.shared, &self.inner.dir);
-        shared.seam.dir.sync(dir).at("sync", &shared.shown(dir))
+        // First: for want of open files no sync has failed, and the next one makes up for it.
+        let sync = shared.seam.dir.open_dir(dir).at("open", &shared.shown(dir))?;
+        self.sync_names(sync)
     }
 
-    fn latch_down(&self) {
-        self.inner.latch.fall("sync", &self.inner.shared.shown(&self.inner.dir));
+    /// A directory whose sync failed may or may not remember its names: none is added until it is reopened.
+    fn sync_names(&self, sync: DirSync<'_>) -> Result<()> {
+        let shown = self.inner.shared.shown(&self.inner.dir);
+        sync().at("sync", &shown).inspect_err(|_| self.inner.latch.fall("sync", &shown))
     }
 
     pub(super) fn latched(&self) -> Result<()> {

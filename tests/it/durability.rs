@@ -795,33 +795,71 @@ fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_durable_for_t
 const EMFILE: i32 = 24;
 
 #[test]
-fn a_topics_directory_that_could_not_be_opened_for_a_sync_is_not_latched_unless_its_header_may_name_more() {
-    for (sync, latches) in [(2, false), (3, true)] {
+fn a_topics_directory_that_could_not_be_opened_for_a_sync_is_not_latched() {
+    for open in 1..=2 {
         both_ways(|mapping| {
             let world = world(mapping);
             let topic = orders(&world, TopicOptions::new()).topic().clone();
-            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync).os_error(EMFILE));
-            assert!(matches!(refused(topic.add_partitions(2)), Error::Io { operation: "sync", .. }));
-            let again = topic.add_partitions(2);
-            assert_eq!(matches!(again, Err(Error::Latched { .. })), latches, "{again:?}");
-            topic.reopen().expect("reopens");
+            world.disk.fail(Fault::of("open_dir").on("orders").nth(open).os_error(EMFILE));
+            assert!(matches!(refused(topic.add_partitions(2)), Error::Io { operation: "open", .. }));
+            topic.add_partitions(2).expect("adds");
             fill(&topic.partition(1).expect("was added"), "v", 3);
         });
     }
 }
 
 #[test]
+fn a_partitions_directory_that_could_not_be_opened_for_a_sync_is_not_latched() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new());
+        scribble(&partition, "v", 3);
+        world.disk.fail(Fault::of("open_dir").on("orders@1/0").os_error(EMFILE));
+        assert!(matches!(refused(partition.sync()), Error::Io { operation: "open", .. }));
+        fill(&partition, "v", 1);
+        assert_eq!(partition.durable_end(), Offset::new(4));
+    });
+}
+
+#[test]
+fn what_was_to_be_compacted_and_found_no_open_file_for_the_sync_is_as_it_was() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        scribble(&orders(&world, TopicOptions::new()), "v", 5000);
+        (1..4500).for_each(|n| world.partition().trim(Offset::new(n)).expect("trims"));
+        world.reopen();
+        let (topic, partition) = (world.topic("orders"), world.partition());
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        for n in 0..65 {
+            consumer.seek(0, Start::At(Offset::new(4500 + n))).expect("seeks");
+            consumer.commit_with_metadata(&[7; 4000]).expect("commits");
+        }
+        let files = ["topics/orders@1/0/history", "topics/orders@1/commits"];
+        let all = || files.map(|file| world.disk.read(file).len());
+        let before = all();
+        world.disk.fail(Fault::of("open_dir").on("orders@1").os_error(EMFILE).forever());
+        let error = refused_untouched(&world.disk, || world.store().maintain());
+        assert!(matches!(error, Error::Io { operation: "open", .. }), "{error}");
+        world.disk.heal();
+        fill(&partition, "v", 1);
+        consumer.commit_to(partition.place_at(partition.end()).expect("is there")).expect("commits");
+        world.store().maintain().expect("compacts");
+        assert!(all().iter().zip(before).all(|(now, before)| *now < before), "{:?}, {before:?} before", all());
+    });
+}
+
+#[test]
 fn a_topic_whose_directory_could_not_be_opened_beside_others_after_a_kill_is_hardened_once_more() {
-    for sync in 1..=4 {
+    for open in 1..=4 {
         both_ways(|mapping| {
             let mut world = world(mapping);
             fill(&orders(&world, TopicOptions::new()), "v", 3);
             world.go_down(Image::after_kill);
             world.disk.flip("topics/orders@1/commits", 8 * 20);
-            world.disk.fail(Fault::of("sync_dir").on("orders").nth(sync).os_error(EMFILE));
+            world.disk.fail(Fault::of("open_dir").on("orders").nth(open).os_error(EMFILE));
             world.open();
             let recovery = world.store().recovery();
-            assert!(recovery.failed.is_empty(), "sync {sync}: {recovery}");
+            assert!(recovery.failed.is_empty(), "open {open}: {recovery}");
         });
     }
 }

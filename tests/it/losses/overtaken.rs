@@ -143,8 +143,8 @@ fn after_a_sync_of_the_store_file_for_which_no_file_could_be_opened_numbers_are_
     let partition = world.partition();
     let disk = world.disk.clone();
     world.disk.on_operation(Box::new(move |operation| {
-        if operation.name == "rename" && operation.path == Path::new("STORE.new") {
-            disk.fail(Fault::of("sync_dir").os_error(24));
+        if operation.name == "open_dir" && operation.path == Path::new("") {
+            disk.fail(Fault::of("open_dir").os_error(24));
         }
     }));
     let begin_an_epoch = || {
@@ -152,7 +152,7 @@ fn after_a_sync_of_the_store_file_for_which_no_file_could_be_opened_numbers_are_
         partition.truncate(Offset::ZERO)
     };
     let error = (0..2000).find_map(|_| begin_an_epoch().err()).expect("the block ends");
-    assert!(matches!(error, Error::Io { operation: "sync", .. }), "{error}");
+    assert!(matches!(error, Error::Io { operation: "open", .. }), "{error}");
     world.disk.on_operation(Box::new(|_| {}));
     begin_an_epoch().expect("has a number");
     let numbers: Vec<u64> = partition.lineage().iter().map(|begun| begun.epoch.number).collect();

@@ -58,7 +58,8 @@ impl Topic {
             Err(error @ (Error::TopicDeleted { .. } | Error::Closed | Error::Io { .. })) => return Err(error),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok(CommitDescription { place: commit.place, time: commit.time, metadata: commit.metadata, lag, problem })
+        let metadata = commit.metadata.as_deref().map(<[u8]>::to_vec);
+        Ok(CommitDescription { place: commit.place, time: commit.time, metadata, lag, problem })
     }
 
     /// Where a group would go on if it were reset to these targets, by partition. Changes nothing.

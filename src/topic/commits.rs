@@ -20,6 +20,7 @@ use crate::io::latch::Latch;
 use crate::io::{self, Access, File, Headroom, Seam, read_all, read_settled, write_all_at};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
+use crate::options::PARTITIONS_MAX;
 use crate::place::Place;
 use crate::segment::{header_of, missing};
 
@@ -37,7 +38,8 @@ pub(crate) const METADATA_BYTES_MAX: usize = 4096;
 pub(crate) struct Commit {
     pub(crate) place: Place,
     pub(crate) time: Timestamp,
-    pub(crate) metadata: Option<Vec<u8>>,
+    /// One for all places of a commit.
+    pub(crate) metadata: Option<Arc<[u8]>>,
 }
 
 type Groups = BTreeMap<GroupName, BTreeMap<u32, Commit>>;
@@ -324,19 +326,19 @@ impl Commits {
         Ok(())
     }
 
-    /// A file that says just what counts.
+    /// A file that says just what counts, and longer by no more than its end than the one that said it: what was committed
+    /// together stays together.
     fn live_bytes(&self) -> Vec<u8> {
         let mut bytes = identity(self.shared.store, self.creation).encode(self.shared.seam.clock.now()).to_vec();
         for (group, commits) in &self.groups {
-            for commit in commits.values() {
-                let entry = Entry::Commit {
-                    group: group.clone(),
-                    time: commit.time,
-                    places: vec![commit.place],
-                    metadata: commit.metadata.clone(),
-                };
-                let at = bytes.len() as u64;
-                bytes.extend_from_slice(&encode_frame(&[entry], self.seed, at, 0));
+            for ((time, metadata), places) in together(commits) {
+                // More partitions no topic has, but a file may name them, and a frame hold fewer.
+                for places in places.chunks(PARTITIONS_MAX as usize) {
+                    let (places, metadata) = (places.to_vec(), metadata.map(<[u8]>::to_vec));
+                    let entry = Entry::Commit { group: group.clone(), time, places, metadata };
+                    let at = bytes.len() as u64;
+                    bytes.extend_from_slice(&encode_frame(&[entry], self.seed, at, 0));
+                }
             }
         }
         if bytes.len() > HEADER_BYTES {
@@ -345,6 +347,15 @@ impl Commits {
         }
         bytes
     }
+}
+
+/// A group's places by what was said of them.
+fn together(commits: &BTreeMap<u32, Commit>) -> BTreeMap<(Timestamp, Option<&[u8]>), Vec<Place>> {
+    let mut together = BTreeMap::<_, Vec<Place>>::new();
+    for commit in commits.values() {
+        together.entry((commit.time, commit.metadata.as_deref())).or_default().push(commit.place);
+    }
+    together
 }
 
 const _: () = assert!(METADATA_BYTES_MAX < FRAME_BYTES_MAX / 2);
@@ -423,9 +434,9 @@ fn note(groups: &mut Groups, group: &GroupName, places: &[Place], time: Timestam
         groups.insert(group.clone(), BTreeMap::new());
     }
     let commits = groups.get_mut(group).expect("was just looked for");
+    let metadata: Option<Arc<[u8]>> = metadata.map(Arc::from);
     for place in places {
-        let metadata = metadata.map(<[u8]>::to_vec);
-        commits.insert(place.partition(), Commit { place: *place, time, metadata });
+        commits.insert(place.partition(), Commit { place: *place, time, metadata: metadata.clone() });
     }
 }
 

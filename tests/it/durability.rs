@@ -791,6 +791,26 @@ fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_durable_for_t
     });
 }
 
+#[test]
+fn commits_that_are_written_anew_after_a_kill_are_no_longer_than_before() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let topic = orders(&world, TopicOptions::new().partitions(500)).topic().clone();
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        consumer.commit_with_metadata(&[7; 4096]).expect("commits");
+        // In the same millisecond, but not beside the same metadata.
+        drop(consumer);
+        let mut consumer = topic.consumer("billing").partitions(&[3]).open().expect("opens");
+        consumer.commit_with_metadata(b"another").expect("commits");
+        let len = |world: &World| world.disk.read("topics/orders@1/commits").len();
+        let (before, committed) = (len(&world), topic.groups().expect("are there"));
+        drop((topic, consumer));
+        world.kill();
+        assert_eq!(world.topic("orders").groups().expect("are there"), committed);
+        assert!(len(&world) <= 2 * before, "{} bytes, {before} before", len(&world));
+    });
+}
+
 /// Too many open files.
 const EMFILE: i32 = 24;
 

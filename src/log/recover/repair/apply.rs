@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::super::rewrite::{carry_out, keep_scanned};
+use super::super::stray::Stray;
 use super::super::{Finding, Known, Step, remove, strays};
 use super::{Aside, Fate, Found, PartitionRepair};
 use crate::error::{IoContext, Result};
@@ -47,7 +48,7 @@ impl PartitionRepair {
         self.home.seam.dir.sync(&self.home.dir).at("sync", &dir)?;
         self.history.rewrite(&evidence, &Latch::default())?;
         self.move_away(aside)?;
-        remove(&self.home, strays(&self.home, &evidence, &evidence)?);
+        self.remove_strays(&evidence, aside)?;
         self.home.seam.dir.sync(&self.home.dir).at("sync", &dir)?;
         Ok(begun)
     }
@@ -107,6 +108,19 @@ impl PartitionRepair {
         for found in self.found.iter().filter(|found| found.fate == Fate::Drop) {
             aside.take(&self.home.segment_path(found.one.recorded.id))?;
         }
+        aside.sync()
+    }
+
+    /// Takes away what was left over; the report tells what of it is kept.
+    fn remove_strays(&self, evidence: &Evidence, aside: &mut Aside) -> Result<()> {
+        let mut left_over = Vec::new();
+        for stray in strays(&self.home, evidence, evidence)? {
+            match stray {
+                Stray::SetAside(path) => aside.take(&path)?,
+                Stray::Remove(_) => left_over.push(stray),
+            }
+        }
+        remove(&self.home, left_over);
         aside.sync()
     }
 }

@@ -14,7 +14,7 @@
 //! | a file of another log | set aside, and what should be there is missing |
 //! | in a sealed segment: a batch, the end, the whole file | it stays ([`OnDamage`]) |
 //! | records missing between two segments, or behind the last | cut there; all behind set aside |
-//! | the history | told anew: by its frames that validate, and by the segments that are there |
+//! | the history, or it leaves out a durable segment | told anew: by its frames that validate, and by the segments there |
 //! | beside it: a file that nothing tells is a segment, or a segment that a later epoch has overtaken | set aside |
 
 mod apply;

@@ -1,5 +1,5 @@
-//! What a partition's history says, or what can be told of it when it is damaged: by its lines that still validate, and
-//! by the segments that are there.
+//! What a partition's history says, or what can be told of it when it is damaged or leaves out a durable segment: by its
+//! lines that still validate, and by the segments that are there.
 //!
 //! Invariant: nothing is invented, and no place is admitted that might not be of this history. An epoch is taken from a
 //! line or from a segment's own header, whole. A file that tells of none, that no line names and that holds no batch is no
@@ -40,7 +40,7 @@ pub(super) struct Stranger {
 
 /// The evidence, as the history tells it or as it can be told anew.
 pub(super) fn evidence(home: &Arc<Home>) -> Result<(History, Evidence, Option<Retold>)> {
-    let error = match History::load(home) {
+    let error = match History::load_complete(home) {
         Ok((history, evidence)) => return Ok((history, evidence, None)),
         Err(error @ Error::Corrupt(_)) => error,
         Err(other) => return Err(other),

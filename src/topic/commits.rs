@@ -44,6 +44,17 @@ pub(crate) struct Commit {
 
 type Groups = BTreeMap<GroupName, BTreeMap<u32, Commit>>;
 
+/// What can be told of commits that are damaged or gone.
+pub(super) struct Salvaged {
+    /// For each group and partition the last one that is whole.
+    pub(super) commits: Commits,
+    /// Groups that may have had a later one in some partition.
+    pub(super) older: Vec<GroupName>,
+    /// Groups that have none in these partitions, and may have had one.
+    pub(super) without: Vec<(GroupName, Vec<u32>)>,
+    pub(super) lost_bytes: usize,
+}
+
 /// All commits of a topic, in memory and in its file.
 #[derive(Debug)]
 pub(crate) struct Commits {
@@ -92,14 +103,15 @@ impl Commits {
         Ok(commits)
     }
 
-    /// What of a damaged or missing file can be told: for each group the last commit that is whole, the groups that
-    /// committed nothing behind the damage, and how many bytes are lost. Changes nothing.
+    /// What of a damaged or missing file can be told. A commit is surely the last one only behind the damage: each
+    /// partition has its own. Changes nothing.
     pub(super) fn salvage(
         shared: &Arc<Shared>,
         dir: &Path,
         creation: Epoch,
         topic: &TopicName,
-    ) -> Result<(Commits, Vec<GroupName>, usize)> {
+        partitions: u32,
+    ) -> Result<Salvaged> {
         let path = dir.join(COMMITS);
         let shown = shared.shown(&path);
         let bytes = match shared.seam.dir.open(&path, Access::Read) {
@@ -111,9 +123,16 @@ impl Commits {
         let salvage = salvage_frames(&bytes, seed).map_err(corrupt)?;
         let behind = groups_of(salvage.behind.clone()).map_err(corrupt)?;
         let groups = groups_of([salvage.before, salvage.behind].concat()).map_err(corrupt)?;
-        let older = groups.keys().filter(|group| !behind.contains_key(*group)).cloned().collect();
+        let is_sure =
+            |group: &GroupName, number: &u32| behind.get(group).is_some_and(|commits| commits.contains_key(number));
+        let is_older = |group: &GroupName, commits: &BTreeMap<u32, Commit>| commits.keys().any(|n| !is_sure(group, n));
+        let older = groups.iter().filter(|(group, commits)| is_older(group, commits));
+        let older = older.map(|(group, _)| group.clone()).collect();
+        let missed = |commits: &BTreeMap<u32, Commit>| (0..partitions).filter(|n| !commits.contains_key(n)).collect();
+        let without = groups.iter().map(|(group, commits)| (group.clone(), missed(commits)));
+        let without = without.filter(|(_, missed): &(_, Vec<u32>)| !missed.is_empty()).collect();
         let commits = Commits::new(shared, dir, creation, topic, groups, HEADER_BYTES as u64);
-        Ok((commits, older, salvage.lost_bytes))
+        Ok(Salvaged { commits, older, without, lost_bytes: salvage.lost_bytes })
     }
 
     /// What a file said up to `position`, all of it synced.

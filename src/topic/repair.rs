@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::commits::Commits;
+use super::commits::{Commits, Salvaged};
 use super::dirs::{creation_elsewhere, partitions_there, uncounted};
 use super::{Shared, header};
 use crate::error::{Error, IoContext, Result};
@@ -58,7 +58,7 @@ impl TopicRepair {
         let header = is_retold.then(|| options.clone());
         let (shared, name) = (shared.clone(), name.clone());
         let mut repair = TopicRepair { shared, name, dir, creation, header, commits: None, partitions: Vec::new() };
-        repair.plan_commits(steps)?;
+        repair.plan_commits(options.partitions, steps)?;
         for partition in 0..options.partitions {
             repair.plan_partition(partition, on_damage, steps)?;
         }
@@ -66,22 +66,21 @@ impl TopicRepair {
         Ok((!idle).then_some(repair))
     }
 
-    fn plan_commits(&mut self, steps: &mut Vec<RepairStep>) -> Result<()> {
+    fn plan_commits(&mut self, partitions: u32, steps: &mut Vec<RepairStep>) -> Result<()> {
         let error = match Commits::load(&self.shared, &self.dir, self.creation, &self.name, false) {
             Ok(_) => return Ok(()),
             Err(error @ Error::Corrupt(_)) => error,
             Err(error) => return left(error, &self.name, None, steps),
         };
-        let salvaged = Commits::salvage(&self.shared, &self.dir, self.creation, &self.name);
-        let (commits, older, lost_bytes) = match salvaged {
+        let salvaged = match Commits::salvage(&self.shared, &self.dir, self.creation, &self.name, partitions) {
             Ok(salvaged) => salvaged,
             Err(error) => return left(error, &self.name, None, steps),
         };
         let mut step = RepairStep::new(Some(&self.name), None, error, Remedy::Rebuild);
-        step.files = vec![commits.shown()];
-        step.note = Some(commits_note(&commits, &older, lost_bytes));
+        step.files = vec![salvaged.commits.shown()];
+        step.note = Some(commits_note(&salvaged));
         steps.push(step);
-        self.commits = Some(commits);
+        self.commits = Some(salvaged.commits);
         Ok(())
     }
 
@@ -217,15 +216,30 @@ fn tell_header(
     Ok((Some(whole.unwrap_or_default().partitions(partitions)), step))
 }
 
-fn commits_note(commits: &Commits, older: &[GroupName], lost_bytes: usize) -> String {
-    let list = |names: &mut dyn Iterator<Item = &GroupName>| {
-        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+fn commits_note(salvaged: &Salvaged) -> String {
+    let Salvaged { commits, older, without, lost_bytes } = salvaged;
+    let list = |names: &mut dyn Iterator<Item = String>| {
+        let names: Vec<String> = names.collect();
         if names.is_empty() { "none".to_string() } else { names.join(", ") }
     };
+    let quoted = |group: &GroupName| format!("`{group}`");
+    let is_sure = |group: &&GroupName| !older.contains(group) && without.iter().all(|(name, _)| name != *group);
     format!(
         "{lost_bytes} bytes are lost; groups that go on at their last commit: {}; at one that may be older, so that they \
-         read records again: {}; any other group is lost, and begins where its start policy says",
-        list(&mut commits.groups().keys().filter(|group| !older.contains(group))),
-        list(&mut older.iter())
+         read records again: {}; without one in some partitions, where they begin as their start policy says: {}; any \
+         other group is lost, and begins where its start policy says",
+        list(&mut commits.groups().keys().filter(is_sure).map(quoted)),
+        list(&mut older.iter().map(quoted)),
+        list(&mut without.iter().map(|(group, missed)| format!("`{group}` ({})", numbers(missed))))
     )
+}
+
+/// Some of them; a topic may have very many partitions.
+fn numbers(partitions: &[u32]) -> String {
+    const LISTED_MAX: usize = 8;
+    let mut listed: Vec<String> = partitions.iter().take(LISTED_MAX).map(u32::to_string).collect();
+    if partitions.len() > LISTED_MAX {
+        listed.push(format!("and {} more", partitions.len() - LISTED_MAX));
+    }
+    listed.join(", ")
 }

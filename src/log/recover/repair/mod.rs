@@ -68,6 +68,15 @@ struct Found {
 }
 
 impl Found {
+    /// Whether the history is to name it.
+    fn stays(&self) -> bool {
+        match (self.fate, &self.one.scan) {
+            (Fate::Drop | Fate::Recover(Decision::Drop), _) | (Fate::Cut, None) => false,
+            (Fate::Cut, Some(scan)) => scan.run.sealed().is_some(),
+            (Fate::Recover(_), scan) => scan.as_ref().is_none_or(|scan| scan.run.sealed().is_some()),
+        }
+    }
+
     /// The position from which on nothing of the file stays.
     fn cut_from(&self) -> u64 {
         let kept = self.one.scan.as_ref().filter(|_| self.fate == Fate::Cut);
@@ -125,7 +134,7 @@ impl PartitionRepair {
         }
         repair.look()?;
         repair.decide(on_damage)?;
-        repair.go_around(on_damage);
+        repair.go_around(on_damage)?;
         repair.strays()?;
         Ok(repair)
     }
@@ -398,17 +407,23 @@ impl PartitionRepair {
         for found in &self.found[k..] {
             let one = &found.one;
             end = end.max(one.recorded.seal.map_or(Offset::ZERO, |seal| seal.end)).max(self.behind(one)?);
-            let Some(file) = self.file_of(one)? else { continue };
-            let shown = self.home.shown(&self.home.segment_path(one.recorded.id));
-            let from = found.cut_from();
-            if let Some(last) = last_nonzero(&*file, from).at("read", &shown)? {
-                step.bytes += last - from;
-                step.files.push(shown);
-            }
+            self.count(&mut step, found)?;
         }
         step.lost = (end > at).then_some(at..end);
         self.steps.push(step);
         self.cut = Some(at);
+        Ok(())
+    }
+
+    /// Adds what of a segment leaves the log.
+    fn count(&self, step: &mut RepairStep, found: &Found) -> Result<()> {
+        let Some(file) = self.file_of(&found.one)? else { return Ok(()) };
+        let shown = self.home.shown(&self.home.segment_path(found.one.recorded.id));
+        let from = found.cut_from();
+        if let Some(last) = last_nonzero(&*file, from).at("read", &shown)? {
+            step.bytes += last - from;
+            step.files.push(shown);
+        }
         Ok(())
     }
 
@@ -440,20 +455,36 @@ impl PartitionRepair {
     }
 
     /// What to do about the damage that keeps nothing else from being read.
-    fn go_around(&mut self, on_damage: OnDamage) {
+    fn go_around(&mut self, on_damage: OnDamage) -> Result<()> {
         let damage: Vec<_> = self.found.iter_mut().flat_map(|found| std::mem::take(&mut found.damage)).collect();
-        let Some(behind) = damage.iter().map(|(_, lost)| lost.end).max() else { return };
+        let Some(behind) = damage.iter().map(|(_, lost)| lost.end).max() else { return Ok(()) };
         let trims = on_damage == OnDamage::Trim;
-        let start = self.start;
         for (error, lost) in damage {
             let mut step = self.step(error, if trims { Remedy::Trim { to: behind } } else { Remedy::Keep });
-            // The last damage takes everything in front of it along.
-            step.lost = Some(if trims && lost.end == behind { start..behind } else { lost });
+            let is_last = trims && lost.end == behind;
+            step.lost = Some(lost);
+            if is_last {
+                self.trim_to(behind, &mut step)?;
+            }
             self.steps.push(step);
         }
-        if trims {
-            self.start = behind;
+        Ok(())
+    }
+
+    /// The last damage takes everything in front of it along: all of a segment, but of the newest that stays.
+    fn trim_to(&mut self, to: Offset, step: &mut RepairStep) -> Result<()> {
+        step.lost = Some(self.start..to);
+        self.start = to;
+        let newest = self.found.iter().rposition(Found::stays).unwrap_or(0);
+        for k in 0..newest {
+            let recorded = self.found[k].one.recorded;
+            let cut = self.evidence.lineage.cut_of(recorded.id.epoch);
+            if recorded.seal.is_some_and(|seal| seal.end.min(cut) <= to) {
+                self.found[k].fate = Fate::Drop;
+                self.count(step, &self.found[k])?;
+            }
         }
+        Ok(())
     }
 
     /// Segments that the history doesn't name and that belong to another log.

@@ -34,7 +34,7 @@ pub enum Remedy {
         /// The offset.
         at: Offset,
     },
-    /// The partition starts at this offset from now on. Nothing is moved.
+    /// The partition starts at this offset from now on. Segments of which nothing counts any more go to the quarantine.
     Trim {
         /// The offset.
         to: Offset,

@@ -103,7 +103,7 @@ pub(crate) struct PartitionRepair {
     foreign: Vec<PathBuf>,
     steps: Vec<RepairStep>,
     /// What recovery would cut as well: told only where something else is done.
-    torn: Vec<RepairStep>,
+    torn: Option<RepairStep>,
 }
 
 impl PartitionRepair {
@@ -122,7 +122,7 @@ impl PartitionRepair {
             history,
             found: Vec::new(),
             headless: Vec::new(),
-            torn: Vec::new(),
+            torn: None,
             durable_end: Offset::ZERO,
             cut: None,
             retold: retold.is_some(),
@@ -136,6 +136,9 @@ impl PartitionRepair {
         repair.decide(on_damage)?;
         repair.go_around(on_damage)?;
         repair.strays()?;
+        if repair.steps.iter().any(RepairStep::changes) {
+            repair.steps.extend(repair.torn.take());
+        }
         Ok(repair)
     }
 
@@ -223,7 +226,7 @@ impl PartitionRepair {
 
     /// Decides segment by segment, from the first to the last, until one of them must be cut.
     fn decide(&mut self, on_damage: OnDamage) -> Result<()> {
-        let mut end = None;
+        let mut end: Option<Offset> = None;
         for k in 0..self.found.len() {
             if self.cut.is_some() {
                 break;
@@ -235,17 +238,15 @@ impl PartitionRepair {
             match end.filter(|&end| end != base) {
                 Some(end) => {
                     let shown = self.home.shown(&self.home.dir);
-                    self.cut_at(k, Fate::Drop, end, missing("records", &shown, Some(end.min(base)..end.max(base))))?;
+                    let problem = missing("records", &shown, Some(end.min(base)..end.max(base)));
+                    let step = self.cut_at(k, Fate::Drop, end, problem)?;
+                    self.steps.push(step);
                 }
                 None => end = self.decide_one(k, on_damage)?.or(end),
             }
         }
         if self.cut.is_none() {
             self.decide_end(end)?;
-        }
-        if self.steps.iter().any(RepairStep::changes) {
-            let torn = std::mem::take(&mut self.torn);
-            self.steps.extend(torn);
         }
         Ok(())
     }
@@ -269,10 +270,13 @@ impl PartitionRepair {
                 let shown = self.home.shown(&self.home.dir);
                 // A close tells of what was synced.
                 self.durable_end = self.durable_end.max(clean);
-                self.cut_at(self.found.len(), Fate::Drop, end, missing("records", &shown, Some(lost)))
+                let problem = missing("records", &shown, Some(lost));
+                let step = self.cut_at(self.found.len(), Fate::Drop, end, problem)?;
+                self.steps.push(step);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
     /// Decides about one segment; gives the offset at which the next must begin, if this one stays.
@@ -305,20 +309,21 @@ impl PartitionRepair {
         let one = &self.found[k].one;
         let (at, scanned) = (one.good_end, one.scan.is_some());
         let cut = if scanned { Fate::Cut } else { Fate::Drop };
-        match decide(one.facts(self.durable_end, k + 1 < self.found.len())).decision {
-            Decision::Missing => self.cut_at(k, cut, at, missing("segment", &shown, None))?,
-            Decision::Corrupt => self.cut_at(k, cut, at, one.problem(&shown))?,
-            Decision::Cut | Decision::CutLater => {
-                // What a crash did is no damage: recovery would do the same, and does if nothing else is wrong.
-                let problem = one.problem(&shown);
-                let steps = std::mem::take(&mut self.steps);
-                self.cut_at(k, cut, at, problem)?;
-                self.torn = std::mem::replace(&mut self.steps, steps);
-            }
+        let decision = decide(one.facts(self.durable_end, k + 1 < self.found.len())).decision;
+        let problem = match decision {
+            Decision::Missing => missing("segment", &shown, None),
+            Decision::Corrupt | Decision::Cut | Decision::CutLater => one.problem(&shown),
             decision => {
                 self.found[k].fate = Fate::Recover(decision);
                 return Ok(scanned.then_some(at));
             }
+        };
+        let step = self.cut_at(k, cut, at, problem)?;
+        if matches!(decision, Decision::Cut | Decision::CutLater) {
+            // What a crash did is no damage: recovery would do the same, and does if nothing else is wrong.
+            self.torn = Some(step);
+        } else {
+            self.steps.push(step);
         }
         Ok(None)
     }
@@ -340,7 +345,8 @@ impl PartitionRepair {
             Some(end) => (Fate::Cut, end),
             None => (Fate::Drop, lost.start),
         };
-        self.cut_at(k, fate, at, problem)?;
+        let step = self.cut_at(k, fate, at, problem)?;
+        self.steps.push(step);
         Ok(None)
     }
 
@@ -393,8 +399,8 @@ impl PartitionRepair {
         Ok(damage)
     }
 
-    /// The partition ends here: segment `k` has this fate, and all behind it leave the log.
-    fn cut_at(&mut self, k: usize, fate: Fate, at: Offset, problem: Error) -> Result<()> {
+    /// The partition ends here: segment `k` has this fate, and all behind it leave the log. Gives the step that says so.
+    fn cut_at(&mut self, k: usize, fate: Fate, at: Offset, problem: Error) -> Result<RepairStep> {
         let at = at.max(self.start);
         let mut step = self.step(problem, Remedy::Cut { at });
         let mut end = self.durable_end;
@@ -410,9 +416,8 @@ impl PartitionRepair {
             self.count(&mut step, found)?;
         }
         step.lost = (end > at).then_some(at..end);
-        self.steps.push(step);
         self.cut = Some(at);
-        Ok(())
+        Ok(step)
     }
 
     /// Adds what of a segment leaves the log.

@@ -74,8 +74,14 @@ pub(crate) struct Owner {
     pub(crate) epochs: Arc<dyn Epochs>,
     /// The partitions of the whole store whose files are open.
     awake: Arc<Awake>,
+    /// What was recovered in the whole store.
+    recovered: Arc<Recovered>,
     life: AtomicU8,
 }
+
+/// What recovery did, partition by partition, in the order in which it came to an end. Also where the open of the partition,
+/// of which it is a part, failed behind it: the next one finds nothing more to tell.
+pub(crate) type Recovered = Mutex<Vec<PartitionRecovery>>;
 
 const LIVES: u8 = 0;
 const CLOSED: u8 = 1;
@@ -88,8 +94,10 @@ impl Owner {
         options: TopicOptions,
         epochs: Arc<dyn Epochs>,
         awake: Arc<Awake>,
+        recovered: Arc<Recovered>,
     ) -> Owner {
-        Owner { topic, creation, options, signal: Signal::default(), epochs, awake, life: AtomicU8::new(LIVES) }
+        let (signal, life) = (Signal::default(), AtomicU8::new(LIVES));
+        Owner { topic, creation, options, signal, epochs, awake, recovered, life }
     }
 
     /// Refuses if the topic was deleted or the store closed.
@@ -176,27 +184,27 @@ impl Log {
         home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))
     }
 
-    /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; says what that did.
-    pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
-        let (mut history, mut evidence) = History::load_complete(home)?;
+    /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; what that did is told to the store.
+    pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
+        let (mut history, evidence) = History::load_complete(home)?;
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
-        let mut report = None;
-        let mut told = None;
+        let (mut recovered, mut report) = (None, None);
         if !evidence.is_closed() {
-            let (recovered, findings) = recover::recover(home, owner, &mut history, &evidence, Known::of(home))?;
-            told = Some(std::mem::replace(&mut evidence, recovered));
-            report = Some(findings);
+            // Before anything is cut: it keeps the partition closed, and all as it is.
+            nothing_foreign(home, &evidence)?;
+            let (after, told) = recover::recover(home, owner, &mut history, &evidence, Known::of(home))?;
+            (recovered, report) = (Some(after), Some(told));
         } else if home.unclean {
             // What was read may live in the page cache alone, also in pages that a failed sync has marked clean: no later one
             // writes them, and the lines of this session would say that they are durable. So it goes into a new file.
             let kept = evidence.without_retired();
             history.rewrite(&kept, &Latch::default())?;
-            told = Some(std::mem::replace(&mut evidence, kept));
+            recovered = Some(kept);
         }
-        let strays = recover::strays(home, &evidence, told.as_ref().unwrap_or(&evidence))?;
-        recover::remove(home, strays);
-        let (view, end) = view_of(home, &evidence)?;
-        Ok((Log::new(home, owner, history, view, end), report))
+        let cleared = clear(home, recovered.as_ref().unwrap_or(&evidence), &evidence);
+        owner.recovered.lock().extend(report);
+        let (view, end) = cleared?;
+        Ok(Log::new(home, owner, history, view, end))
     }
 
     /// Opens a partition for reading beside whoever writes it.
@@ -323,6 +331,15 @@ fn append_time_of(view: &LogView) -> Timestamp {
     let appended = newest.map_or(Timestamp::MIN, |sealed| sealed.append_time);
     // Also where no record is left: a clock that was set back would make the next ones look old once it is right.
     appended.max(view.lineage.newest().time)
+}
+
+/// Takes away what is no part of a partition whose segments are all sealed; gives its view and its end. `told` is what the
+/// history said before a recovery.
+fn clear(home: &Arc<Home>, evidence: &Evidence, told: &Evidence) -> Result<(LogView, Offset)> {
+    let strays = recover::strays(home, evidence, told)?;
+    let view = view_of(home, evidence)?;
+    recover::remove(home, strays);
+    Ok(view)
 }
 
 /// The view of a partition whose segments are all sealed, and its end.

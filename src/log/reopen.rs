@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::append::Appender;
 use super::recover::{self, Known};
-use super::{Evidence, History, Log, LogView, PartitionRecovery, append_time_of, view_of};
+use super::{Evidence, History, Log, LogView, PartitionRecovery, append_time_of, clear, nothing_foreign};
 use crate::error::Result;
 use crate::offset::Offset;
 
@@ -29,13 +29,14 @@ impl Log {
             return Ok(None);
         }
         let (mut history, evidence) = History::load(&self.home)?;
+        nothing_foreign(&self.home, &evidence)?;
         let known = self.known(&evidence);
         // Also if the history says that all is well: it may say so in pages that were never written.
         let (recovered, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
-        let strays = recover::strays(&self.home, &recovered, &evidence)?;
-        let (view, end) = view_of(&self.home, &recovered)?;
+        let cleared = clear(&self.home, &recovered, &evidence);
+        self.owner.recovered.lock().push(report.clone());
+        let (view, end) = cleared?;
         view.take_over(&self.view());
-        recover::remove(&self.home, strays);
         self.take_over(&mut appender, history, view, end);
         self.latch.lift();
         drop(appender);

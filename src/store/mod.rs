@@ -21,7 +21,7 @@ use crate::threads::Mutex;
 
 pub(crate) use identity::{missing_store, read as read_identity};
 pub use repair::{Repair, RepairPlan, RepairReport};
-pub use report::{Maintenance, RecoveryReport};
+pub use report::{Maintenance, RecoveryReport, Unrecovered};
 
 use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{TOPICS, TRASH, topic_dir};
@@ -76,6 +76,7 @@ struct Inner {
     /// Falls when a directory of topics couldn't be synced.
     latch: Latch,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Of the open.
     recovery: RecoveryReport,
     /// Wall and monotonic time at open, to notice a clock that jumps.
     opened_at: (Timestamp, u64),
@@ -162,10 +163,18 @@ impl Store {
         Ok(self.inner.shared.seam.clone())
     }
 
-    /// What recovery did when the store was opened.
+    /// What recovery did when the store was opened, and since: a partition that couldn't be recovered then is when it is
+    /// used, and one that is reopened is recovered too. Asked again it tells of them all.
     #[must_use]
-    pub fn recovery(&self) -> &RecoveryReport {
-        &self.inner.recovery
+    pub fn recovery(&self) -> RecoveryReport {
+        let mut report = self.inner.recovery.clone();
+        report.partitions.extend(self.inner.shared.recovered.lock().iter().cloned());
+        let catalog = self.inner.catalog.lock();
+        report.failed.retain(|failed| match catalog.loaded_one(&failed.topic) {
+            Some(topic) => !topic.is_recovered(failed.partition),
+            None => !catalog.numbers(&failed.topic).is_empty(),
+        });
+        report
     }
 
     /// The names of all topics, in order.

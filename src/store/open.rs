@@ -122,6 +122,7 @@ impl StoreOptions {
             was_open: lock.as_ref().is_some_and(|lock| lock.was_held()),
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
             awake: Arc::new(Awake::new(self.open_partitions_max)),
+            recovered: Arc::default(),
             reserve,
             store: file.id,
             epochs: numbers.clone(),

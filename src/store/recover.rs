@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use super::report::RecoveryReport;
+use super::report::{RecoveryReport, Unrecovered};
 use crate::error::{Error, Result, is_want_of_files};
 use crate::io::{Dir, abreast, is_want_of_room};
-use crate::log::PartitionRecovery;
 use crate::topic::{Catalog, Shared, Topic};
 
 /// Recovers the partitions of every topic, and then its commits.
@@ -19,26 +18,28 @@ pub(super) fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &
     for name in catalog.names() {
         match catalog.get(shared, &name, |number| Topic::load(shared, &name, number)) {
             Ok(topic) => topics.push(topic),
-            Err(error) => report.failed.push((name, error.to_string())),
+            Err(error) => report.failed.push(Unrecovered { topic: name, partition: None, error: error.to_string() }),
         }
     }
     let partitions: Vec<_> = topics.iter().flat_map(|topic| (0..topic.partitions()).map(move |n| (topic, n))).collect();
     let done = with_room_abreast(dir, partitions.len(), |i| partitions[i].0.recover(partitions[i].1));
-    for (result, (topic, _)) in done.into_iter().zip(&partitions) {
-        report.take(topic, result);
+    for (result, (topic, number)) in done.into_iter().zip(&partitions) {
+        report.take(topic, Some(*number), result);
     }
     let hardened = with_room_abreast(dir, topics.len(), |i| topics[i].harden_commits());
     for (result, topic) in hardened.into_iter().zip(&topics) {
-        report.take(topic, result.map(|()| None));
+        report.take(topic, None, result);
     }
-    report.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    report.failed.sort_by(|a, b| a.topic.cmp(&b.topic));
+    // Several were at it at once.
+    report.partitions = std::mem::take(&mut *shared.recovered.lock());
+    report.partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
 }
 
 impl RecoveryReport {
-    fn take(&mut self, topic: &Topic, done: Result<Option<PartitionRecovery>>) {
-        match done {
-            Ok(recovery) => self.partitions.extend(recovery),
-            Err(error) => self.failed.push((topic.name().clone(), error.to_string())),
+    fn take(&mut self, topic: &Topic, partition: Option<u32>, done: Result<()>) {
+        if let Err(error) = done {
+            self.failed.push(Unrecovered { topic: topic.name().clone(), partition, error: error.to_string() });
         }
     }
 }

@@ -227,6 +227,7 @@ fn shared(seam: &Seam, file: &StoreFile, was_open: bool) -> Arc<Shared> {
         was_open,
         cache: Arc::new(Cache::new(1)),
         awake: Arc::new(Awake::new(1)),
+        recovered: Arc::default(),
         store: file.id,
         epochs: Arc::new(Numbers::new(seam.clone(), no_reserve(seam), file.id, file.next_number)),
         reserve: no_reserve(seam),

@@ -5,17 +5,38 @@ use std::fmt;
 use crate::log::{MaintainedLog, PartitionRecovery};
 use crate::name::TopicName;
 
-/// What recovery did when a store was opened.
+/// What recovery did when a store was opened, and since: of what failed then, some may have been recovered when it was
+/// used, and partitions are reopened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Whether the store had not been closed cleanly, so that its partitions were looked at.
     pub needed: bool,
-    /// What was done, for each partition that hadn't been closed cleanly.
+    /// What was done, for each partition that hadn't been closed cleanly; those of the open first.
     pub partitions: Vec<PartitionRecovery>,
-    /// What couldn't be recovered: the topic, and the message of the error that `Store::topic` gives for it, or
-    /// `Topic::partition` for one of its partitions. Everything else can be used.
-    pub failed: Vec<(TopicName, String)>,
+    /// What couldn't be recovered when the store was opened, and wasn't since. Everything else can be used.
+    pub failed: Vec<Unrecovered>,
+}
+
+/// Something that couldn't be recovered. It is tried again when it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unrecovered {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition, unless it is the topic itself, or its commits.
+    pub partition: Option<u32>,
+    /// The message of the error that `Store::topic` gave for it, or `Topic::partition`, or whoever asks for a commit.
+    pub error: String,
+}
+
+impl fmt::Display for Unrecovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(number) = self.partition {
+            write!(f, "partition {number} of ")?;
+        }
+        write!(f, "topic `{}` was not recovered: {}", self.topic, self.error)
+    }
 }
 
 impl RecoveryReport {
@@ -43,7 +64,7 @@ impl fmt::Display for RecoveryReport {
             lines.push(format!("recovered partition {number} of `{topic}` up to offset {end}"));
             lines.extend(partition.findings.iter().map(|finding| format!("  {finding}")));
         }
-        lines.extend(self.failed.iter().map(|(topic, error)| format!("topic `{topic}` was not recovered: {error}")));
+        lines.extend(self.failed.iter().map(ToString::to_string));
         f.write_str(&lines.join("\n"))
     }
 }

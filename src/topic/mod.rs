@@ -39,7 +39,7 @@ use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{HEADER_BYTES, NEW_PREFIX, TOPICS, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Runner, Seam, remove_tree};
-use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecovery};
+use crate::log::{Ack, Awake, Epochs, Log, MaintainedLog, Owner, PartitionRecovery, Recovered};
 use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Timestamp};
 use crate::options::{AppendOptions, TopicOptions};
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<Cache>,
     /// The partitions whose files are open for appending.
     pub(crate) awake: Arc<Awake>,
+    /// What was recovered since the store was opened.
+    pub(crate) recovered: Arc<Recovered>,
     /// Room for what has to work on a full disk.
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) store: [u8; 16],
@@ -163,10 +165,23 @@ impl Topic {
         Ok(Topic::new(shared, &dir, name.clone(), creation, options, found))
     }
 
-    /// Opens a partition of a store that wasn't closed cleanly, before anybody has the topic; says what recovery did. If it
-    /// fails, whoever uses the partition is told, or recovers it then.
-    pub(crate) fn recover(&self, number: u32) -> Result<Option<PartitionRecovery>> {
-        self.open_log(number).map(|(_, recovery)| recovery)
+    /// Opens a partition of a store that wasn't closed cleanly, before anybody has the topic. If it fails, whoever uses the
+    /// partition is told, or recovers it then.
+    pub(crate) fn recover(&self, number: u32) -> Result<()> {
+        self.open_log(number).map(drop)
+    }
+
+    /// Whether what couldn't be recovered when the store was opened was recovered since, or has gone: a partition, or
+    /// anything of the topic.
+    pub(crate) fn is_recovered(&self, number: Option<u32>) -> bool {
+        let has_commits = self.inner.commits.lock().is_some();
+        let slots = self.inner.slots.read();
+        let is_open = |slot: &Arc<Slot>| slot.log.get().is_some();
+        match number {
+            _ if self.inner.found == 0 => true,
+            Some(number) => slots.get(number as usize).is_some_and(is_open),
+            None => has_commits && slots.iter().all(is_open),
+        }
     }
 
     /// Makes durable what the commits say, though nobody may ask before this session closes cleanly: the next one takes
@@ -191,7 +206,8 @@ impl Topic {
     ) -> Topic {
         let slots = (0..options.partitions).map(|_| Arc::default()).collect();
         let soft = AtomicBool::new(shared.unclean && found > 0 && !shared.read_only);
-        let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone(), shared.awake.clone()));
+        let (awake, recovered) = (shared.awake.clone(), shared.recovered.clone());
+        let owner = Arc::new(Owner::new(name, creation, options, shared.epochs.clone(), awake, recovered));
         Topic {
             inner: Arc::new(Inner {
                 shared: shared.clone(),
@@ -397,7 +413,7 @@ impl Topic {
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
         self.harden_names()?;
-        self.open_log(number).map(|(log, _)| log)
+        self.open_log(number)
     }
 
     fn slot(&self, number: u32) -> Result<Arc<Slot>> {
@@ -410,20 +426,19 @@ impl Topic {
         known().ok_or(Error::PartitionNotFound { topic, partition: number, partitions })
     }
 
-    /// Opens a partition, and says what recovery did. The caller holds `admin`, or is the only one to have the topic and
-    /// comes once for each partition.
-    fn open_log(&self, number: u32) -> Result<(Arc<Log>, Option<PartitionRecovery>)> {
+    /// Opens a partition. The caller holds `admin`, or is the only one to have the topic and comes once for each partition.
+    fn open_log(&self, number: u32) -> Result<Arc<Log>> {
         let slot = self.slot(number)?;
         if let Some(log) = slot.log.get() {
-            return Ok((log.clone(), None));
+            return Ok(log.clone());
         }
         let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number, number < self.inner.found);
-        let (log, recovery) = if home.read_only {
-            (Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?, None)
+        let log = if home.read_only {
+            Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?
         } else {
             Log::open(&home, &self.inner.owner)?
         };
-        Ok((slot.log.get_or_init(|| log).clone(), recovery))
+        Ok(slot.log.get_or_init(|| log).clone())
     }
 
     /// The logs that were used so far.

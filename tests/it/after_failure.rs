@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Image, Pages};
-use epochlog::{Ack, AppendOptions, Error, Mapping, Offset, Partition, Record, Start, TopicOptions, Visibility};
+use epochlog::{
+    Ack, AppendOptions, Error, Mapping, Offset, Partition, Record, RecoveryReport, Start, TopicOptions, Visibility,
+};
 
 use crate::support::*;
 
@@ -258,12 +260,85 @@ fn a_topic_that_one_io_error_kept_from_recovering_is_there_when_it_is_asked_for_
     both_ways(|mapping| {
         let mut world = world(mapping);
         fill(&world.partition(), "v", 10);
+        scribble(&world.partition(), "v", 5);
         world.go_down(Image::after_kill);
+        tear(&world.disk, last_segment(&world.disk, ORDERS));
         world.disk.fail(Fault::of("read").on("history"));
         world.open();
-        assert_eq!(world.store().recovery().failed.len(), 1);
-        assert_eq!(all(&reopened(&world)), numbered("v", 0..10));
+        let told = world.store().recovery();
+        let failed: Vec<_> = told.failed.iter().map(|failed| (failed.topic.as_str(), failed.partition)).collect();
+        assert_eq!((failed, told.has_cut()), (vec![("orders", Some(0))], false));
+        let story = told.to_string();
+        assert!(story.starts_with("partition 0 of topic `orders` was not recovered: cannot read `"), "{story}");
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..14));
         fill(&reopened(&world), "v", 1);
+        let told = world.store().recovery();
+        assert_eq!((told.failed.len(), cuts(&told)), (0, vec![Offset::new(14)]), "{told}");
+    });
+}
+
+const ORDERS: &str = "topics/orders@1/0";
+
+/// Where recovery has cut, for all that it was told of.
+fn cuts(told: &RecoveryReport) -> Vec<Offset> {
+    told.partitions.iter().flat_map(|one| &one.findings).filter_map(|finding| finding.cut_at).collect()
+}
+
+/// Ten durable records and five more, of which the kill tore the last, and a segment that nobody names.
+fn torn_beside(stray: &str, bytes: &[u8]) -> World {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 10);
+    scribble(&world.partition(), "v", 5);
+    world.go_down(Image::after_kill);
+    tear(&world.disk, last_segment(&world.disk, ORDERS));
+    world.disk.write(stray, bytes);
+    world
+}
+
+#[test]
+fn what_was_cut_is_told_though_the_open_failed_behind_it() {
+    let stray = format!("{ORDERS}/00000000000000000077@2.log");
+    let mut world = torn_beside(&stray, &[7; 500]);
+    // When it is looked for, before anything is cut, and behind that.
+    world.disk.fail(Fault::of("open").on(stray.as_str()).nth(3));
+    world.open();
+    let told = world.store().recovery();
+    assert_eq!((told.failed.len(), cuts(&told)), (1, vec![Offset::new(14)]), "{told}");
+    assert_eq!(all(&reopened(&world)), numbered("v", 0..14));
+    assert!(world.store().recovery().failed.is_empty());
+}
+
+#[test]
+fn a_segment_of_another_topic_is_met_before_anything_is_cut() {
+    let other = world(Mapping::Never);
+    other.topic("orders");
+    fill(&other.topic("audit").partition(0).expect("is there"), "w", 1);
+    let audit = last_segment(&other.disk, "topics/audit@2/0");
+    let foreign = format!("{ORDERS}/{}", audit.file_name().expect("has a name").to_string_lossy());
+    let mut world = torn_beside(&foreign, &other.disk.read(&audit));
+    world.open();
+    assert!(matches!(refused(world.topic_or_error()), Error::Corrupt(_)));
+    let told = world.store().recovery();
+    assert_eq!((told.failed.len(), cuts(&told)), (1, vec![]), "{told}");
+    assert!(!world.disk.files().iter().any(|file| file.starts_with("quarantine")), "{:?}", world.disk.files());
+    world.disk.remove(&foreign);
+    assert_eq!(all(&reopened(&world)), numbered("v", 0..14));
+    let told = world.store().recovery();
+    assert_eq!((told.failed.len(), cuts(&told)), (0, vec![Offset::new(14)]), "{told}");
+}
+
+#[test]
+fn what_a_reopen_has_cut_is_told_by_the_store_too() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = world.partition();
+        fill(&partition, "v", 10);
+        scribble(&partition, "v", 5);
+        world.disk.fail(Fault::of("sync").on(".log").leaves(Pages::Reverted));
+        refused(partition.sync());
+        assert!(world.store().recovery().is_clean());
+        let report = partition.reopen().expect("reopens").expect("was latched");
+        assert_eq!(world.store().recovery().partitions, [report]);
     });
 }
 

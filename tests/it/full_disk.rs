@@ -354,14 +354,18 @@ fn a_tail_larger_than_the_reserve_waits_for_room_and_takes_none_from_others() {
         scribble(&disk.partition(), "v", 9000);
         scribble(&other(&disk).expect("is there"), "w", 100);
         disk.go_down();
+        tear(&disk.disk, last_segment(&disk.disk, "topics/orders@1/0"));
         disk.fill_up();
         disk.open().expect("opens");
-        assert_eq!(disk.store().recovery().failed.len(), 1);
+        let told = disk.store().recovery();
+        assert_eq!((told.failed.len(), told.has_cut()), (1, false), "{told}");
         assert_eq!(all(&other(&disk).expect("was recovered")), numbered("w", 0..100));
         let orders = disk.store().topic("orders").expect("is there");
         assert!(matches!(refused(orders.partition(0)), Error::StorageFull { .. }));
         disk.make_room();
-        assert_eq!(all(&disk.partition()), numbered("v", 0..RECORDS + 9000));
+        assert_eq!(all(&disk.partition()), numbered("v", 0..RECORDS + 8999));
+        let told = disk.store().recovery();
+        assert_eq!((told.failed.len(), told.has_cut()), (0, true), "{told}");
     });
 }
 

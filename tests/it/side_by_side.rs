@@ -59,8 +59,9 @@ fn after_a_kill_every_partition_of_every_topic_is_recovered_and_told_of_in_order
     let with_records = |topic| (0..PARTITIONS).filter(move |&n| records(topic, n) > 0 && (topic, n) != (1, 3));
     let expected: Vec<_> = (0..TOPICS).flat_map(|topic| with_records(topic).map(move |n| (name(topic), n))).collect();
     assert_eq!(told, expected);
-    let [(failed, _)] = &store.recovery().failed[..] else { panic!("{}", store.recovery()) };
-    assert_eq!(failed.as_str(), "t1");
+    let failed = store.recovery().failed;
+    let [failed] = &failed[..] else { panic!("{}", store.recovery()) };
+    assert_eq!((failed.topic.as_str(), failed.partition), ("t1", Some(3)));
     for topic in 0..TOPICS {
         let opened = store.topic(&name(topic)).expect("opens");
         for n in 0..PARTITIONS {

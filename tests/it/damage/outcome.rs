@@ -94,7 +94,8 @@ impl Outcome {
         }
         self.groups(specimen, store);
         let ends = ["tail-ok", "sealed-ok"];
-        let found = store.recovery().partitions.iter().flat_map(|partition| &partition.findings);
+        let recovery = store.recovery();
+        let found = recovery.partitions.iter().flat_map(|partition| &partition.findings);
         self.found.extend(found.map(|finding| finding.label).filter(|label| !ends.contains(label)));
         match inspect::verify(store, &mut |_| {}) {
             Ok(verification) => {

@@ -67,7 +67,7 @@ fn look(lied: &Lied, image: &Image, lost: &[bool], mapping: Mapping) -> Verdict 
             matches!(partition, Err(Error::Corrupt(_))),
             "a later mark shows the loss, and the open gives {partition:?}"
         );
-        let told = store.recovery().failed.iter().any(|(_, story)| story.contains(".log` at position"));
+        let told = store.recovery().failed.iter().any(|failed| failed.error.contains(".log` at position"));
         must!(told, "{}", store.recovery());
         return Ok(());
     }

@@ -40,7 +40,8 @@ fn a_tail_that_is_copied_in_several_pieces_comes_back_byte_for_byte() {
     drop((topic, partition));
     world.go_down(Image::after_kill);
     world.open();
-    let findings = world.store().recovery().partitions.iter().flat_map(|partition| &partition.findings);
+    let recovery = world.store().recovery();
+    let findings = recovery.partitions.iter().flat_map(|partition| &partition.findings);
     let copied: u64 = findings.map(|finding| finding.copied_bytes).sum();
     assert!(copied > 6 << 20, "{copied}");
     world.power_cut();

@@ -204,6 +204,19 @@ pub fn claim_version(disk: &SimDisk, path: &str, version: u16) {
     disk.write(path, bytes);
 }
 
+/// The last byte of a file that isn't zero becomes another one, as where a crash tore its last batch.
+pub fn tear(disk: &SimDisk, path: impl AsRef<Path>) {
+    let mut bytes = disk.read(&path);
+    *bytes.iter_mut().rfind(|byte| **byte != 0).expect("holds something") ^= 0x55;
+    disk.write(path, bytes);
+}
+
+/// The last segment of a partition, by its name.
+pub fn last_segment(disk: &SimDisk, dir: &str) -> PathBuf {
+    let is_segment = |path: &PathBuf| path.starts_with(dir) && path.extension().is_some_and(|end| end == "log");
+    disk.files().into_iter().filter(is_segment).max().expect("has a segment")
+}
+
 /// Does something, once, from within the nth such operation on such a file.
 pub fn at_nth(
     disk: &SimDisk,

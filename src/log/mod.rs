@@ -184,7 +184,8 @@ impl Log {
         home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))
     }
 
-    /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly; what that did is told to the store.
+    /// Opens a partition for writing. Recovers it first if it wasn't closed cleanly. What that did, and what was found beside
+    /// the log, is told to the store.
     pub(crate) fn open(home: &Arc<Home>, owner: &Arc<Owner>) -> Result<Arc<Log>> {
         let (mut history, evidence) = History::load_complete(home)?;
         owner.epochs.seen(evidence.lineage.newest().epoch.number);
@@ -201,8 +202,14 @@ impl Log {
             history.rewrite(&kept, &Latch::default())?;
             recovered = Some(kept);
         }
-        let cleared = clear(home, recovered.as_ref().unwrap_or(&evidence), &evidence);
-        owner.recovered.lock().extend(report);
+        let now = recovered.as_ref().unwrap_or(&evidence);
+        let has_recovered = report.is_some();
+        let end = now.clean.unwrap_or(now.start);
+        let mut report = report.unwrap_or_else(|| PartitionRecovery::nothing(home, owner, end));
+        let cleared = clear(home, now, &evidence, &mut report.findings);
+        if has_recovered || !report.findings.is_empty() {
+            owner.recovered.lock().push(report);
+        }
         let (view, end) = cleared?;
         Ok(Log::new(home, owner, history, view, end))
     }
@@ -333,12 +340,17 @@ fn append_time_of(view: &LogView) -> Timestamp {
     appended.max(view.lineage.newest().time)
 }
 
-/// Takes away what is no part of a partition whose segments are all sealed; gives its view and its end. `told` is what the
-/// history said before a recovery.
-fn clear(home: &Arc<Home>, evidence: &Evidence, told: &Evidence) -> Result<(LogView, Offset)> {
+/// Takes away what is no part of a partition whose segments are all sealed, and adds it to what was found; gives the view and
+/// the end. `told` is what the history said before a recovery.
+fn clear(
+    home: &Arc<Home>,
+    evidence: &Evidence,
+    told: &Evidence,
+    findings: &mut Vec<Finding>,
+) -> Result<(LogView, Offset)> {
     let strays = recover::strays(home, evidence, told)?;
     let view = view_of(home, evidence)?;
-    recover::remove(home, strays);
+    recover::remove(home, strays, findings)?;
     Ok(view)
 }
 

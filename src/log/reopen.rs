@@ -32,8 +32,8 @@ impl Log {
         nothing_foreign(&self.home, &evidence)?;
         let known = self.known(&evidence);
         // Also if the history says that all is well: it may say so in pages that were never written.
-        let (recovered, report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
-        let cleared = clear(&self.home, &recovered, &evidence);
+        let (recovered, mut report) = recover::recover(&self.home, &self.owner, &mut history, &evidence, known)?;
+        let cleared = clear(&self.home, &recovered, &evidence, &mut report.findings);
         self.owner.recovered.lock().push(report.clone());
         let (view, end) = cleared?;
         view.take_over(&self.view());

@@ -54,6 +54,49 @@ fn a_segment_that_cannot_be_looked_at_is_not_taken_for_gone() {
 }
 
 #[test]
+fn a_segment_that_nobody_names_is_told_where_nothing_had_to_be_recovered() {
+    let (mut world, stray) = with_a_stray();
+    world.open();
+    assert!(world.store().recovery().is_clean(), "nobody has used it yet");
+    world.partition();
+    let told = world.store().recovery();
+    let [one] = &told.partitions[..] else { panic!("{told}") };
+    let [finding] = &one.findings[..] else { panic!("{told}") };
+    assert_eq!((finding.label, finding.cut_at, finding.cut_bytes), ("stray", Some(Offset::new(77)), 500));
+    assert!(finding.path.ends_with(&stray), "{told}");
+    let kept = finding.set_aside.clone().expect("is kept");
+    assert!(world.disk.files().iter().any(|file| kept.ends_with(file)), "{told}");
+    assert_eq!((one.end, told.needed), (Offset::new(10), false));
+    world.reopen();
+    world.partition();
+    assert!(world.store().recovery().is_clean());
+}
+
+#[test]
+fn a_segment_that_cannot_be_set_aside_is_told_of_and_tried_again() {
+    let (mut world, stray) = with_a_stray();
+    world.disk.fail(Fault::of("rename").on(stray.as_str()));
+    world.open();
+    for is_kept in [false, true] {
+        assert_eq!(all(&world.partition()), numbered("v", 0..10));
+        let told = world.store().recovery();
+        assert_eq!(told.partitions[0].findings[0].set_aside.is_some(), is_kept, "{told}");
+        assert_eq!(world.disk.files().iter().any(|file| file.ends_with(&stray)), !is_kept);
+        world.reopen();
+    }
+}
+
+#[test]
+fn a_segment_that_was_set_aside_is_there_after_a_power_cut() {
+    let (mut world, _) = with_a_stray();
+    world.open();
+    // A new segment makes the directory durable, and with it that the stray has left.
+    fill(&world.partition(), "v", 1);
+    world.power_cut();
+    assert!(world.disk.files().iter().any(|file| file.starts_with("quarantine")), "{:?}", world.disk.files());
+}
+
+#[test]
 fn a_segment_that_goes_while_it_is_looked_at_is_nobodys_error() {
     for look in [1, 2] {
         let (mut world, stray) = with_a_stray();

@@ -62,7 +62,8 @@ pub struct Finding {
     pub cut_bytes: u64,
     /// The bytes that were copied into a new segment, because they weren't known to be durable.
     pub copied_bytes: u64,
-    /// Where the discarded bytes were copied to.
+    /// Where the discarded bytes were copied to, or the file was moved. If that failed, a file that is no part of the log
+    /// stays where it is, and the next open tries again.
     pub set_aside: Option<PathBuf>,
 }
 
@@ -125,13 +126,20 @@ pub(super) fn recover(
     if !known.is_read {
         long.into_iter().for_each(|file| rewrite::give_back(home, file));
     }
-    let report = PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end: plan.end, findings };
+    let report = PartitionRecovery { findings, ..PartitionRecovery::nothing(home, owner, plan.end) };
     Ok((recovered, report))
 }
 
 fn torn_history(evidence: &Evidence, history: &History) -> Option<Finding> {
     (evidence.torn_bytes > 0)
         .then(|| Finding { cut_bytes: evidence.torn_bytes as u64, ..Finding::new("history-torn", history.shown()) })
+}
+
+impl PartitionRecovery {
+    /// Of a partition of which nothing is to be told, so far.
+    pub(super) fn nothing(home: &Home, owner: &Owner, end: Offset) -> PartitionRecovery {
+        PartitionRecovery { topic: owner.topic.clone(), partition: home.partition, end, findings: Vec::new() }
+    }
 }
 
 impl Finding {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::history::{Recorded, remove_if_there};
 use super::super::{Evidence, History, segment_files};
+use super::Finding;
 use super::aside::Aside;
 use super::examine::{header, last_nonzero};
 use super::table::{Decision, Extent, Facts, Header, Told, decide};
@@ -22,7 +23,8 @@ use crate::segment::{Home, SegmentId, Window, header_of, known_durable};
 /// A file to be taken away.
 pub(crate) enum Stray {
     Remove(PathBuf),
-    SetAside(PathBuf),
+    /// With the offset where its records begin, if it is a segment, and its bytes.
+    SetAside(PathBuf, Offset, u64),
 }
 
 /// Finds them. Changes nothing. `told` is what the history said before a recovery, which names what had been given up.
@@ -95,10 +97,11 @@ fn judge(
             let error = error.expect("a foreign header comes with its story");
             Err(error.at(header_of(FileKind::Segment), &shown, Some(Position::new(0)), None))
         }
-        Decision::SetAside if last_nonzero(&*file, HEADER_BYTES as u64).at("read", &shown)?.is_some() => {
-            Ok(Some(Stray::SetAside(path)))
+        Decision::SetAside => {
+            let end = last_nonzero(&*file, HEADER_BYTES as u64).at("read", &shown)?;
+            Ok(Some(end.map_or(Stray::Remove(path.clone()), |bytes| Stray::SetAside(path, base, bytes))))
         }
-        Decision::SetAside | Decision::Remove => Ok(Some(Stray::Remove(path))),
+        Decision::Remove => Ok(Some(Stray::Remove(path))),
         _ => Ok(None),
     }
 }
@@ -162,13 +165,36 @@ fn epoch_of(evidence: &Evidence, number: u64, file: &dyn crate::io::File) -> std
     Ok(Epoch { number, tag })
 }
 
-/// Takes them away. What fails here is found again by the next open.
-pub(crate) fn remove(home: &Home, strays: Vec<Stray>) {
+/// Takes them away, and tells of those that hold something. What stays, since it can't be moved, is found again by the next
+/// open.
+pub(crate) fn remove(home: &Home, strays: Vec<Stray>, findings: &mut Vec<Finding>) -> Result<()> {
+    let mut moved = None;
     for stray in strays {
-        let _found_again = match stray {
-            Stray::Remove(path) => remove_if_there(home, &path),
-            Stray::SetAside(path) => Aside::open(&home.seam).and_then(|mut aside| aside.take(&path)),
+        let (path, base, bytes) = match stray {
+            Stray::Remove(path) => {
+                let _found_again = remove_if_there(home, &path);
+                continue;
+            }
+            Stray::SetAside(path, base, bytes) => (path, base, bytes),
         };
+        let taken = Aside::open(&home.seam).and_then(|mut aside| aside.take(&path).map(|()| aside));
+        let kept = taken.ok().and_then(|mut aside| {
+            let kept = aside.kept.pop();
+            moved = Some(aside);
+            kept
+        });
+        tell(home.shown(&path), base, bytes, kept.map(|(_, to)| to), findings);
+    }
+    // Or the file is lost to a power cut once the directory that it leaves is synced.
+    moved.map_or(Ok(()), |aside| aside.sync())
+}
+
+/// Recovery has told already of a segment that it has dropped, and where that was to go.
+fn tell(path: PathBuf, base: Offset, cut_bytes: u64, set_aside: Option<PathBuf>, findings: &mut Vec<Finding>) {
+    match findings.iter_mut().find(|finding| finding.path == path) {
+        Some(told) if told.cut_bytes == cut_bytes => told.set_aside = set_aside,
+        Some(_) => {}
+        None => findings.push(Finding { cut_at: Some(base), cut_bytes, set_aside, ..Finding::new("stray", path) }),
     }
 }
 

@@ -157,6 +157,14 @@ fn a_segment_that_the_history_lost_is_set_aside_with_its_records() {
         assert!((1..6).contains(&kept), "{kept}");
         let aside = quarantine(&world.disk);
         assert!(aside.iter().any(|path| world.disk.read(path).len() > HEAVY_BYTES), "{aside:?}");
+        let told = world.store().recovery();
+        let strays: Vec<_> = told.partitions[0].findings.iter().filter(|finding| finding.label == "stray").collect();
+        let [stray] = strays[..] else { panic!("{told}") };
+        assert!(told.has_cut() && stray.cut_at.is_some_and(|at| at.get() >= kept), "{told}");
+        let held = aside.iter().find(|path| stray.set_aside.as_ref().is_some_and(|to| to.ends_with(path)));
+        let held = world.disk.read(held.expect("is in the quarantine"));
+        let used = held.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        assert_eq!((stray.cut_bytes, used > HEAVY_BYTES as u64), (used, true), "{told}");
     });
 }
 

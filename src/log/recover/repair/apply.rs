@@ -116,11 +116,11 @@ impl PartitionRepair {
         let mut left_over = Vec::new();
         for stray in strays(&self.home, evidence, evidence)? {
             match stray {
-                Stray::SetAside(path) => aside.take(&path)?,
+                Stray::SetAside(path, ..) => aside.take(&path)?,
                 Stray::Remove(_) => left_over.push(stray),
             }
         }
-        remove(&self.home, left_over);
+        remove(&self.home, left_over, &mut Vec::new())?;
         aside.sync()
     }
 }

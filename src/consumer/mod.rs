@@ -1,10 +1,10 @@
 //! Who has read how far: a group's consumer, bound to its topic's epoch.
 //!
 //! Invariant: a stored place is admitted before it is resolved, whenever it is used; a consumer without a commit follows
-//! its start policy, once, and what that gave is stored before a record is handed out; a partition that is added once a
-//! group has begun has its commit from the first; a commit is written under the lock that a delete takes, so none lands
-//! on a topic that is gone. An error of one partition names it, leaves the consumer usable, and keeps no other partition
-//! from being read.
+//! its start policy or a seek, once, and what that gave is stored before a record is handed out; a partition that is added
+//! once a group has begun has its commit from the first; a commit is written under the lock that a delete takes, so none
+//! lands on a topic that is gone. An error of one partition names it, leaves the consumer usable, and keeps no other
+//! partition from being read.
 //!
 //! The way: `topic::commits` -> `log::admit` -> `log::resolve` -> `log::read`.
 
@@ -96,7 +96,8 @@ impl ConsumerBuilder {
     /// [`poll`](Consumer::poll), usually the first one, or in what asks where it stands before that:
     /// [`lag`](Consumer::lag), [`skip_damaged`](Consumer::skip_damaged) and
     /// [`commit_with_metadata`](Consumer::commit_with_metadata). It is never in [`open`](ConsumerBuilder::open): with
-    /// [`Start::Latest`], what is appended between the two is passed over.
+    /// [`Start::Latest`], what is appended between the two is passed over. Where a [`seek`](Consumer::seek) came first, the
+    /// group begins at the place that was sought.
     ///
     /// A partition that is [added](Topic::add_partitions) to a topic in which the group has commits already doesn't follow
     /// it: the group begins there at the first record.
@@ -360,7 +361,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Goes on somewhere else in one partition. Nothing is committed.
+    /// Goes on somewhere else in one partition. Nothing is committed; where the group has no commit yet, it begins there:
+    /// the next [`poll`](Consumer::poll) commits the place before it hands out a record.
     ///
     /// # Errors
     ///

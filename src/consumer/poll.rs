@@ -3,6 +3,7 @@
 //! Invariant: every partition gets its turn, also behind one that answers with an error. A poll that waits makes no
 //! system call until it is woken.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ impl Consumer {
     pub fn skip_damaged(&mut self, partition: u32) -> Result<Option<Gap>> {
         self.topic.owner().check()?;
         let i = self.take(partition)?;
-        self.reader(i)?.skip_damaged()
+        self.begun(i)?.skip_damaged()
     }
 
     /// A latch that keeps from committing is told once; from then on records are handed out uncommitted, until it is lifted.
@@ -170,7 +171,7 @@ impl Consumer {
     }
 
     fn read(&mut self, i: usize) -> Result<Records> {
-        match self.reader(i)?.read() {
+        match self.begun(i)?.read() {
             Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
                 self.go_on_at_start(i)?;
                 self.reader(i)?.read()
@@ -198,14 +199,31 @@ impl Consumer {
         Ok(self.assigned[i].reader.as_mut().expect("was just made"))
     }
 
+    /// The same, once the group has begun there: where it has no commit, at the place that was sought. Durably, as where a
+    /// policy leads: followed after a crash, that might pass over what comes behind the records that are handed out now.
+    fn begun(&mut self, i: usize) -> Result<&mut Reader> {
+        let sought = self.reader(i)?.place();
+        if self.assigned[i].committed.is_none() {
+            let (_, stored) = self.stored(i)?;
+            if stored.is_none() {
+                self.store_places(&[sought], None, true)?;
+            }
+            self.assigned[i].committed = stored.or(Some(sought));
+        }
+        self.reader(i)
+    }
+
+    /// Where the commits are, for messages, and what the group's is in a partition.
+    fn stored(&self, i: usize) -> Result<(PathBuf, Option<Place>)> {
+        let commits = self.topic.commits()?;
+        let mine = commits.of(&self.group).and_then(|of| of.get(&self.assigned[i].number()));
+        Ok((commits.shown(), mine.map(|commit| commit.place)))
+    }
+
     /// With the place that is committed, which a policy may have left behind.
     fn first_reader(&mut self, i: usize) -> Result<(Reader, Place)> {
         let number = self.assigned[i].number();
-        let (path, stored) = {
-            let commits = self.topic.commits()?;
-            let stored = commits.of(&self.group).and_then(|of| of.get(&number)).map(|commit| commit.place);
-            (commits.shown(), stored)
-        };
+        let (path, stored) = self.stored(i)?;
         let origin = Origin::Commits(&path);
         let Some(place) = stored else {
             let reader = self.new_reader(i, Target::Start(self.start), origin)?;

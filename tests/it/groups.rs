@@ -160,6 +160,55 @@ fn seek_moves_the_consumer_and_commits_nothing() {
 }
 
 #[test]
+fn a_group_begins_where_it_was_sought_before_a_record_is_handed_out() {
+    both_ways(|mapping| {
+        for end in [World::kill as fn(&mut World), World::power_cut] {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 100);
+            let mut consumer = latest(&world.topic("orders"), "billing", &[0]);
+            consumer.seek(0, Start::FromEnd(10)).expect("seeks");
+            assert!(committed(&world.topic("orders"), "billing").is_empty(), "seeking stores nothing");
+            assert_eq!(poll(&mut consumer), numbered("v", 90..100));
+            assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 90)]);
+            drop(consumer);
+            fill(&world.partition(), "v", 50);
+            end(&mut world);
+            assert_eq!(poll(&mut latest(&world.topic("orders"), "billing", &[0])), numbered("v", 90..150));
+        }
+    });
+}
+
+#[test]
+fn a_group_that_sought_before_its_first_poll_begins_an_added_partition_at_its_first_record() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 10);
+    let orders = world.topic("orders");
+    let mut consumer = orders.consumer("billing").start(Start::Latest).open().expect("opens");
+    consumer.seek(0, Start::FromEnd(1)).expect("seeks");
+    assert_eq!(poll(&mut consumer), ["v9"]);
+    orders.add_partitions(2).expect("adds");
+    fill(&orders.partition(1).expect("is there"), "w", 2);
+    assert_eq!(poll(&mut consumer), numbered("w", 0..2));
+}
+
+#[test]
+fn where_the_group_has_a_commit_a_place_that_is_sought_is_not_stored() {
+    let world = world(Mapping::Auto);
+    fill(&world.partition(), "v", 10);
+    let mut consumer = billing(&world);
+    assert_eq!(poll(&mut consumer).len(), 10);
+    consumer.commit().expect("commits");
+    drop(consumer);
+    let mut consumer = billing(&world);
+    consumer.seek(0, Start::FromEnd(2)).expect("seeks");
+    assert_eq!(poll(&mut consumer), numbered("v", 8..10));
+    assert_eq!(committed(&world.topic("orders"), "billing"), [(0, 10)]);
+    let before = world.disk.count("write");
+    consumer.commit().expect("has nothing to do");
+    assert_eq!(world.disk.count("write"), before, "it stands at its commit");
+}
+
+#[test]
 fn a_commit_without_a_move_writes_nothing() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 10);

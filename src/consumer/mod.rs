@@ -179,7 +179,7 @@ impl ConsumerBuilder {
             assigned: Vec::new(),
             turn: 0,
             skipped: Vec::new(),
-            told_latched: false,
+            told_latched: None,
         };
         for number in numbers {
             match consumer.assign(number) {
@@ -222,8 +222,8 @@ pub struct Consumer {
     /// Whose turn it is in the next poll.
     turn: usize,
     skipped: Vec<Skipped>,
-    /// Whether the last automatic commit found the commits latched.
-    told_latched: bool,
+    /// What the last automatic commit found latched.
+    told_latched: Option<String>,
 }
 
 impl fmt::Debug for Consumer {

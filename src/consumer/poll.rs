@@ -123,8 +123,9 @@ impl Consumer {
     /// A latch that keeps from committing is told once; from then on records are handed out uncommitted, until it is lifted.
     fn auto_commit(&mut self) -> Result<()> {
         let result = self.commit_finished();
-        let was_told = std::mem::replace(&mut self.told_latched, matches!(result, Err(Error::Latched { .. })));
-        if was_told && self.told_latched { Ok(()) } else { result }
+        let latched = if let Err(Error::Latched { what, .. }) = &result { Some(what.clone()) } else { None };
+        let told = std::mem::replace(&mut self.told_latched, latched);
+        if told.is_some() && told == self.told_latched { Ok(()) } else { result }
     }
 
     /// Commits what the last poll handed out. A partition whose records were cut meanwhile says so on its turn; one that

@@ -142,10 +142,16 @@ fn one_latched_partition_keeps_no_other_from_being_committed_automatically() {
         assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), numbered("v", 3..6));
         let committed = topic.group("billing").expect("is there").commits;
         assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [0, 3]);
-        bad.reopen().expect("reopens");
+        world.disk.fail(Fault::of("sync").on("commits").leaves(Pages::Clean));
+        refused(topic.consumer("audit").open().expect("opens").poll(AT_ONCE));
+        fill(&good, "v", 3);
+        let told = refused(consumer.poll(AT_ONCE));
+        assert!(is_latched(&told) && told.to_string().contains("the commits file"), "it is another latch: {told}");
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("goes on")), numbered("v", 6..9));
+        topic.reopen().expect("reopens");
         consumer.poll(AT_ONCE).expect("commits again");
         let committed = topic.group("billing").expect("is there").commits;
-        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [3, 6]);
+        assert_eq!([0, 1].map(|n: usize| committed[n].place.next().get()), [3, 9]);
     });
 }
 

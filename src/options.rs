@@ -62,7 +62,8 @@ pub enum Start {
     FromEnd(u64),
     /// This offset.
     At(Offset),
-    /// The first record whose timestamp is at or after this time; the end if there is none.
+    /// The first record whose timestamp is at or after this time; the end if there is none. Where damage may hide it,
+    /// reading begins before that, and tells of it.
     Time(Timestamp),
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::admit::{Origin, admit};
 use super::resolve::{Request, resolve};
 use super::{Log, LogView};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Corruption, Error, IoContext, Result};
 use crate::io::Access;
 use crate::offset::{Offset, Timestamp};
 use crate::options::{Start, Visibility};
@@ -62,7 +62,10 @@ impl Log {
                 Target::Start(start) => Request::Start(start),
             };
             let range = view.start..end;
-            let at_time = |time| view.at_time(time, range.clone());
+            let at_time = |time| match view.at_time(time, range.clone()) {
+                Err(Error::Corrupt(damage)) if !self.has_moved_on(view)? => before(damage, range.start),
+                other => other,
+            };
             let next = resolve(request, range.clone(), at_time, |outside| outside.error(self))?;
             // Stamped by the view that was asked: a cut may have put other records in front of it since.
             Ok(match target {
@@ -70,6 +73,13 @@ impl Log {
                 Target::Start(_) => self.place_in(view, next),
             })
         })
+    }
+
+    /// The first offset whose record isn't older than a time; damage that may hide it is an error.
+    pub(crate) fn offset_at(&self, time: Timestamp) -> Result<Offset> {
+        self.owner.check()?;
+        self.refresh()?;
+        self.settled(|view, end| view.at_time(time, view.start..end))
     }
 
     /// The record at an offset.
@@ -92,7 +102,7 @@ impl Log {
 
     /// What is answered by looking into the files of a view. Retention or a cut may take one between the two looks: an
     /// error is only believed if no other view has taken the place of the one that was asked.
-    fn settled<T>(&self, ask: impl Fn(&LogView, Offset) -> Result<T>) -> Result<T> {
+    fn settled<T>(&self, ask: impl Fn(&Arc<LogView>, Offset) -> Result<T>) -> Result<T> {
         loop {
             let (view, end) = self.now();
             match ask(&view, end) {
@@ -128,6 +138,15 @@ impl LogView {
             }
         }
         Ok(range.end)
+    }
+}
+
+/// Where damage hides what a lookup by time was to find, reading begins before it: it tells of it, and can be asked to go
+/// around.
+fn before(damage: Box<Corruption>, start: Offset) -> Result<Offset> {
+    match &damage.offsets {
+        Some(offsets) => Ok(offsets.start.max(start)),
+        None => Err(Error::Corrupt(damage)),
     }
 }
 

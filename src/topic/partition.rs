@@ -236,7 +236,7 @@ impl Partition {
     /// [`Error::Io`](crate::Error::Io), [`Error::Corrupt`](crate::Error::Corrupt),
     /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed).
     pub fn offset_at(&self, time: Timestamp) -> Result<Offset> {
-        self.log.locate(Target::Start(Start::Time(time)), Origin::Caller).map(|place| place.next())
+        self.log.offset_at(time)
     }
 
     /// All its epochs, oldest first: when each began, where, and why.

@@ -1,6 +1,8 @@
 //! Reading on behind damage: only when asked, exactly behind it, and with a gap that says what was passed over (P6, P8).
 
-use epochlog::{Error, Mapping, Offset, Start};
+use std::time::Duration;
+
+use epochlog::{Error, Mapping, Offset, Start, Timestamp};
 
 use crate::repair::{RECORDS, at_rest, damage, repair, segments};
 use crate::support::*;
@@ -156,5 +158,54 @@ fn one_damaged_partition_keeps_no_other_from_being_consumed() {
         assert!(polled.iter().any(|records| matches!(records, Err(Error::Corrupt(_)))));
         assert!(consumer.skip_damaged(1).expect("looks").is_none());
         assert!(matches!(refused(consumer.skip_damaged(2)), Error::PartitionNotFound { .. }));
+    });
+}
+
+/// Eighty records, the later half of which are an hour younger, and when that half begins.
+fn half_an_hour_younger(mapping: Mapping) -> (World, Timestamp) {
+    let world = world(mapping);
+    fill(&world.partition(), "v", 40);
+    world.disk.clock().advance(Duration::from_secs(3600));
+    let time = epochlog::testing::Clock::now(&world.disk.clock());
+    fill(&world.partition(), "v", 40);
+    (world, time)
+}
+
+#[test]
+fn a_start_by_time_that_meets_damage_stands_before_it_and_can_go_around() {
+    both_ways(|mapping| {
+        let (mut world, time) = half_an_hour_younger(mapping);
+        world.close();
+        damage(&world, 40);
+        world.open();
+        let orders = world.topic("orders");
+        let mut consumer = orders.consumer("billing").start(Start::Time(time)).open().expect("opens");
+        let mut reader = world.partition().read_from(Start::Time(time)).expect("begins");
+        for told in
+            [refused(consumer.poll(AT_ONCE)), refused(reader.read()), refused(world.partition().offset_at(time))]
+        {
+            assert!(told.to_string().contains("offsets 40..41"), "{told}");
+        }
+        for gap in [consumer.skip_damaged(0), reader.skip_damaged()] {
+            let gap = gap.expect("goes around").expect("there is one");
+            assert_eq!((gap.from.get(), gap.to.get()), (40, 41));
+        }
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", 41..80));
+        assert_eq!(drain(&mut reader), numbered("v", 41..80));
+    });
+}
+
+#[test]
+fn a_start_by_time_that_meets_a_segment_that_is_gone_stands_before_it() {
+    both_ways(|mapping| {
+        let (mut world, time) = half_an_hour_younger(mapping);
+        world.close();
+        let (path, base) = segments(&world).into_iter().rfind(|(_, base)| *base <= 40).expect("holds it");
+        world.disk.remove(&path);
+        world.open();
+        let mut reader = world.partition().read_from(Start::Time(time)).expect("begins");
+        assert_eq!(reader.place().next().get(), base);
+        reader.skip_damaged().expect("goes around").expect("there is one");
+        assert_eq!(reader.read().expect("reads").last().expect("is there").offset().get(), 79);
     });
 }

@@ -172,12 +172,12 @@ impl Consumer {
     }
 
     fn read(&mut self, i: usize) -> Result<Records> {
-        match self.begun(i)?.read() {
-            Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => {
-                self.go_on_at_start(i)?;
-                self.reader(i)?.read()
+        loop {
+            match self.begun(i)?.read() {
+                // Each time the start is a higher one.
+                Err(Error::OffsetOutOfRange { .. }) if self.expired == Expired::Earliest => self.go_on_at_start(i)?,
+                other => return other,
             }
-            other => other,
         }
     }
 

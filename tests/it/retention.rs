@@ -291,6 +291,25 @@ fn a_living_consumer_that_is_overtaken_follows_its_policy() {
 }
 
 #[test]
+fn a_consumer_that_is_overtaken_again_as_it_goes_on_follows_its_policy_again() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = world.partition();
+        fill(&orders, "v", 10);
+        let builder = world.topic("orders").consumer("billing").when_expired(Expired::Earliest);
+        let mut consumer = builder.open().expect("opens");
+        assert_eq!(consumer.poll(AT_ONCE).expect("polls").len(), 10);
+        fill(&orders, "v", 290);
+        orders.trim(Offset::new(150)).expect("trims");
+        let other = orders.clone();
+        at_nth(&world.disk, 1, "open", ".log", move || other.trim(Offset::new(250)).expect("trims"));
+        assert_eq!(values(&consumer.poll(AT_ONCE).expect("polls")), numbered("v", 250..300));
+        let skipped: Vec<_> = consumer.skipped().iter().map(|skip| (skip.from.get(), skip.to.get())).collect();
+        assert_eq!(skipped, [(10, 150), (150, 250)]);
+    });
+}
+
+#[test]
 fn a_clock_that_jumps_deletes_nothing_and_the_report_says_so() {
     both_ways(|mapping| {
         let world = world(mapping);

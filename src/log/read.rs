@@ -351,17 +351,28 @@ impl Reader {
     /// As [`read`](Reader::read), but for the damage that it goes around; that too if nobody can tell where it ends. The
     /// reader stays where it was.
     pub fn skip_damaged(&mut self) -> Result<Option<Gap>> {
-        let before = self.place;
-        let reason = match self.next_run(1).map_err(|error| self.log.explain(error)) {
-            Err(reason @ Error::Corrupt(_)) => reason,
-            Err(error) => return Err(error),
-            Ok(_) => {
-                (self.place, self.cursor) = (before, None);
-                return Ok(None);
+        loop {
+            let before = self.place;
+            let reason = match self.next_run(1).map_err(|error| self.log.explain(error)) {
+                Err(reason @ Error::Corrupt(_)) => reason,
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    (self.place, self.cursor) = (before, None);
+                    return Ok(None);
+                }
+            };
+            let met_in = self.version;
+            let (view, _) = self.admitted_view()?;
+            // A cut may have taken the damage away, and other records may have come in its place.
+            if self.version == met_in {
+                return self.go_around(reason, &view).map(Some);
             }
-        };
-        let from = before.next();
-        let (view, _) = self.admitted_view()?;
+        }
+    }
+
+    /// Goes on behind damage that it stands before in this view.
+    fn go_around(&mut self, reason: Error, view: &LogView) -> Result<Gap> {
+        let from = self.place.next();
         let Some(part) = view.part_of(from) else { return Err(reason) };
         let Error::Corrupt(corruption) = &reason else { return Err(reason) };
         let to = corruption.offsets.as_ref().map_or(part.end, |offsets| offsets.end).min(part.end);
@@ -370,7 +381,7 @@ impl Reader {
         }
         let partition = self.log.home.partition;
         (self.place, self.cursor) = (Place::new(partition, to, part.segment.id.epoch), None);
-        Ok(Some(Gap { partition, from, to, reason }))
+        Ok(Gap { partition, from, to, reason })
     }
 
     /// The next records, waiting for some until the time-out. A waiting reader costs nothing and makes no system call

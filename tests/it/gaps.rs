@@ -209,3 +209,27 @@ fn a_start_by_time_that_meets_a_segment_that_is_gone_stands_before_it() {
         assert_eq!(reader.read().expect("reads").last().expect("is there").offset().get(), 79);
     });
 }
+
+/// Damage is what was met where the reader stands, and not what stood there before a cut.
+#[test]
+fn damage_that_is_cut_while_it_is_gone_around_is_not_told_of_what_came_in_its_place() {
+    both_ways(|mapping| {
+        let world = damaged(mapping, &[50]);
+        let mut reader = world.partition().read_from(Start::At(Offset::new(50))).expect("begins");
+        let (tell, told) = std::sync::mpsc::channel();
+        let skips = std::thread::spawn(move || {
+            tell.send(()).expect("is heard");
+            let gap = reader.skip_damaged().expect("looks");
+            (gap.is_some(), reader)
+        });
+        told.recv().expect("begins");
+        std::thread::sleep(Duration::from_millis(10));
+        world.partition().truncate(Offset::new(50)).expect("truncates");
+        fill(&world.partition(), "w", 10);
+        let (was_gap, mut reader) = skips.join().expect("ends");
+        match reader.read() {
+            Err(Error::Diverged { fork, .. }) if was_gap => assert_eq!(fork.get(), 50),
+            read => assert_eq!((was_gap, values(&read.expect("reads"))), (false, numbered("w", 50..60))),
+        }
+    });
+}

@@ -88,7 +88,9 @@ impl Topic {
     /// [`Error::InvalidOption`] if a partition is named twice; [`Error::PartitionNotFound`]; those of
     /// [`Partition::read_from`](crate::Partition::read_from) for a target that is refused; [`Error::ReadOnly`],
     /// [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`], [`Error::Latched`], [`Error::TopicDeleted`],
-    /// [`Error::Closed`]. Nothing was changed then.
+    /// [`Error::Closed`]; [`Error::TooLarge`]: the topic's commits fill 4 GiB. The group is where it was then. Only if a
+    /// sync of the commits failed, which latches them, the change may count all the same once the store is opened again,
+    /// unless [`Topic::reopen`] came before that.
     pub fn reset_group(&self, group: &str, targets: &[(u32, Target)]) -> Result<Vec<Place>> {
         self.shared().writable()?;
         let places = self.plan_reset(group, targets)?;
@@ -112,8 +114,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`Error::GroupNotFound`]; [`Error::GroupInUse`] if a live consumer uses it; [`Error::TooLarge`]: the topic's commits
-    /// fill 4 GiB; and those of [`reset_group`](Topic::reset_group).
+    /// [`Error::GroupNotFound`]; [`Error::GroupInUse`] if a live consumer uses it; and those of
+    /// [`reset_group`](Topic::reset_group), where it is said what a failed sync leaves.
     pub fn delete_group(&self, group: &str) -> Result<()> {
         self.shared().writable()?;
         let group = GroupName::new(group)?;

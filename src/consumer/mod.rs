@@ -351,7 +351,8 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`commit`](Consumer::commit); [`Error::StaleEpoch`], [`Error::InvalidPlace`], [`Error::NotAssigned`] and
-    /// [`Error::PartitionNotFound`] if the place isn't of a partition that it has.
+    /// [`Error::PartitionNotFound`] if the place isn't of a partition that it has; where it couldn't have the partition yet,
+    /// [`Error::GroupInUse`], or what keeps that from being opened.
     pub fn commit_to(&mut self, place: Place) -> Result<()> {
         self.topic.owner().check()?;
         let i = self.take(place.partition())?;
@@ -366,7 +367,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
+    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition; where it couldn't have it
+    /// yet, [`Error::GroupInUse`], or what keeps it from being opened; and those of
     /// [`Partition::read_from`](crate::Partition::read_from). It stays where it was then.
     pub fn seek(&mut self, partition: u32, target: impl Into<Target>) -> Result<()> {
         let i = self.take(partition)?;

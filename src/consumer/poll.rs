@@ -66,10 +66,11 @@ impl Consumer {
     /// partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
     /// [`skip_damaged`](Consumer::skip_damaged) goes around it, or damaged commits. [`Error::Latched`]: a sync of a
     /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
-    /// says once and the next ones go on reading without. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
+    /// says once and the next ones go on reading without, and one that has yet to begin a partition every time.
+    /// [`Error::TooLarge`]: the topic's commits fill 4 GiB. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
     /// [`Error::StorageFull`]. What keeps a partition from being opened, these or [`Error::UnsupportedVersion`]: whenever
     /// the others had their turn, at most every quarter of a second and by no two polls in a row, until it can be opened. A
-    /// consumer that has no other is told by every poll.
+    /// consumer that has no other tries it at every poll, and is told.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {
@@ -112,8 +113,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition, and those of
-    /// [`Reader::skip_damaged`]. It stays where it was then.
+    /// [`Error::NotAssigned`] and [`Error::PartitionNotFound`] if it doesn't have the partition; where it couldn't have it
+    /// yet, [`Error::GroupInUse`], or what keeps it from being opened; those of a [`poll`](Consumer::poll) that begins a
+    /// partition; and those of [`Reader::skip_damaged`]. It stays where it was then.
     pub fn skip_damaged(&mut self, partition: u32) -> Result<Option<Gap>> {
         self.topic.owner().check()?;
         let i = self.take(partition)?;

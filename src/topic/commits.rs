@@ -86,21 +86,20 @@ impl Commits {
         io::write_new(&*shared.seam.dir, &dir.join(COMMITS), &header)
     }
 
-    /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone.
+    /// Reads them; to `harden` is to write them anew, as what was read may live in the page cache alone. What came of that is
+    /// given beside them: under a name that may not be durable they are latched, and the next look would find them whole.
     pub(super) fn load(
         shared: &Arc<Shared>,
         dir: &Path,
         creation: Epoch,
         topic: &TopicName,
         harden: bool,
-    ) -> Result<Commits> {
+    ) -> Result<(Commits, Result<()>)> {
         let Judged { groups, torn, position } = read(&shared.seam, shared.store, dir, creation, shared.read_only)?;
         let mut commits = Commits::new(shared, dir, creation, topic, groups, position);
-        if (torn || harden) && !shared.read_only {
-            // Before anybody builds on it.
-            commits.rewrite()?;
-        }
-        Ok(commits)
+        // Before anybody builds on it.
+        let hardened = if (torn || harden) && !shared.read_only { commits.rewrite() } else { Ok(()) };
+        Ok((commits, hardened))
     }
 
     /// What of a damaged or missing file can be told. A commit is surely the last one only behind the damage: each
@@ -268,6 +267,11 @@ impl Commits {
         let file = self.shared.seam.dir.open(&self.dir.join(COMMITS), Access::Write).at("open", &self.shown())?;
         self.file = Some(file.clone());
         Ok(file)
+    }
+
+    /// Whether nothing is known of what was last made of the file.
+    pub(super) fn is_latched(&self) -> bool {
+        self.latch.is_down()
     }
 
     fn latched(&self) -> Result<()> {

@@ -467,7 +467,9 @@ impl Topic {
             let (shared, dir) = (&self.inner.shared, &self.inner.dir);
             let harden = shared.unclean && self.inner.found > 0;
             let loaded = Commits::load(shared, dir, self.epoch(), self.name(), harden);
-            *slot = Some(loaded.map_err(|error| self.explain(error))?);
+            let (commits, hardened) = loaded.map_err(|error| self.explain(error))?;
+            *slot = Some(commits).filter(|commits| hardened.is_ok() || commits.is_latched());
+            hardened?;
         }
         Ok(MutexGuard::map(slot, |slot| slot.as_mut().expect("was just filled")))
     }

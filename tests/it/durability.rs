@@ -751,6 +751,33 @@ fn partitions_whose_adding_failed_and_that_are_shown_are_lost_by_no_power_cut() 
     });
 }
 
+#[test]
+fn commits_whose_torn_end_was_cut_under_a_name_that_is_not_durable_are_not_built_on() {
+    for closes in [false, true] {
+        both_ways(|mapping| {
+            let mut world = world(mapping);
+            fill(&orders(&world, TopicOptions::new()), "v", 3);
+            world.close();
+            let path = "topics/orders@1/commits";
+            world.disk.write(path, [world.disk.read(path), vec![7]].concat());
+            world.open();
+            world.disk.fail(Fault::of("sync_dir").on("orders@1"));
+            assert!(matches!(refused(world.topic("orders").groups()), Error::Io { operation: "sync", .. }));
+            if closes {
+                refused(world.store().clone().close());
+                world.open();
+            } else {
+                let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+                assert!(matches!(refused(consumer.poll(Duration::ZERO)), Error::Latched { .. }));
+                world.topic("orders").reopen().expect("reopens");
+            }
+            commit(&world.topic("orders"));
+            world.power_cut();
+            assert_eq!(committed(world.store()), Some(Offset::new(3)));
+        });
+    }
+}
+
 /// A topic whose second partition was added, all but for the last sync of its directory, and a kill. Not yet opened again.
 fn killed_while_adding(mapping: Mapping) -> World {
     let mut world = world(mapping);

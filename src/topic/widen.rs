@@ -47,8 +47,10 @@ impl Topic {
     /// is appended before they look. That is committed first, since a crash may come in between, and the lock keeps others
     /// from beginning meanwhile.
     fn widen(&self, options: &TopicOptions, named: impl FnOnce()) -> Result<()> {
-        let mut commits = self.commits()?;
-        commits.begin(&(self.partitions()..options.partitions))?;
+        let added = self.partitions()..options.partitions;
+        // Damaged ones keep no directory latched that needs none of them.
+        let mut commits = if added.is_empty() { None } else { Some(self.commits()?) };
+        commits.as_mut().map_or(Ok(()), |commits| commits.begin(&added))?;
         let sync = header::replace(&self.inner.shared, &self.inner.dir, self.name(), self.epoch(), options)?;
         named();
         self.sync_names(sync)?;

@@ -936,6 +936,22 @@ fn partitions_that_a_kill_left_unsynced_are_shown_by_no_open_that_cannot_make_th
     }
 }
 
+#[test]
+fn partitions_that_a_kill_left_unsynced_beside_damaged_commits_are_there_after_a_reopen_of_the_topic() {
+    both_ways(|mapping| {
+        let mut world = killed_while_adding(mapping);
+        world.disk.flip("topics/orders@1/commits", 8 * 20);
+        world.disk.fail(Fault::of("sync_dir").on("orders@1").forever());
+        world.open();
+        world.disk.heal();
+        let topic = world.topic("orders");
+        assert!(matches!(refused(topic.partition(1)), Error::Latched { .. }));
+        topic.reopen().expect("reopens");
+        drop(topic);
+        assert_added_keeps_its_records(&mut world);
+    });
+}
+
 fn lazy() -> TopicOptions {
     TopicOptions::new().durability(Durability::Written).sync_interval(Duration::from_millis(1))
 }

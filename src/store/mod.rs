@@ -24,9 +24,9 @@ pub use repair::{Repair, RepairPlan, RepairReport};
 pub use report::{Maintenance, RecoveryReport, Unrecovered};
 
 use crate::error::{Error, IoContext, Result, first_error};
-use crate::format::{TOPICS, TRASH, topic_dir};
+use crate::format::{TOPICS, TRASH, parse_topic_dir, topic_dir};
 use crate::io::latch::Latch;
-use crate::io::{DirSync, Lock, Seam, remove_tree};
+use crate::io::{DirSync, Entry, Kind, Lock, Seam, remove_tree};
 use crate::log::may_expire;
 use crate::name::TopicName;
 use crate::offset::Timestamp;
@@ -417,8 +417,9 @@ impl Inner {
         maintained.and(emptied).map(|()| done)
     }
 
-    /// What lies in the trash and won't come back. After a failed sync, and until a delete has done its syncs, for which it
-    /// keeps the catalog, a power cut may bring a deleted topic back; it has to come back whole.
+    /// The topics that lie in the trash and won't come back; what else is there isn't ours. After a failed sync, and until a
+    /// delete has done its syncs, for which it keeps the catalog, a power cut may bring a deleted topic back; it has to come
+    /// back whole.
     fn deleted(&self) -> Result<Vec<PathBuf>> {
         let _no_delete_is_at_work = self.catalog.lock();
         if self.latch.is_down() {
@@ -426,12 +427,13 @@ impl Inner {
         }
         let trash = Path::new(TRASH);
         let entries = self.shared.seam.dir.list(trash).at("list", &self.shared.shown(trash))?;
-        Ok(entries.into_iter().map(|entry| trash.join(entry.name)).collect())
+        let is_topic = |entry: &Entry| entry.kind == Kind::Dir && parse_topic_dir(&entry.name).is_some();
+        Ok(entries.into_iter().filter(is_topic).map(|entry| trash.join(entry.name)).collect())
     }
 
     fn unlink(&self, deleted: &[PathBuf]) -> Result<()> {
-        let shown = self.shared.shown(Path::new(TRASH));
-        first_error(deleted.iter().map(|path| remove_tree(&*self.shared.seam.dir, path).at("remove", &shown)))
+        let unlink = |path: &PathBuf| remove_tree(&*self.shared.seam.dir, path).at("remove", &self.shared.shown(path));
+        first_error(deleted.iter().map(unlink))
     }
 
     fn close(&self) -> Result<()> {

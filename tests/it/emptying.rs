@@ -126,7 +126,18 @@ fn what_cannot_be_unlinked_keeps_nothing_else_in_the_trash() {
         world.disk.write(format!("trash/{name}/topic"), "deleted");
     }
     world.disk.fail(Fault::of("remove_file").on("trash/a@1").forever());
-    assert_eq!(refused(world.store().maintain()).to_string(), "cannot remove `/sim/trash`");
+    assert_eq!(refused(world.store().maintain()).to_string(), "cannot remove `/sim/trash/a@1`");
     let left: Vec<_> = world.disk.files().into_iter().filter(|path| path.starts_with("trash")).collect();
     assert_eq!(left, [Path::new("trash/a@1/topic")]);
+}
+
+#[test]
+fn what_was_never_a_topic_stays_in_the_trash_and_keeps_nothing_from_being_maintained() {
+    let world = world(Mapping::Auto);
+    for path in ["trash/notes", "trash/a@1", "trash/kept/notes", "trash/b@2/topic"] {
+        world.disk.write(path, "something");
+    }
+    world.store().maintain().expect("maintains");
+    let left: Vec<_> = world.disk.files().into_iter().filter(|path| path.starts_with("trash")).collect();
+    assert_eq!(left, ["trash/a@1", "trash/kept/notes", "trash/notes"].map(Path::new));
 }

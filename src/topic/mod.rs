@@ -388,20 +388,17 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// As [`Partition::reopen`]. What failed stays latched, and so does what comes after it; call again.
+    /// As [`Partition::reopen`], the first error met. What failed stays latched, so call again; the rest was reopened all the
+    /// same, of which no call tells then.
     pub fn reopen(&self) -> Result<Vec<PartitionRecovery>> {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();
         self.inner.owner.check()?;
         let mut recovered = Vec::new();
-        for log in self.opened() {
-            recovered.extend(log.reopen()?);
-        }
-        if let Some(commits) = self.inner.commits.lock().as_mut() {
-            commits.reopen()?;
-        }
-        self.reopen_dir()?;
-        Ok(recovered)
+        let logs = first_error(self.opened().iter().map(|log| log.reopen().map(|report| recovered.extend(report))));
+        let commits = self.inner.commits.lock().as_mut().map_or(Ok(()), Commits::reopen);
+        let dir = self.reopen_dir();
+        logs.and(commits).and(dir).map(|()| recovered)
     }
 
     /// The log of a partition, opened if need be.

@@ -195,6 +195,35 @@ fn commits_that_were_only_written_survive_the_reopen_of_their_file() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_reopened_keeps_nothing_else_of_its_topic_latched() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        let [bad, good] = [0, 1].map(|n| topic.partition(n).expect("is there"));
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        for (partition, on) in [(&bad, "/0/"), (&good, "/1/")] {
+            fill(partition, "v", 3);
+            world.disk.fail(Fault::of("sync").on(on));
+            refused(partition.append("v3"));
+        }
+        consumer.seek(1, Start::Earliest).expect("seeks");
+        world.disk.fail(Fault::of("sync").on("commits"));
+        refused(consumer.commit_to(good.place_at(Offset::new(1)).expect("is there")));
+        world.disk.fail(Fault::of("sync_dir").on("orders@1").nth(3));
+        refused(topic.add_partitions(3));
+        world.disk.fail(Fault::of("open").on("/0/history").forever());
+        assert!(matches!(refused(topic.reopen()), Error::Io { operation: "open", .. }));
+        fill(&good, "v", 1);
+        consumer.commit_to(good.place_at(Offset::new(1)).expect("is there")).expect("commits");
+        fill(&topic.partition(2).expect("was added"), "v", 1);
+        assert!(is_latched(&refused(bad.append("v3"))));
+        world.disk.heal();
+        assert_eq!(topic.reopen().expect("reopens").len(), 1);
+        fill(&bad, "v", 1);
+    });
+}
+
+#[test]
 fn a_failed_add_of_partitions_latches_the_topic_and_a_reopen_shows_all_of_them_or_none() {
     // Of the directory's syncs, the second stands behind the new partitions, the third behind the new header.
     for (nth, then) in [(2, 1), (3, 2)] {

@@ -135,8 +135,10 @@ impl StoreOptions {
     /// one of those, or an open, finds room for it.
     ///
     /// What even then needs more room: recovery of a partition whose unsynced bytes, which it copies, are more than the
-    /// reserve, as after a kill with many of them; and more commits than fit, until `maintain` compacts them. Until the
-    /// reserve is made again others may use the room that it gave, appends among them.
+    /// reserve, as after a kill with many of them; a topic's commits after a kill, if those that count are longer than the
+    /// reserve, without which no group of it can poll or commit; and more commits than fit, until `maintain` compacts them,
+    /// which takes as much room as those that count. Until the reserve is made again others may use the room that it gave,
+    /// appends among them.
     #[must_use]
     pub fn reserve_bytes(mut self, bytes: u64) -> StoreOptions {
         self.reserve_bytes = bytes;

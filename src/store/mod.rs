@@ -218,8 +218,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidName`]; [`Error::InvalidOption`]; [`Error::TopicExists`]; [`Error::ReadOnly`]; [`Error::Closed`];
-    /// [`Error::StorageFull`], [`Error::Io`]: nothing was created; only if it says `sync`, the topic may be there, empty,
+    /// [`Error::InvalidName`]; [`Error::InvalidOption`]; [`Error::TopicExists`], or if the topic of that name is damaged the
+    /// error of [`topic`](Store::topic), [`Error::Corrupt`] or [`Error::UnsupportedVersion`]; [`Error::ReadOnly`];
+    /// [`Error::Closed`]; [`Error::StorageFull`], [`Error::Io`]: nothing was created; only if it says `sync`, the topic may be there, empty,
     /// when the store is opened again. [`Error::Latched`] after a sync of the store's own files has failed.
     pub fn create_topic(&self, name: &str, options: TopicOptions) -> Result<Topic> {
         let name = TopicName::new(name)?;
@@ -283,8 +284,9 @@ impl Store {
     }
 
     /// Closes the store, for all its clones: wakes whoever waits, makes everything durable, and says so on disk, so that
-    /// the next open has nothing to scan. Everything answers [`Error::Closed`] from then on. Closing twice is no error:
-    /// the second call waits for the first, which is the one that is told what failed.
+    /// the next open has nothing to scan; unless something couldn't be recovered ([`RecoveryReport::failed`]), which the next
+    /// open tries again, and scans all that it would after a crash. Everything answers [`Error::Closed`] from then on.
+    /// Closing twice is no error: the second call waits for the first, which is the one that is told what failed.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub(crate) use near::read_one;
 pub(crate) use reader::Cursor;
 pub(crate) use records::Run;
 pub use records::{Headers, Iter as RecordsIter, RecordView, Records};
-pub(crate) use scan::{Ending, Reached, Scan, batch_at, known_durable, next_header, only_zeros, scan};
+pub(crate) use scan::{Ending, Reached, Scan, batch_at, known_durable, next_header, only_zeros, scan, scan_from};
 pub(crate) use walk::{Bad, Step, Walk};
 pub(crate) use window::Window;
 pub(crate) use writer::{RestingWriter, SegmentWriter};

@@ -49,7 +49,11 @@ pub(crate) enum Ending {
 
 /// Scans a segment that begins at `base`; offsets from `limit` on are not looked at.
 pub(crate) fn scan(window: &mut Window, seed: Seed, base: Offset, limit: Offset) -> io::Result<Scan> {
-    let begin = Reached::nothing(base);
+    scan_from(window, seed, Reached::nothing(base), limit)
+}
+
+/// The same behind these batches.
+pub(crate) fn scan_from(window: &mut Window, seed: Seed, begin: Reached, limit: Offset) -> io::Result<Scan> {
     let mut scan = Scan { run: begin, durable_end: Offset::ZERO, ending: Ending::Clean, milestones: vec![begin] };
     let error = loop {
         if scan.run.end >= limit || scan.run.position >= window.len() {

@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, FileKind, HEADER_BYTES};
 use crate::io::{Access, File, read_full_at};
 use crate::offset::{Offset, Position};
-use crate::segment::{Ending, Home, Scan, Window, header_of, known_durable, scan};
+use crate::segment::{Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from};
 
 /// A segment that the history names, as it was found.
 pub(super) struct Examined {
@@ -69,11 +69,17 @@ impl Examined {
 /// What repair asks beyond.
 impl Examined {
     /// Judges the batches behind a damaged header, whose content the history knows; says whether there are any.
-    pub(super) fn look_behind_header(&mut self, home: &Home, cut: Offset, next: Option<Offset>) -> Result<bool> {
+    pub(super) fn look_behind_header(
+        &mut self,
+        home: &Home,
+        cut: Offset,
+        next: Option<Offset>,
+        start: Offset,
+    ) -> Result<bool> {
         let (Header::Bad, Some(file)) = (self.header, self.file.clone()) else { return Ok(false) };
         let (facts, unread) = ((self.extent, self.durable_end, self.good_end), self.scan.take());
         let shown = home.shown(&home.segment_path(self.recorded.id));
-        self.scan(home, file, cut, next).at("read", &shown)?;
+        self.scan(home, file, cut, next, start).at("read", &shown)?;
         let found = self.scan.as_ref().is_some_and(|scan| scan.run.sealed().is_some());
         if !found || self.recorded.seal.is_some() {
             ((self.extent, self.durable_end, self.good_end), self.scan) = (facts, unread);
@@ -88,7 +94,7 @@ impl Examined {
     pub(super) fn scan_sealed(&mut self, home: &Home, end: Offset) -> Result<Option<Offset>> {
         let (Header::Valid, Some(file)) = (self.header, self.file.clone()) else { return Ok(None) };
         let (shown, durable_end) = (home.shown(&home.segment_path(self.recorded.id)), self.durable_end);
-        self.scan(home, file, end, None).at("read", &shown)?;
+        self.scan(home, file, end, None, Offset::ZERO).at("read", &shown)?;
         self.durable_end = durable_end;
         Ok(self.scan.as_ref().and_then(|scan| scan.run.sealed()).map(|sealed| sealed.end))
     }
@@ -100,8 +106,14 @@ impl Examined {
     }
 }
 
-/// Looks at one segment: its epoch was cut at `cut`, the next segment begins at `next`.
-pub(super) fn examine(home: &Home, recorded: Recorded, cut: Offset, next: Option<Offset>) -> Result<Examined> {
+/// Looks at one segment: its epoch was cut at `cut`, the next segment begins at `next`, the log at `start`.
+pub(super) fn examine(
+    home: &Home,
+    recorded: Recorded,
+    cut: Offset,
+    next: Option<Offset>,
+    start: Offset,
+) -> Result<Examined> {
     let path = home.segment_path(recorded.id);
     let shown = home.shown(&path);
     let base = recorded.id.base;
@@ -126,7 +138,7 @@ pub(super) fn examine(home: &Home, recorded: Recorded, cut: Offset, next: Option
     examined.file = Some(file.clone());
     match (examined.header, recorded.seal) {
         (Header::Valid, Some(sealed)) => examined.measure(sealed.bytes, sealed.end.min(cut)),
-        (Header::Valid, None) => examined.scan(home, file, cut, next).at("read", &shown)?,
+        (Header::Valid, None) => examined.scan(home, file, cut, next, start).at("read", &shown)?,
         (Header::Bad, None) => examined.marks(home, file, cut).at("read", &shown)?,
         _ => {}
     }
@@ -143,11 +155,28 @@ impl Examined {
         self.good_end = end;
     }
 
-    fn scan(&mut self, home: &Home, file: Arc<dyn File>, cut: Offset, next: Option<Offset>) -> io::Result<()> {
+    fn scan(
+        &mut self,
+        home: &Home,
+        file: Arc<dyn File>,
+        cut: Offset,
+        next: Option<Offset>,
+        start: Offset,
+    ) -> io::Result<()> {
         let id = self.recorded.id;
         let limit = cut.min(next.unwrap_or(Offset::MAX));
         let seed = home.identity(FileKind::Segment, id).seed();
-        let scan = scan(&mut Window::new(file, self.file_bytes), seed, id.base, limit)?;
+        let mut window = Window::new(file.clone(), self.file_bytes);
+        let mut scan = scan(&mut window, seed, id.base, limit)?;
+        if scan.run.end < start && scan.ending != Ending::Clean {
+            let (position, expected) = (scan.run.position, scan.run.end);
+            let walk = Walk { window: Window::new(file, self.file_bytes), seed, position, expected, end: None, limit };
+            if let Some(behind) = behind_given_up(walk, scan.run, start)? {
+                let durable_end = scan.durable_end;
+                scan = scan_from(&mut window, seed, behind, limit)?;
+                scan.durable_end = scan.durable_end.max(durable_end);
+            }
+        }
         let too_early = next.is_some_and(|next| scan.run.end < next);
         self.extent = match &scan.ending {
             Ending::Hole(_) => Extent::Hole,
@@ -156,6 +185,10 @@ impl Examined {
             Ending::Clean => Extent::Exact,
         };
         self.good_end = scan.run.end;
+        if matches!(scan.ending, Ending::Torn(_)) {
+            // Nothing is left behind it that the start says was synced.
+            self.good_end = self.good_end.max(start.min(limit));
+        }
         self.durable_end = scan.durable_end.min(cut);
         self.scan = Some(scan);
         Ok(())
@@ -170,6 +203,20 @@ impl Examined {
         self.durable_end = marks.min(cut);
         Ok(())
     }
+}
+
+/// Goes on to the start, where damage below it costs nothing any more; `None` if there is some that may reach above.
+fn behind_given_up(mut walk: Walk, mut reached: Reached, start: Offset) -> io::Result<Option<Reached>> {
+    while walk.expected < start {
+        match walk.next()? {
+            Some(Step::Batch(_, header)) => reached.take(&header),
+            Some(Step::Bad(bad)) if !bad.is_unsupported() && bad.next.is_some_and(|next| next <= start) => {
+                (reached.position, reached.end) = (walk.position, walk.expected);
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(reached))
 }
 
 /// What the beginning of the file is, and what is wrong with it.

@@ -156,7 +156,7 @@ fn examine_all(home: &Arc<Home>, evidence: &Evidence) -> Result<Vec<Examined>> {
     for (i, recorded) in live.iter().enumerate() {
         let cut = evidence.lineage.cut_of(recorded.id.epoch);
         let next = live.get(i + 1).map(|next| next.id.base);
-        let mut one = examine(home, *recorded, cut, next)?;
+        let mut one = examine(home, *recorded, cut, next, evidence.start)?;
         if one.told == Told::Sealed {
             // A partition may have more sealed segments than a process may have open files.
             one.file = None;
@@ -184,7 +184,9 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn make(home: &Home, evidence: &Evidence, examined: &'a [Examined], known: Known) -> Result<Plan<'a>> {
-        let durable_end = examined.iter().map(|one| one.durable_end).fold(known.durable_end, Offset::max);
+        // What the start presumes was synced before it was raised.
+        let known_end = known.durable_end.max(evidence.start);
+        let durable_end = examined.iter().map(|one| one.durable_end).fold(known_end, Offset::max);
         let mut plan = Plan { steps: Vec::new(), durable_end, end: evidence.end_after(None), healed: false };
         let mut behind_cut = false;
         for (i, one) in examined.iter().enumerate() {

@@ -46,7 +46,7 @@ pub(crate) struct Facts {
     pub(crate) told: Told,
     pub(crate) header: Header,
     pub(crate) extent: Extent,
-    /// Some durable mark reaches beyond what is good here.
+    /// Some durable mark reaches beyond what is good here, or the start does, which presumes a sync.
     pub(crate) covered: bool,
     /// Later segments were begun.
     pub(crate) later: bool,

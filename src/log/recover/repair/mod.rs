@@ -118,12 +118,13 @@ impl PartitionRepair {
             home: home.clone(),
             topic: topic.clone(),
             start: evidence.start,
+            // What the start presumes was synced before it was raised.
+            durable_end: evidence.start,
             evidence,
             history,
             found: Vec::new(),
             headless: Vec::new(),
             torn: None,
-            durable_end: Offset::ZERO,
             cut: None,
             retold: retold.is_some(),
             foreign: Vec::new(),
@@ -170,7 +171,7 @@ impl PartitionRepair {
     /// A segment that a later epoch has cut, or overtaken altogether, though no line tells so: lines let it go up to `limit`.
     fn tell_overtaken(&mut self, recorded: Recorded, limit: Offset) -> Result<()> {
         let SegmentId { base, epoch } = recorded.id;
-        let one = examine(&self.home, recorded, limit, None)?;
+        let one = examine(&self.home, recorded, limit, None, self.start)?;
         let cut = self.evidence.lineage.cut_of(epoch);
         let lost = cut.max(base)..one.good_end.max(one.durable_end);
         let path = self.home.segment_path(recorded.id);
@@ -207,10 +208,10 @@ impl PartitionRepair {
             let recorded = self.evidence.segments[i];
             let next = live.get(k + 1).map(|&i| self.evidence.segments[i].id.base);
             let cut = self.evidence.lineage.cut_of(recorded.id.epoch);
-            let mut one = examine(&self.home, recorded, cut, next)?;
+            let mut one = examine(&self.home, recorded, cut, next, self.start)?;
             let shown = self.home.shown(&self.home.segment_path(recorded.id));
             let problem = one.problem(&shown);
-            let headless = one.look_behind_header(&self.home, cut, next)?.then_some(problem);
+            let headless = one.look_behind_header(&self.home, cut, next, self.start)?.then_some(problem);
             if one.is_unsupported() {
                 return Err(one.problem(&shown));
             }

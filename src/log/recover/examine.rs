@@ -90,11 +90,11 @@ impl Examined {
         Ok(found)
     }
 
-    /// Judges the batches of a sealed segment that is damaged; gives the end of those in front of the damage.
-    pub(super) fn scan_sealed(&mut self, home: &Home, end: Offset) -> Result<Option<Offset>> {
+    /// Judges the batches of a sealed segment that is damaged above the start; gives the end of those in front of that.
+    pub(super) fn scan_sealed(&mut self, home: &Home, end: Offset, start: Offset) -> Result<Option<Offset>> {
         let (Header::Valid, Some(file)) = (self.header, self.file.clone()) else { return Ok(None) };
         let (shown, durable_end) = (home.shown(&home.segment_path(self.recorded.id)), self.durable_end);
-        self.scan(home, file, end, None, Offset::ZERO).at("read", &shown)?;
+        self.scan(home, file, end, None, start).at("read", &shown)?;
         self.durable_end = durable_end;
         Ok(self.scan.as_ref().and_then(|scan| scan.run.sealed()).map(|sealed| sealed.end))
     }

@@ -342,7 +342,7 @@ impl PartitionRepair {
             return Ok(Some(end));
         }
         let (problem, lost) = damage.swap_remove(0);
-        let (fate, at) = match self.found[k].one.scan_sealed(&self.home, end)? {
+        let (fate, at) = match self.found[k].one.scan_sealed(&self.home, end, self.start)? {
             Some(end) => (Fate::Cut, end),
             None => (Fate::Drop, lost.start),
         };

@@ -50,13 +50,20 @@ pub(super) fn evidence(home: &Arc<Home>) -> Result<(History, Evidence, Option<Re
     let mut told = Told::of(home, salvage.before.iter().chain(&salvage.behind));
     let strangers = told.look_at_files(home)?;
     let files = told.there.len();
-    let (evidence, overtaken) =
-        told.evidence(home).map_err(|error| error.at("history", &home.shown(&home.dir.join(HISTORY)), None, None))?;
-    let note = format!(
+    let lines_start = told.start;
+    let (evidence, overtaken) = told.evidence(home)?;
+    let mut note = format!(
         "{lines} of its entries are whole, {} bytes are lost, {files} segments are there; records that were trimmed or \
          truncated may be back, and a place of an epoch that left no segment is stale",
         salvage.lost_bytes
     );
+    if evidence.start > lines_start {
+        note += &format!(
+            "; the files of the records {lines_start}..{} are gone: retention, whose line is lost, has removed them, or they \
+             are missing",
+            evidence.start
+        );
+    }
     Ok((History::anew(home), evidence, Some(Retold { problem: error, note, strangers, overtaken })))
 }
 
@@ -174,21 +181,20 @@ impl Told {
         }
     }
 
-    fn evidence(mut self, home: &Home) -> Result<(Evidence, Vec<(Recorded, Offset)>), DecodeError> {
+    fn evidence(mut self, home: &Home) -> Result<(Evidence, Vec<(Recorded, Offset)>)> {
         self.doubt_the_first();
         // What is begun again with another tag belongs to nobody.
         let begun = &self.begun;
         self.segments
             .retain(|_, recorded| begun.get(&recorded.id.epoch.number).is_some_and(|b| b.epoch == recorded.id.epoch));
-        let lineage = Lineage::new(self.begun.values().copied().collect())?;
+        let lineage = Lineage::new(self.begun.values().copied().collect())
+            .map_err(|error| error.at("history", &home.shown(&home.dir.join(HISTORY)), None, None))?;
         let segments = self.segments.values().copied().collect();
         let mut evidence = Evidence { lineage, start: self.start, segments, clean: None, torn_bytes: 0 };
-        // Segments in front of all that are there were removed by retention, whose line is lost.
+        // Segments in front of all that are there were removed by retention, whose line is lost, or so it seems.
         while let Some(i) = (0..evidence.segments.len()).find(|&i| !evidence.is_retired(i)) {
             let recorded = evidence.segments[i];
-            if self.there.contains(&recorded.id)
-                || home.seam.dir.open(&home.segment_path(recorded.id), Access::Read).is_ok()
-            {
+            if self.there.contains(&recorded.id) || is_there(home, recorded.id)? {
                 break;
             }
             let cut = evidence.lineage.cut_of(recorded.id.epoch);
@@ -220,6 +226,14 @@ impl Told {
         let later = self.begun.range((Bound::Excluded(number), Bound::Unbounded));
         let told = later.filter(|(number, _)| !self.guessed.contains(number));
         told.map(|(_, begun)| begun.start).min().unwrap_or(Offset::MAX)
+    }
+}
+
+fn is_there(home: &Home, id: SegmentId) -> Result<bool> {
+    let path = home.segment_path(id);
+    match home.seam.dir.open(&path, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|_| true).at("open", &home.shown(&path)),
     }
 }
 

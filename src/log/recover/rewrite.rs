@@ -67,11 +67,15 @@ fn is_worth_telling(step: &Step<'_>) -> bool {
     !matches!(step.decision, Decision::Keep | Decision::Trim)
 }
 
-/// A sealed segment stays as it is, except for space behind its end.
+/// A sealed segment stays as it is, except for space behind its end. What else stands there may be all that is left of an
+/// end that was too long to be kept aside.
 fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
     let (Decision::Trim, Some(sealed)) = (step.decision, step.examined.recorded.seal) else { return Ok(()) };
     let shown = home.shown(path);
     let file = home.seam.dir.open(path, Access::Write).at("open", &shown)?;
+    if last_nonzero(&*file, sealed.bytes).at("read", &shown)?.is_some() {
+        return Ok(());
+    }
     file.set_len(sealed.bytes).at("cut the unused end of", &shown)
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Decision {
     Nothing,
     /// It stays, up to the end of its seal or scan.
     Keep,
-    /// It stays; what lies behind the seal's length is cut off.
+    /// It stays; zeros behind the seal's length are cut off.
     Trim,
     /// It holds no record and goes.
     Drop,

@@ -38,8 +38,8 @@ use crate::io::{Access, File};
 use crate::log::history::Recorded;
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
-use crate::offset::Offset;
-use crate::segment::{Home, Sealed, SegmentId, Step as Walked, Walk, Window, missing};
+use crate::offset::{Offset, Position};
+use crate::segment::{Bad, Home, Sealed, SegmentId, Step as Walked, Walk, Window, missing};
 
 const NO_SEGMENT: &str =
     "no line of the history names it, and no batch of this log is in it; if it was a segment, its records from offset";
@@ -369,7 +369,7 @@ impl PartitionRepair {
         whole_error(if absent { missing("segment", &shown, None) } else { one.problem(&shown) })
     }
 
-    /// The batches of a sealed segment that can't be read, and its end if it was cut.
+    /// The batches of a sealed segment that can't be read, those side by side as one, and its end if it was cut.
     fn walk_batches(
         &self,
         one: &Examined,
@@ -383,20 +383,27 @@ impl PartitionRepair {
         let seed = self.home.identity(FileKind::Segment, id).seed();
         let window = Window::new(file.clone(), len.min(one.file_bytes));
         let mut walk = Walk::new(window, seed, id.base, Some(seal.end), whole.end);
-        let mut damage = Vec::new();
+        let mut found: Vec<(Bad, Range<Offset>)> = Vec::new();
         while let Some(step) = walk.next().at("read", &shown)? {
             let Walked::Bad(bad) = step else { continue };
             let lost = bad.base..bad.next.unwrap_or(whole.end);
-            let position = crate::offset::Position::new(bad.position as u64);
-            damage.push((bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost));
+            match found.last_mut() {
+                // What lies below the start was given up, whole or not.
+                _ if lost.end <= self.start => {}
+                Some((_, last)) if last.end == lost.start => last.end = lost.end,
+                _ => found.push((bad, lost)),
+            }
         }
+        let told = |(bad, lost): (Bad, Range<Offset>)| {
+            let position = Position::new(bad.position as u64);
+            (bad.error.at("batch", &shown, Some(position), Some(lost.clone())), lost)
+        };
+        let mut damage: Vec<_> = found.into_iter().map(told).collect();
         if (one.file_bytes as u64) < seal.bytes
             && let Some((error, lost)) = damage.last_mut()
         {
             *error = one.short(&shown, seal.bytes).with_offsets(lost.clone());
         }
-        // What lies below the start was given up, whole or not.
-        damage.retain(|(_, lost)| lost.end > self.start);
         Ok(damage)
     }
 

@@ -85,7 +85,7 @@ pub use options::{AppendOptions, Durability, Mapping, Retention, Start, StoreOpt
 pub use place::{PLACE_BYTES, Place};
 pub use record::{Header, Record};
 pub use segment::{Headers, RecordView, Records, RecordsIter};
-pub use store::{Maintenance, RecoveryReport, Repair, RepairPlan, RepairReport, Store, Unrecovered};
+pub use store::{LastMaintenance, Maintenance, RecoveryReport, Repair, RepairPlan, RepairReport, Store, Unrecovered};
 pub use topic::{CommitDescription, EpochDescription, GroupDescription, Partition, SegmentDescription, Topic};
 
 /// The simulated disk, clock and entropy, and the contracts they fulfil. No semver promise.

@@ -245,7 +245,9 @@ impl TopicOptions {
         self
     }
 
-    /// Removes whole segments whose newest append is older than this, at `maintain()`; never the newest. Default: never.
+    /// Removes whole segments whose newest append is older than this, at `maintain()`; never the newest. Suspended once the
+    /// wall clock has run ahead: see [`Maintenance::retention_suspended`](crate::Maintenance::retention_suspended). Default:
+    /// never.
     #[must_use]
     pub fn retention_age(mut self, age: Duration) -> TopicOptions {
         self.retention.age = Some(age);

@@ -70,7 +70,8 @@ fn run(inner: &Weak<Inner>, stop: &(Mutex<bool>, Condvar)) {
         let Some(inner) = inner.upgrade() else { return };
         let pause = inner.tick(&mut synced);
         if maintained.elapsed() >= MAINTAIN_EVERY {
-            // What has an interval is synced when that is over. Errors of one topic are met again by whoever uses it.
+            // What has an interval is synced when that is over. Errors are told by `Store::last_maintenance`, and those of
+            // one topic met again by whoever uses it.
             let _met_again = inner.maintain(false);
             maintained = Instant::now();
         }

@@ -21,7 +21,7 @@ use crate::threads::Mutex;
 
 pub(crate) use identity::{missing_store, read as read_identity};
 pub use repair::{Repair, RepairPlan, RepairReport};
-pub use report::{Maintenance, RecoveryReport, Unrecovered};
+pub use report::{LastMaintenance, Maintenance, RecoveryReport, Unrecovered};
 
 use crate::error::{Error, IoContext, Result, first_error};
 use crate::format::{TOPICS, TRASH, parse_topic_dir, topic_dir};
@@ -83,6 +83,7 @@ struct Inner {
     background: Mutex<Option<Background>>,
     /// Held while `maintain` is at work: the lock isn't given away before.
     maintaining: Mutex<()>,
+    last_maintenance: Mutex<Option<LastMaintenance>>,
 }
 
 struct Closer(Arc<Inner>);
@@ -262,7 +263,8 @@ impl Store {
     }
 
     /// Does what time asks for: syncs by interval and of full segments, rolls by age, retention, compaction of commits and
-    /// histories, and unlinks what was deleted. With a background thread there is no need to call it.
+    /// histories, and unlinks what was deleted. With a background thread there is no need to call it, but look at
+    /// [`last_maintenance`](Store::last_maintenance) now and then.
     ///
     /// # Errors
     ///
@@ -270,6 +272,13 @@ impl Store {
     pub fn maintain(&self) -> Result<Maintenance> {
         self.inner.writable()?;
         self.inner.maintain(true)
+    }
+
+    /// How the last [`maintain`](Store::maintain) went, the host's or the background thread's, which has nobody else to tell
+    /// that it failed, or that retention by age is suspended; `None` before the first.
+    #[must_use]
+    pub fn last_maintenance(&self) -> Option<LastMaintenance> {
+        self.inner.last_maintenance.lock().clone()
     }
 
     /// Makes everything written so far durable, records and commits, in all topics that were used.
@@ -410,13 +419,14 @@ impl Inner {
         let maintained = first_error(topics.into_iter().map(|topic| {
             // Whoever closes waits for this.
             self.check()?;
-            let logs = unless_deleted(topic.and_then(|topic| topic.maintain(age_now, sync)))?;
-            logs.iter().for_each(|log| done.add(log));
-            Ok(())
+            unless_deleted(topic.and_then(|topic| topic.maintain(age_now, sync, |log| done.add(log))))
         }));
         let emptied = self.deleted().and_then(|deleted| self.unlink(&deleted));
         self.shared.reserve.keep();
-        maintained.and(emptied).map(|()| done)
+        let result = maintained.and(emptied);
+        let error = result.as_ref().err().map(ToString::to_string);
+        *self.last_maintenance.lock() = Some(LastMaintenance { done: done.clone(), error });
+        result.map(|()| done)
     }
 
     /// The topics that lie in the trash and won't come back; what else is there isn't ours. After a failed sync, and until a

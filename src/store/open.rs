@@ -142,6 +142,7 @@ impl StoreOptions {
             opened_at: (seam.clock.now(), seam.clock.monotonic_ms()),
             background: Mutex::new(None),
             maintaining: Mutex::new(()),
+            last_maintenance: Mutex::new(None),
         });
         if self.background && !inner.shared.read_only {
             *inner.background.lock() = Some(Background::start(&inner)?);

@@ -93,6 +93,23 @@ impl Maintenance {
     }
 }
 
+/// How the last `maintain` went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastMaintenance {
+    /// What it did.
+    pub done: Maintenance,
+    /// The message of the first error that it met; everything else was done all the same.
+    pub error: Option<String>,
+}
+
+impl fmt::Display for LastMaintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.done.fmt(f)?;
+        self.error.as_ref().map_or(Ok(()), |error| write!(f, "; failed: {error}"))
+    }
+}
+
 impl fmt::Display for Maintenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Maintenance { segments_rolled, segments_removed, bytes_removed, retention_suspended } = self;

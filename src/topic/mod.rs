@@ -556,14 +556,18 @@ impl Topic {
         self.latched()
     }
 
-    /// Syncs if told to, rolls, retires, compacts. An error of one partition keeps no other from it. `age_now` is `None`
-    /// while the clock isn't trusted.
-    pub(crate) fn maintain(&self, age_now: Option<Timestamp>, sync: bool) -> Result<Vec<MaintainedLog>> {
+    /// Syncs if told to, rolls, retires, compacts; `each` is given what was done. An error of one partition keeps no other
+    /// from it. `age_now` is `None` while the clock isn't trusted.
+    pub(crate) fn maintain(
+        &self,
+        age_now: Option<Timestamp>,
+        sync: bool,
+        mut each: impl FnMut(&MaintainedLog),
+    ) -> Result<()> {
         let synced = if sync && self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
-        let done: Vec<_> = (0..self.partitions()).map(|number| self.maintain_log(number, age_now)).collect();
-        let compacted = self.compact_commits();
-        let done = synced.and_then(|()| done.into_iter().collect::<Result<_>>())?;
-        compacted.map(|()| done)
+        let logs = (0..self.partitions()).map(|number| self.maintain_log(number, age_now));
+        let maintained = first_error(logs.map(|done| done.map(|log| each(&log))));
+        synced.and(maintained).and(self.compact_commits())
     }
 
     fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {

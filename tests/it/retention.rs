@@ -1,9 +1,9 @@
 //! What goes when: whole sealed segments, by age and by size, never the newest, and never because a clock was wrong.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use epochlog::testing::{Clock, Fault, Image};
+use epochlog::testing::{Clock, Fault, Image, SimDisk};
 use epochlog::{Error, Expired, Maintenance, Mapping, Offset, Partition, Record, Start, Timestamp, TopicOptions};
 
 use crate::support::*;
@@ -335,6 +335,53 @@ fn a_clock_that_jumps_deletes_nothing_and_the_report_says_so() {
         fill(&orders, "v", 1);
         assert!(maintain(&world).segments_removed > 0, "once the clock is right again, age counts");
         is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn whoever_maintains_in_the_background_leaves_word_of_a_clock_that_has_jumped() {
+    let disk = SimDisk::new(3);
+    let store = options(&disk, Mapping::Never).background(true).create("/sim").expect("creates");
+    assert_eq!(store.last_maintenance(), None);
+    disk.clock().advance_wall(1000 * HOUR);
+    let begun = Instant::now();
+    let told = loop {
+        match store.last_maintenance() {
+            Some(told) => break told,
+            None => assert!(begun.elapsed() < Duration::from_secs(20), "nobody maintained"),
+        }
+        std::thread::yield_now();
+    };
+    assert!(told.done.retention_suspended && told.error.is_none(), "{told}");
+    store.close().expect("closes");
+}
+
+#[test]
+fn what_was_done_beside_an_error_is_told_with_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let options = small().retention_age(HOUR);
+        let [bad, good] = ["a", "b"].map(|name| {
+            let topic = world.store().create_topic(name, options.clone()).expect("creates");
+            let partition = topic.partition(0).expect("is there");
+            fill(&partition, "v", 100);
+            partition
+        });
+        scribble(&bad, "v", 1);
+        world.disk.fail(Fault::of("sync").on(".log"));
+        refused(bad.sync());
+        world.disk.clock().advance(2 * HOUR);
+        fill(&good, "v", 1);
+        let error = refused(world.store().maintain());
+        let told = world.store().last_maintenance().expect("was maintained");
+        assert_eq!(told.error, Some(error.to_string()));
+        assert!(told.done.segments_removed > 0 && good.start() > Offset::ZERO, "{told}");
+        let story = told.to_string();
+        assert!(story.contains("; failed: partition 0 of `a` refuses writes since sync of `"), "{story}");
+        bad.reopen().expect("reopens");
+        let done = maintain(&world);
+        let told = world.store().last_maintenance().expect("was maintained");
+        assert_eq!((told.done, told.error), (done, None));
     });
 }
 

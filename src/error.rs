@@ -307,6 +307,16 @@ impl Error {
         }
         self
     }
+
+    /// Adds whose bytes they are, where it doesn't say so itself.
+    pub(crate) fn of(mut self, topic: &TopicName, partition: Option<u32>) -> Error {
+        if let Error::Corrupt(corruption) = &mut self
+            && corruption.topic.is_none()
+        {
+            (corruption.topic, corruption.partition) = (Some(topic.clone()), partition);
+        }
+        self
+    }
 }
 
 /// Who holds the lock, and so what to do. Two containers may each have a process of the same number.
@@ -392,6 +402,10 @@ pub struct Corruption {
     pub position: Option<Position>,
     /// The offsets that can't be read because of it, where known.
     pub offsets: Option<Range<Offset>>,
+    /// The topic, where it is one's.
+    pub topic: Option<TopicName>,
+    /// The partition, where it is one's: the one to [skip](crate::Consumer::skip_damaged) the damage in.
+    pub partition: Option<u32>,
 }
 
 /// The ways in which bytes can be wrong.

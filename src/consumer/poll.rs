@@ -64,7 +64,8 @@ impl Consumer {
     /// it, or the start is an offset that isn't there. [`Error::TooFewRecords`]: the start counts more records than there
     /// are. [`Error::GroupInUse`]: another consumer of the group has a partition that was added; said once, and the
     /// partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
-    /// [`skip_damaged`](Consumer::skip_damaged) goes around it, or damaged commits. [`Error::Latched`]: a sync of a
+    /// [`skip_damaged`](Consumer::skip_damaged) goes around it in [`Corruption::partition`](crate::Corruption::partition), or
+    /// damaged commits, of no partition. [`Error::Latched`]: a sync of a
     /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
     /// says once and the next ones go on reading without, and one that has yet to begin a partition every time.
     /// [`Error::TooLarge`]: the topic's commits fill 4 GiB. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],

@@ -295,7 +295,8 @@ impl DecodeError {
                 return Error::UnsupportedVersion { path: path.into(), found, supported: supported.into() };
             }
         };
-        Error::Corrupt(Box::new(Corruption { damage, what, path: path.into(), position, offsets }))
+        let path = path.into();
+        Error::Corrupt(Box::new(Corruption { damage, what, path, position, offsets, topic: None, partition: None }))
     }
 }
 

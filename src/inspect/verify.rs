@@ -106,8 +106,15 @@ impl Verifier<'_> {
             let whose = Whose { topic: Some(pair[1].name.to_string()), partition: None };
             let path =
                 self.site.shown(std::path::Path::new(TOPICS)).join(format!("{}@{}", pair[1].name, pair[1].number));
-            let corruption =
-                Corruption { damage: Damage::Duplicate, what: "topic", path, position: None, offsets: None };
+            let corruption = Corruption {
+                damage: Damage::Duplicate,
+                what: "topic",
+                path,
+                position: None,
+                offsets: None,
+                topic: Some(pair[1].name.clone()),
+                partition: None,
+            };
             self.found.damaged(&whose, Error::from(Box::new(corruption)));
         }
     }

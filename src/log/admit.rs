@@ -152,11 +152,11 @@ pub(crate) fn admit(
         Verdict::Admitted => Ok(Admitted(place)),
         Verdict::Stale => Err(Error::StaleEpoch { topic: topic.clone(), place, current: lineage.newest().epoch }),
         Verdict::Diverged => Err(Error::Diverged { topic: topic.clone(), place, fork }),
-        Verdict::Impossible => Err(impossible(place, start, origin)),
+        Verdict::Impossible => Err(impossible(place, start, topic, origin)),
     }
 }
 
-fn impossible(place: Place, start: Offset, origin: Origin<'_>) -> Error {
+fn impossible(place: Place, start: Offset, topic: &TopicName, origin: Origin<'_>) -> Error {
     let reason = format!("its epoch begins at offset {start}, so no place of it is at {}", place.next());
     match origin {
         Origin::Caller => Error::InvalidPlace { place: place.to_string(), reason },
@@ -166,6 +166,8 @@ fn impossible(place: Place, start: Offset, origin: Origin<'_>) -> Error {
             path: path.to_path_buf(),
             position: None,
             offsets: None,
+            topic: Some(topic.clone()),
+            partition: Some(place.partition()),
         })),
     }
 }

@@ -137,7 +137,7 @@ impl Log {
     #[cold]
     fn see_beside(&self) -> Result<()> {
         let topic_dir = self.home.dir.parent().unwrap_or(&self.home.dir);
-        self.see().map_err(|error| self.owner.explain_beside(&self.home.seam, topic_dir, error))
+        self.see().map_err(|error| self.owner.explain_beside(&self.home.seam, topic_dir, self.mine(error)))
     }
 
     /// The same for who can't tell that it failed: what can't be read now leaves what was last seen.

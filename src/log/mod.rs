@@ -303,8 +303,8 @@ impl Log {
         Err(Error::InvalidPlace { place: place.to_string(), reason })
     }
 
-    /// An error that may come from files which a delete has just taken away, seen before the topic says so. The caller
-    /// doesn't hold the appender's lock: the delete does, from its rename until it has said it.
+    /// An error that may come from files which a delete has just taken away, seen before the topic says so; damage is told
+    /// with whose it is. The caller doesn't hold the appender's lock: the delete does, from its rename until it has said it.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let is_missing = |corruption: &Corruption| matches!(corruption.damage, Damage::Missing);
         if matches!(&error, Error::Io { .. } | Error::Latched { .. })
@@ -312,7 +312,12 @@ impl Log {
         {
             drop(self.hold());
         }
-        self.owner.explain(error)
+        self.owner.explain(self.mine(error))
+    }
+
+    /// Damage that is met here is this partition's.
+    fn mine(&self, error: Error) -> Error {
+        error.of(&self.owner.topic, Some(self.home.partition))
     }
 
     /// Refuses if a sync has failed and the partition wasn't reopened since.

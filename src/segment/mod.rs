@@ -271,6 +271,8 @@ impl Segment {
             path: self.home.shown(&self.path()),
             position: Some(Position::new(position)),
             offsets: Some(offsets),
+            topic: None,
+            partition: None,
         })))
     }
 
@@ -370,6 +372,8 @@ pub(crate) fn missing(what: &'static str, path: &Path, offsets: Option<std::ops:
         path: path.to_path_buf(),
         position: None,
         offsets,
+        topic: None,
+        partition: None,
     }))
 }
 

@@ -325,7 +325,8 @@ impl Inner {
 
     fn load(&self, catalog: &mut Catalog, name: &TopicName) -> Result<Topic> {
         self.check()?;
-        catalog.get(&self.shared, name, |number| Topic::load(&self.shared, name, number))
+        let found = catalog.get(&self.shared, name, |number| Topic::load(&self.shared, name, number));
+        found.map_err(|error| error.of(name, None))
     }
 
     fn latched(&self) -> Result<()> {

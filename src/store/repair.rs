@@ -272,7 +272,8 @@ fn of_another_store(shared: &Shared) -> Result<Option<RepairStep>> {
     Ok((id != shared.store).then(|| {
         let damage = Damage::Foreign { found: told(shared.store), expected: told(id) };
         let (what, path) = (header_of(FileKind::Store), shared.shown(Path::new(STORE)));
-        let corruption = Corruption { damage, what, path, position: Some(Position::new(0)), offsets: None };
+        let position = Some(Position::new(0));
+        let corruption = Corruption { damage, what, path, position, offsets: None, topic: None, partition: None };
         RepairStep::new(None, None, Error::from(Box::new(corruption)), Remedy::Refuse(ANOTHER_STORE.into()))
     }))
 }

@@ -107,5 +107,7 @@ pub(crate) fn duplicate(shared: &Shared, name: &TopicName) -> Error {
         path,
         position: None,
         offsets: None,
+        topic: None,
+        partition: None,
     }))
 }

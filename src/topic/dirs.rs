@@ -49,6 +49,8 @@ pub(super) fn uncounted(seam: &Seam, dir: &Path, partitions: u32) -> Result<Opti
             path: seam.dir.root().join(dir.join(TOPIC)),
             position: None,
             offsets: None,
+            topic: None,
+            partition: None,
         }))
     };
     Ok((!holding.is_empty()).then(older))

@@ -134,5 +134,7 @@ fn foreign(shown: &Path, found: &TopicName, expected: &TopicName) -> Error {
         path: shown.to_path_buf(),
         position: Some(Position::new(HEADER_BYTES as u64)),
         offsets: None,
+        topic: None,
+        partition: None,
     }))
 }

@@ -431,10 +431,11 @@ impl Topic {
         }
         let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number, number < self.inner.found);
         let log = if home.read_only {
-            Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))?
+            Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))
         } else {
-            Log::open(&home, &self.inner.owner)?
+            Log::open(&home, &self.inner.owner)
         };
+        let log = log.map_err(|error| error.of(self.name(), Some(number)))?;
         Ok(slot.log.get_or_init(|| log).clone())
     }
 
@@ -464,7 +465,7 @@ impl Topic {
             let (shared, dir) = (&self.inner.shared, &self.inner.dir);
             let harden = shared.unclean && self.inner.found > 0;
             let loaded = Commits::load(shared, dir, self.epoch(), self.name(), harden);
-            let (commits, hardened) = loaded.map_err(|error| self.explain(error))?;
+            let (commits, hardened) = loaded.map_err(|error| self.explain(error.of(self.name(), None)))?;
             *slot = Some(commits).filter(|commits| hardened.is_ok() || commits.is_latched());
             hardened?;
         }

@@ -105,6 +105,52 @@ fn a_segment_that_is_gone_is_one_gap() {
     });
 }
 
+/// Whose the damage is, as far as the error says.
+fn whose(error: &Error) -> (Option<&str>, Option<u32>) {
+    let Error::Corrupt(corruption) = error else { panic!("{error}") };
+    (corruption.topic.as_ref().map(|topic| topic.as_str()), corruption.partition)
+}
+
+#[test]
+fn damage_says_in_which_partition_it_is_so_that_a_group_goes_around_it_there() {
+    both_ways(|mapping| {
+        let world = damaged(mapping, &[50]);
+        let topic = world.topic("orders");
+        let mut consumer = topic.consumer("billing").open().expect("opens");
+        let error = loop {
+            match consumer.poll(AT_ONCE) {
+                Ok(records) => assert!(!records.is_empty(), "no damage was met"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(whose(&error), (Some("orders"), Some(0)));
+        let gap = consumer.skip_damaged(whose(&error).1.expect("is one's")).expect("goes around");
+        assert_eq!(gap.map(|gap| whose(&gap.reason) == (Some("orders"), Some(0))), Some(true));
+        assert_eq!(whose(&refused(world.partition().get(Offset::new(50)))), (Some("orders"), Some(0)));
+    });
+}
+
+#[test]
+fn damage_that_keeps_something_closed_says_whose_it_is() {
+    for (harmed, whose_it_is) in [
+        ("topics/orders@1/0/history", (Some("orders"), Some(0))),
+        ("topics/orders@1/commits", (Some("orders"), None)),
+        ("topics/orders@1/topic", (Some("orders"), None)),
+    ] {
+        let world = {
+            let mut world = at_rest(Mapping::Never);
+            world.disk.flip(harmed, 8 * 20);
+            world.open();
+            world
+        };
+        let opened = world.store().topic("orders").and_then(|topic| {
+            topic.partition(0)?;
+            topic.groups()
+        });
+        assert_eq!(whose(&refused(opened)), whose_it_is, "{harmed}");
+    }
+}
+
 #[test]
 fn a_place_behind_a_gap_is_kept_committed_and_admitted_like_any_other() {
     both_ways(|mapping| {

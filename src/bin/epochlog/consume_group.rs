@@ -126,14 +126,11 @@ fn consume(consumer: &mut Consumer, limits: &mut Limits, args: &ConsumeArgs, pri
 
 /// Goes around the damage that a partition stands before, and tells it.
 fn go_around(consumer: &mut Consumer, damage: Error) -> Result<(), Error> {
-    let mut found = false;
-    for partition in consumer.partitions() {
-        if let Some(gap) = consumer.skip_damaged(partition)? {
-            say(&gap.to_string());
-            found = true;
-        }
-    }
-    if found { Ok(()) } else { Err(damage) }
+    let Error::Corrupt(corruption) = &damage else { return Err(damage) };
+    let Some(partition) = corruption.partition else { return Err(damage) };
+    let Some(gap) = consumer.skip_damaged(partition)? else { return Err(damage) };
+    say(&gap.to_string());
+    Ok(())
 }
 
 /// What was printed: how many records, and how far in each partition.

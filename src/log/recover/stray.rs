@@ -123,6 +123,8 @@ pub(crate) fn unrecorded(home: &Home, evidence: &Evidence, history: &History) ->
                 path: history.shown(),
                 position,
                 offsets: Some(base..end),
+                topic: None,
+                partition: None,
             };
             return Ok(Some(Error::from(Box::new(corruption))));
         }

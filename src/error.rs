@@ -51,10 +51,10 @@ pub enum Error {
     /// acknowledged as durable is safe, and everything can still be read. Reopen what the message names, and recovery
     /// finds out: a partition by [`Partition::reopen`](crate::Partition::reopen), a topic or its commits by
     /// [`Topic::reopen`](crate::Topic::reopen), the store by closing and opening it; that reopens all of it.
-    #[error("{what} refuses writes since {operation} of `{}` failed; reopen the {} to recover", path.display(), to_reopen(what))]
+    #[error("{what} refuses writes since {operation} of `{}` failed; reopen the {} to recover", path.display(), what.to_reopen())]
     Latched {
-        /// What refuses: a partition, a topic, its commits or the store.
-        what: String,
+        /// What refuses, and so what to reopen.
+        what: Latched,
         /// The operation that failed.
         operation: &'static str,
         /// On which file or directory.
@@ -330,12 +330,52 @@ fn holder(pid: Option<u32>) -> String {
     }
 }
 
-/// What has to be reopened to lift a latch.
-fn to_reopen(what: &str) -> &'static str {
-    match what.split(' ').next() {
-        Some("partition") => "partition or the store",
-        Some("topic" | "the") => "topic or the store",
-        _ => "store",
+/// What refuses writes since a sync has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Latched {
+    /// A partition: [`Partition::reopen`](crate::Partition::reopen).
+    Partition {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: u32,
+    },
+    /// What groups have committed in a topic: [`Topic::reopen`](crate::Topic::reopen).
+    Commits {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// A topic's directory, which adding partitions writes: [`Topic::reopen`](crate::Topic::reopen).
+    Topic {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The store's own files: close it and open it again.
+    Store {
+        /// The store.
+        path: PathBuf,
+    },
+}
+
+impl Latched {
+    fn to_reopen(&self) -> &'static str {
+        match self {
+            Latched::Partition { .. } => "partition or the store",
+            Latched::Commits { .. } | Latched::Topic { .. } => "topic or the store",
+            Latched::Store { .. } => "store",
+        }
+    }
+}
+
+impl fmt::Display for Latched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Latched::Partition { topic, partition } => write!(f, "partition {partition} of `{topic}`"),
+            Latched::Commits { topic } => write!(f, "the commits file of `{topic}`"),
+            Latched::Topic { topic } => write!(f, "topic `{topic}`"),
+            Latched::Store { path } => write!(f, "store `{}`", path.display()),
+        }
     }
 }
 

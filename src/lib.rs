@@ -77,7 +77,7 @@ mod threads;
 mod topic;
 
 pub use consumer::{Consumer, ConsumerBuilder, Expired, Skipped};
-pub use error::{Corruption, Damage, Error, Result};
+pub use error::{Corruption, Damage, Error, Latched, Result};
 pub use log::{Ack, Finding, Gap, OnDamage, PartitionRecovery, Reader, Remedy, RepairStep, Target};
 pub use name::{GroupName, TopicName};
 pub use offset::{Epoch, Offset, Position, Timestamp};

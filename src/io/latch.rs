@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::threads::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Latched, Result};
 
 /// Stands open until [`fall`](Latch::fall).
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Latch {
     }
 
     /// Refuses if it has fallen.
-    pub(crate) fn check(&self, what: impl FnOnce() -> String) -> Result<()> {
+    pub(crate) fn check(&self, what: impl FnOnce() -> Latched) -> Result<()> {
         if !self.is_down() {
             return Ok(());
         }

@@ -45,7 +45,7 @@ pub(crate) use retention::{MaintainedLog, may_expire};
 pub(crate) use signal::Signal;
 use sync::SyncState;
 
-use crate::error::{Corruption, Damage, Error, IoContext, Result};
+use crate::error::{Corruption, Damage, Error, IoContext, Latched, Result};
 use crate::format::{Entry, HISTORY, parse_segment};
 use crate::io::latch::Latch;
 use crate::name::TopicName;
@@ -322,7 +322,8 @@ impl Log {
 
     /// Refuses if a sync has failed and the partition wasn't reopened since.
     pub(crate) fn latched(&self) -> Result<()> {
-        self.latch.check(|| format!("partition {} of `{}`", self.home.partition, self.owner.topic))
+        let (topic, partition) = (&self.owner.topic, self.home.partition);
+        self.latch.check(|| Latched::Partition { topic: topic.clone(), partition })
     }
 
     /// The bytes of all segment files that are part of the log.

@@ -23,7 +23,7 @@ pub(crate) use identity::{missing_store, read as read_identity};
 pub use repair::{Repair, RepairPlan, RepairReport};
 pub use report::{LastMaintenance, Maintenance, RecoveryReport, Unrecovered};
 
-use crate::error::{Error, IoContext, Result, first_error};
+use crate::error::{Error, IoContext, Latched, Result, first_error};
 use crate::format::{TOPICS, TRASH, parse_topic_dir, topic_dir};
 use crate::io::latch::Latch;
 use crate::io::{DirSync, Entry, Kind, Lock, Seam, remove_tree};
@@ -330,7 +330,7 @@ impl Inner {
     }
 
     fn latched(&self) -> Result<()> {
-        self.latch.check(|| format!("store `{}`", self.path.display()))
+        self.latch.check(|| Latched::Store { path: self.path.clone() })
     }
 
     fn create(&self, catalog: &mut Catalog, name: &TopicName, options: TopicOptions) -> Result<Topic> {

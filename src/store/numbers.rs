@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::threads::Mutex;
 
 use super::identity::{self, StoreFile};
-use crate::error::{Error, Result};
+use crate::error::{Error, Latched, Result};
 use crate::io::latch::Latch;
 use crate::io::{Reserve, Seam};
 use crate::log::Epochs;
@@ -49,7 +49,7 @@ impl Numbers {
 
     fn write(&self, store: StoreFile) -> Result<()> {
         let root = self.seam.dir.root();
-        self.latch.check(|| format!("store `{}`", root.display()))?;
+        self.latch.check(|| Latched::Store { path: root.to_path_buf() })?;
         self.reserve.with_room(|| identity::write(&self.seam, &store)).inspect_err(|error| {
             if matches!(error, Error::Io { operation: "sync", .. }) {
                 self.latch.fall("sync", root);

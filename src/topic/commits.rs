@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Shared;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Latched, Result};
 use crate::format::{
     COMMITS, DecodeError, Entry, FRAME_BYTES_MAX, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, Seed, encode_frame,
     is_worth_rewriting, read_frames, salvage_frames,
@@ -275,7 +275,7 @@ impl Commits {
     }
 
     fn latched(&self) -> Result<()> {
-        self.latch.check(|| format!("the commits file of `{}`", self.topic))
+        self.latch.check(|| Latched::Commits { topic: self.topic.clone() })
     }
 
     /// Writes what is committed into a new file, if a sync has failed. The commit that failed isn't among it.

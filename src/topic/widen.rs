@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::build::Unnamed;
 use super::{Topic, header};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Latched, Result};
 use crate::io::DirSync;
 use crate::options::TopicOptions;
 use crate::threads::atomic::Ordering;
@@ -82,7 +82,7 @@ impl Topic {
     }
 
     pub(super) fn latched(&self) -> Result<()> {
-        self.inner.latch.check(|| format!("topic `{}`", self.name()))
+        self.inner.latch.check(|| Latched::Topic { topic: self.name().clone() })
     }
 
     /// Whatever the header says now is written anew, and counts.

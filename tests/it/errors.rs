@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use epochlog::testing::Fault;
 use epochlog::{
-    Damage, Epoch, Error, Expired, GroupName, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions,
+    Damage, Epoch, Error, Expired, GroupName, Latched, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions,
 };
 
 use crate::support::*;
@@ -94,6 +94,8 @@ fn latched_says_what_refuses_and_why() {
         refused(world.partition().append("lost?"));
         let error = refused(world.partition().append("never written"));
         let rest = "failed; reopen the partition or the store to recover";
+        let orders = Latched::Partition { topic: TopicName::new("orders").expect("is one"), partition: 0 };
+        assert!(matches!(&error, Error::Latched { what, .. } if *what == orders), "{error:?}");
         says(&error, &format!("partition 0 of `orders` refuses writes since sync of `/sim/{LOG}` {rest}"));
     });
 }

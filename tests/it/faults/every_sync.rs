@@ -37,7 +37,7 @@ fn guard_of(hit: &Hit, call: Call) -> Guard {
 }
 
 fn refuses<T>(answer: Result<T, Error>, what: &str) -> bool {
-    matches!(answer, Err(Error::Latched { what: refusing, operation: "sync", .. }) if refusing.starts_with(what))
+    matches!(answer, Err(Error::Latched { what: refusing, operation: "sync", .. }) if refusing.to_string().starts_with(what))
 }
 
 /// Asks everybody.

@@ -21,6 +21,7 @@ pub enum Durability {
 
 /// What a reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Visibility {
     /// Everything appended.
     #[default]
@@ -35,6 +36,7 @@ pub enum Visibility {
 
 /// Whether files are memory-mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mapping {
     /// On file systems known to reserve blocks (ext4, xfs, tmpfs); positioned reads and writes elsewhere.
     #[default]

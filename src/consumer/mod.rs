@@ -30,6 +30,7 @@ const POLL_BYTES_DEFAULT: usize = 1 << 20;
 
 /// What a consumer does when retention has passed its commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Expired {
     /// `poll` answers [`Error::OffsetOutOfRange`]; the caller seeks.
     #[default]

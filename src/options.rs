@@ -240,14 +240,17 @@ impl TopicOptions {
         self
     }
 
-    /// Begins a new segment when the active one is older than this, at the next append or `maintain()`. Default: never.
+    /// Begins a new segment when the active one is older than this, at the next append or `maintain()`. Default: the age of
+    /// [`retention_age`](TopicOptions::retention_age), where there is one, and else never.
     #[must_use]
     pub fn segment_age(mut self, age: Duration) -> TopicOptions {
         self.segment_age = Some(age);
         self
     }
 
-    /// Removes whole segments whose newest append is older than this, at `maintain()`; never the newest. Suspended once the
+    /// Removes whole segments whose newest append is older than this, at `maintain()`; never the newest, which is rolled
+    /// by [`segment_age`](TopicOptions::segment_age) first. So a record stays up to as long again as its segment takes to
+    /// roll; and the last ones stay while their partition has its files closed, until it is appended to. Suspended once the
     /// wall clock has run ahead: see [`Maintenance::retention_suspended`](crate::Maintenance::retention_suspended). Default:
     /// never.
     #[must_use]
@@ -306,7 +309,7 @@ impl TopicOptions {
         self.segment_bytes_max
     }
 
-    /// The greatest age of the active segment.
+    /// The greatest age of the active segment, if one was set.
     #[must_use]
     pub fn get_segment_age(&self) -> Option<Duration> {
         self.segment_age

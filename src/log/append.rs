@@ -232,9 +232,10 @@ impl Log {
         self.make_room(appender, payload, now)
     }
 
-    /// Whether a segment that holds something since then is due to be rolled.
+    /// Whether a segment that holds something since then is due to be rolled: by default once its records are due to go.
     fn is_aged(&self, since: impl Fn() -> Option<Timestamp>, now: Timestamp) -> bool {
-        let Some(max) = self.owner.options.segment_age else { return false };
+        let options = &self.owner.options;
+        let Some(max) = options.segment_age.or(options.retention.age) else { return false };
         let Some(since) = since() else { return false };
         let age = now.as_millis().saturating_sub(since.as_millis());
         age >= i64::try_from(max.as_millis()).unwrap_or(i64::MAX)

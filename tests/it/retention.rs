@@ -60,7 +60,7 @@ fn what_is_only_written_is_synced_rather_than_kept_beyond_half_as_much_again() {
 fn what_is_older_than_the_age_goes_by_whole_segments_and_the_newest_stays() {
     both_ways(|mapping| {
         let world = world(mapping);
-        let orders = with(&world, small().retention_age(HOUR));
+        let orders = with(&world, small().retention_age(HOUR).segment_age(9 * HOUR));
         fill(&orders, "v", 200);
         world.disk.clock().advance(HOUR / 2);
         fill(&orders, "v", 200);
@@ -122,6 +122,23 @@ fn the_active_segment_rolls_by_age_and_can_then_go() {
         world.disk.clock().advance(HOUR);
         fill(&orders, "v", 1);
         assert_eq!(orders.segments().last().expect("one").base, orders.end().minus(1));
+    });
+}
+
+#[test]
+fn a_topic_that_is_quiet_gives_up_its_last_records_by_the_age_of_retention_alone() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_age(HOUR));
+        fill(&orders, "v", 3);
+        world.disk.clock().advance(HOUR);
+        let done = maintain(&world);
+        assert_eq!((done.segments_rolled, done.segments_removed), (1, 0), "as old as the age, and not older");
+        world.disk.clock().advance(Duration::from_millis(1));
+        assert_eq!(maintain(&world).segments_removed, 1);
+        assert_eq!((orders.start().get(), orders.end().get()), (3, 3));
+        fill(&orders, "v", 1);
+        is_whole(&world, &orders, "v");
     });
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct CreateArgs {
     /// The most bytes of a segment; a record or batch must fit into one [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) segment_bytes: Option<u64>,
-    /// Begin a new segment when the active one is older
+    /// Begin a new segment when the active one is older [default: the retention age, if there is one]
     #[arg(long, value_name = "AGE", value_parser = parse_duration)]
     pub(crate) segment_age: Option<Duration>,
     /// Remove segments whose newest record is older

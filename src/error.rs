@@ -24,7 +24,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused. What was acknowledged before stays; nothing of the call itself may be relied on.
-    /// Try again when the cause is gone.
+    /// Try again when the cause is gone; but records that were appended may be there nevertheless, as
+    /// [`Partition::append`](crate::Partition::append) says.
     #[error("cannot {operation} `{}`", path.display())]
     Io {
         /// What was being done: `read`, `sync`, ...
@@ -280,7 +281,7 @@ pub enum Error {
         topic: TopicName,
         /// The place.
         place: Place,
-        /// The topic's epoch now: the newest of the partition's lineage.
+        /// The newest epoch of the partition's lineage. That is not [`Topic::epoch`](crate::Topic::epoch), which is the oldest.
         current: Epoch,
     },
 

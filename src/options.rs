@@ -268,8 +268,8 @@ impl TopicOptions {
         self
     }
 
-    /// The most bytes of a partition that may be written and not synced; an append that would pass it syncs first. At
-    /// least 1 KiB. Default: 64 MiB.
+    /// The most bytes of a partition that may be written and not synced, or one batch, if that is larger; an append that
+    /// would pass it syncs first. At least 1 KiB. Default: 64 MiB.
     #[must_use]
     pub fn unsynced_bytes_max(mut self, bytes: u64) -> TopicOptions {
         self.unsynced_bytes_max = bytes;

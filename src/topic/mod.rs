@@ -232,7 +232,8 @@ impl Topic {
         &self.inner.owner.topic
     }
 
-    /// Its creation epoch: what tells it from every other topic that ever had its name.
+    /// Its creation epoch: what tells it from every other topic that ever had its name. The oldest of each partition's
+    /// [`lineage`](Partition::lineage), of which [`Error::StaleEpoch`] names the newest.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.inner.owner.creation

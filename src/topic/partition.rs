@@ -50,12 +50,18 @@ impl Partition {
     ///
     /// [`Error::TooLarge`](crate::Error::TooLarge): it can't fit a segment, nothing was written.
     /// [`Error::StorageFull`](crate::Error::StorageFull): it was undone, append again when there is room.
-    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted), [`Error::Closed`](crate::Error::Closed),
     /// [`Error::ReadOnly`](crate::Error::ReadOnly): nothing was written.
-    /// [`Error::Io`](crate::Error::Io) and [`Error::Latched`](crate::Error::Latched): if a sync failed, the record may
-    /// or may not be there after [`reopen`](Partition::reopen).
+    /// [`Error::TopicDeleted`](crate::Error::TopicDeleted): if it was written, it went with the topic.
     /// [`Error::Diverged`](crate::Error::Diverged): another thread truncated the record away before it was durable, or
     /// reopened the partition when it was lost.
+    ///
+    /// Behind any other the record may be there, and be read, and appending it again may make two of it: look at
+    /// [`end`](Partition::end) before, or at the records there if others append too.
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Latched`](crate::Error::Latched): if a sync failed, it may or may not
+    /// be there after [`reopen`](Partition::reopen); if a file or directory couldn't be opened for the sync, as for want of
+    /// open files, it is there and not durable, and the next [`sync`](Partition::sync) makes it so.
+    /// [`Error::Closed`](crate::Error::Closed): if another thread closed the store meanwhile, it is there when that is
+    /// opened again.
     pub fn append<'r>(&self, record: impl Into<Record<'r>>) -> Result<Ack> {
         self.append_batch(&[record.into()])
     }

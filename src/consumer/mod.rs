@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Latched, Result};
 use crate::log::{Origin, Reader, Target};
 use crate::name::GroupName;
 use crate::offset::{Epoch, Offset};
@@ -224,7 +224,7 @@ pub struct Consumer {
     turn: usize,
     skipped: Vec<Skipped>,
     /// What the last automatic commit found latched.
-    told_latched: Option<String>,
+    told_latched: Option<Latched>,
 }
 
 impl fmt::Debug for Consumer {

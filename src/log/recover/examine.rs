@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, FileKind, HEADER_BYTES};
 use crate::io::{Access, File, read_full_at};
 use crate::offset::{Offset, Position};
-use crate::segment::{Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from};
+use crate::segment::{self, Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from};
 
 /// A segment that the history names, as it was found.
 pub(super) struct Examined {
@@ -134,7 +134,7 @@ pub(super) fn examine(
         other => other.at("open", &shown)?,
     };
     examined.file_bytes = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
-    (examined.header, examined.error) = header(home, &recorded, &*file).at("read", &shown)?;
+    (examined.header, examined.error) = header(home, &recorded, &file).at("read", &shown)?;
     examined.file = Some(file.clone());
     match (examined.header, recorded.seal) {
         (Header::Valid, Some(sealed)) => examined.measure(sealed.bytes, sealed.end.min(cut)),
@@ -220,9 +220,13 @@ fn behind_given_up(mut walk: Walk, mut reached: Reached, start: Offset) -> io::R
 }
 
 /// What the beginning of the file is, and what is wrong with it.
-pub(super) fn header(home: &Home, recorded: &Recorded, file: &dyn File) -> io::Result<(Header, Option<DecodeError>)> {
+pub(super) fn header(
+    home: &Home,
+    recorded: &Recorded,
+    file: &Arc<dyn File>,
+) -> io::Result<(Header, Option<DecodeError>)> {
     let mut bytes = [0; HEADER_BYTES];
-    let got = read_full_at(file, &mut bytes, 0)?;
+    let got = read_full_at(&**file, &mut bytes, 0)?;
     Ok(match home.identity(FileKind::Segment, recorded.id).check(&bytes[..got]) {
         Ok(_) => (Header::Valid, None),
         Err(error @ DecodeError::Foreign { .. }) => (Header::Foreign, Some(error)),
@@ -232,8 +236,9 @@ pub(super) fn header(home: &Home, recorded: &Recorded, file: &dyn File) -> io::R
 }
 
 /// Whether the file holds nothing but zeros.
-pub(super) fn only_zeros(file: &dyn File) -> io::Result<bool> {
-    Ok(last_nonzero(file, 0)?.is_none())
+pub(super) fn only_zeros(file: &Arc<dyn File>) -> io::Result<bool> {
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    segment::only_zeros(&mut Window::new(file.clone(), len), 0)
 }
 
 /// The position behind the last byte from `from` on that isn't zero.
@@ -274,5 +279,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn the_first_byte_tells_of_a_long_file_that_it_is_not_zeros() {
+        let disk = crate::io::sim::SimDisk::new(1);
+        let file = disk.create("segment".as_ref()).expect("creates");
+        file.set_len(1 << 20).expect("grows");
+        assert!(only_zeros(&file).expect("reads"));
+        write_all_at(&*file, &[1], 0).expect("writes");
+        let before = disk.count("read");
+        assert!(!only_zeros(&file).expect("reads"));
+        assert_eq!(disk.count("read") - before, 1);
     }
 }

@@ -90,7 +90,7 @@ fn judge(
         other => other.at("open", &shown)?,
     };
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
-    let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &*file).at("read", &shown)?;
+    let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &file).at("read", &shown)?;
     let facts = Facts { told, header, extent: Extent::Exact, covered: false, later: false };
     match decide(facts).decision {
         Decision::Foreign => {
@@ -146,7 +146,7 @@ fn durable_end(home: &Home, evidence: &Evidence, path: &Path, base: Offset, numb
         None => number < evidence.lineage.newest().epoch.number,
     };
     let id = SegmentId { base, epoch };
-    let (header, _) = header(home, &Recorded::new(id, None), &*file).at("read", &shown)?;
+    let (header, _) = header(home, &Recorded::new(id, None), &file).at("read", &shown)?;
     if given_up || header != Header::Valid {
         return Ok(None);
     }

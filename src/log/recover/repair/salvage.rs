@@ -120,7 +120,7 @@ impl Told {
                 Ok((found, created)) => self.take(home, found, base, number, created),
                 Err(error @ DecodeError::Unsupported { .. }) => return Err(header_error(error, &shown)),
                 // Created, and never written to.
-                Err(_) if only_zeros(&*file).at("read", &shown)? => {}
+                Err(_) if only_zeros(&file).at("read", &shown)? => {}
                 Err(error) => headless.push((path, base, number, error)),
             }
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_want_of_files};
 use crate::log::{Origin, Target};
 use crate::name::GroupName;
 use crate::place::Place;
@@ -55,7 +55,10 @@ impl Topic {
         });
         let (lag, problem) = match located {
             Ok(lag) => (Some(lag), None),
-            Err(error @ (Error::TopicDeleted { .. } | Error::Closed | Error::Io { .. })) => return Err(error),
+            // Want of files is nothing that one partition could be blamed for.
+            Err(error) if matches!(error, Error::TopicDeleted { .. } | Error::Closed) || is_want_of_files(&error) => {
+                return Err(error);
+            }
             Err(error) => (None, Some(error.to_string())),
         };
         let metadata = commit.metadata.as_deref().map(<[u8]>::to_vec);

@@ -94,8 +94,8 @@ pub struct CommitDescription {
     pub time: Timestamp,
     /// What was committed with it.
     pub metadata: Option<Vec<u8>>,
-    /// How many records are still to be read; `None` if the place is refused.
+    /// How many records are still to be read; `None` if the place is refused or its partition can't be read.
     pub lag: Option<u64>,
-    /// Why the place is refused, if it is.
+    /// Why, if it is so.
     pub problem: Option<String>,
 }

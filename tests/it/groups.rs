@@ -1043,3 +1043,30 @@ fn a_close_whose_partition_failed_lets_no_commit_outlive_its_records() {
         assert!(again.is_ok(), "{again:?}");
     });
 }
+
+#[test]
+fn a_partition_that_cannot_be_read_now_keeps_no_other_from_being_described() {
+    const MFILE: i32 = 24;
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        three(&world);
+        let mut consumer = billing(&world);
+        while !consumer.poll(AT_ONCE).expect("polls").is_empty() {}
+        consumer.commit().expect("commits");
+        drop(consumer);
+        world.reopen();
+        let lags = |world: &World| {
+            let group = world.topic("orders").group("billing")?;
+            Ok::<Vec<_>, Error>(group.commits.iter().map(|commit| (commit.lag, commit.problem.is_some())).collect())
+        };
+        let unread = Fault::of("open").on("orders@1/1/").forever();
+        world.disk.fail(unread.clone().os_error(MFILE));
+        assert!(matches!(lags(&world), Err(Error::Io { .. })), "want of files is no partition's fault");
+        world.disk.heal();
+        world.disk.fail(unread);
+        let (known, unknown) = ((Some(0), false), (None, true));
+        assert_eq!(lags(&world).expect("describes"), [known, unknown, known]);
+        world.disk.heal();
+        assert_eq!(lags(&world).expect("describes"), [known; 3]);
+    });
+}

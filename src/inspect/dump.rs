@@ -71,14 +71,14 @@ pub struct Dump {
     tail: Option<Tail>,
 }
 
-/// Tells the batches of the segment that holds the offset `base`, with their records if `records` is set.
+/// Tells the batches of the segment that holds this offset, whichever of its records that is of, with their records if `records` is set.
 ///
 /// # Errors
 ///
 /// [`Error::TopicNotFound`]; [`Error::PartitionNotFound`]; [`Error::OffsetOutOfRange`] if no segment holds the offset;
 /// [`Error::Corrupt`] if the history or the segment's header is damaged, or if nothing tells the topic's creation epoch;
 /// [`Error::Io`].
-pub fn dump(store: &Store, topic: &str, partition: u32, base: Offset, records: bool) -> Result<Dump> {
+pub fn dump(store: &Store, topic: &str, partition: u32, offset: Offset, records: bool) -> Result<Dump> {
     let site = Site::find(&store.seam()?)?;
     let name = TopicName::new(topic)?;
     let mut looks = LOOKS_MAX;
@@ -87,7 +87,7 @@ pub fn dump(store: &Store, topic: &str, partition: u32, base: Offset, records: b
         let dir = dirs.iter().rfind(|dir| dir.name == name);
         let dir = dir.ok_or_else(|| Error::TopicNotFound { topic: name.clone() })?;
         looks -= 1;
-        match open(&site, dir, partition, base, records) {
+        match open(&site, dir, partition, offset, records) {
             // Beside a writer it may have been deleted, retired or cut off since it was told of.
             Err(error) if looks > 0 && is_gone(&error) => {}
             found => return found,

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::partition::{Live, known_durable, live_segments};
+use super::partition::{Live, known_durable, live_segments, marks};
 use super::site::{Site, TopicDir};
 use super::topic::read_topic;
 use crate::error::{Damage, Error, IoContext, Result};
@@ -16,7 +16,7 @@ use crate::io::{Access, LOOKS_MAX};
 use crate::log::{Evidence, History};
 use crate::name::TopicName;
 use crate::offset::{Offset, Position, Timestamp};
-use crate::segment::{self, Bad, Home, SegmentId, Step, Walk, Window, open_checked};
+use crate::segment::{Bad, Home, Step, Walk, Window, open_checked};
 use crate::store::Store;
 
 /// A batch as it stands in its file, or what stands in its place.
@@ -156,15 +156,14 @@ struct Tail {
     /// By the history.
     told: Offset,
     /// The segment, and the later ones, whose batches may know of it.
-    segments: Vec<SegmentId>,
+    segments: Vec<Live>,
     /// Everything below was synced, once somebody has looked.
     durable_end: Option<Offset>,
 }
 
 impl Tail {
     fn new(home: &Arc<Home>, evidence: &Evidence, live: &[Live]) -> Tail {
-        let segments = live.iter().map(|live| live.id).collect();
-        Tail { home: home.clone(), told: known_durable(evidence), segments, durable_end: None }
+        Tail { home: home.clone(), told: known_durable(evidence), segments: live.to_vec(), durable_end: None }
     }
 
     fn durable_end(&mut self) -> Result<Offset> {
@@ -172,23 +171,11 @@ impl Tail {
             return Ok(known);
         }
         let mut known = self.told;
-        for &id in &self.segments {
-            known = known.max(self.marks(id)?);
+        for live in &self.segments {
+            known = known.max(marks(&self.home, live, HEADER_BYTES)?);
         }
         self.durable_end = Some(known);
         Ok(known)
-    }
-
-    fn marks(&self, id: SegmentId) -> Result<Offset> {
-        let path = self.home.segment_path(id);
-        let shown = self.home.shown(&path);
-        let file = match self.home.seam.dir.open(&path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offset::ZERO),
-            other => other.at("open", &shown)?,
-        };
-        let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
-        let seed = self.home.identity(FileKind::Segment, id).seed();
-        segment::known_durable(&mut Window::new(file, len), seed, HEADER_BYTES).at("read", &shown)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
 use crate::log::{Evidence, History, HistoryRead, nothing_foreign, nothing_missing};
 use crate::offset::{Epoch, Offset, Position};
-use crate::segment::{Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
+use crate::segment::{self, Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
 
 /// How often progress is told.
 const REPORT_EVERY_BYTES: usize = 1 << 20;
@@ -72,7 +72,9 @@ pub(super) fn known_durable(evidence: &Evidence) -> Offset {
 pub(super) struct Live {
     pub(super) id: SegmentId,
     pub(super) seal: Option<Sealed>,
-    /// The offset at which the next one or a cut takes over.
+    /// The offset at which its epoch was cut off.
+    pub(super) cut: Offset,
+    /// The offset at which the next one or the cut takes over.
     pub(super) limit: Offset,
     /// Where it ends, if that is told: by its seal, or by the next segment.
     pub(super) end: Option<Offset>,
@@ -85,11 +87,27 @@ pub(super) fn live_segments(evidence: &Evidence) -> Vec<Live> {
         .enumerate()
         .map(|(k, &i)| {
             let (segment, next) = (&evidence.segments[i], base_after(k));
-            let limit = evidence.lineage.cut_of(segment.id.epoch).min(next.unwrap_or(Offset::MAX));
+            let cut = evidence.lineage.cut_of(segment.id.epoch);
+            let limit = cut.min(next.unwrap_or(Offset::MAX));
             let end = segment.seal.map_or(next, |sealed| Some(sealed.end)).map(|end| end.min(limit));
-            Live { id: segment.id, seal: segment.seal, limit, end }
+            Live { id: segment.id, seal: segment.seal, cut, limit, end }
         })
         .collect()
+}
+
+/// What the batches of a segment from a position on say was durable, whatever stands between them: a batch's header is
+/// enough for that.
+pub(super) fn marks(home: &Home, live: &Live, from: usize) -> Result<Offset> {
+    let path = home.segment_path(live.id);
+    let shown = home.shown(&path);
+    let file = match home.seam.dir.open(&path, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Offset::ZERO),
+        other => other.at("open", &shown)?,
+    };
+    let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
+    let seed = home.identity(FileKind::Segment, live.id).seed();
+    let marks = segment::known_durable(&mut Window::new(file, len), seed, from).at("read", &shown)?;
+    Ok(marks.min(live.cut))
 }
 
 /// One partition while it is being read.
@@ -114,7 +132,7 @@ struct Partition<'a> {
 
 impl Partition<'_> {
     fn segment(&mut self, verifier: &mut Verifier<'_>, live: Live) -> Result<()> {
-        let Live { id, seal, limit, end } = live;
+        let Live { id, seal, limit, end, .. } = live;
         let path = self.home.segment_path(id);
         let shown = self.home.shown(&path);
         let Some(file) = self.open(verifier, live)? else { return Ok(()) };
@@ -124,7 +142,7 @@ impl Partition<'_> {
         let mut walk = Walk::new(Window::new(file, len), seed, id.base, end, limit);
         let mut index = Compared::open(&self.home, id);
         verifier.found.segments += 1;
-        let mut reported = 0;
+        let (mut reported, mut is_whole) = (0, true);
         while let Some(step) = walk.next().at("read", &shown)? {
             match step {
                 Step::Batch(position, header) => {
@@ -136,6 +154,9 @@ impl Partition<'_> {
                 }
                 Step::Bad(bad) => {
                     index.skip_to(walk.position);
+                    if std::mem::take(&mut is_whole) && seal.is_none() {
+                        self.durable_end = self.durable_end.max(marks(&self.home, &live, bad.position + 1)?);
+                    }
                     self.bad(verifier, id, seal.is_some(), bad);
                 }
             }
@@ -194,7 +215,7 @@ impl Partition<'_> {
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
             Ok(file) => {
                 let len = file.len().ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-                crate::segment::only_zeros(&mut Window::new(file, len), 0).unwrap_or(false)
+                segment::only_zeros(&mut Window::new(file, len), 0).unwrap_or(false)
             }
         }
     }

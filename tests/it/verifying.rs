@@ -1,12 +1,85 @@
-//! Verifying at a limited rate: as long as the rate says, by the clock that it is given, beside a store that is in use.
+//! Verifying: what an open would refuse is damage, and nothing else is; at a limited rate it takes as long as the rate
+//! says, by the clock that it is given, beside a store that is in use.
 
 use std::time::Duration;
 
-use epochlog::inspect::{self, VerifyOptions};
+use epochlog::inspect::{self, Verification, VerifyOptions};
 use epochlog::testing::{Clock, Image};
 use epochlog::{Error, Mapping, TopicOptions};
 
+use crate::repair::{RECORDS, damage, killed, position_of, segments};
 use crate::support::*;
+
+/// What verify finds before the store is opened by a writer.
+fn verified(world: &World) -> Verification {
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    inspect::verify(&reading, &mut |_| {}).expect("verifies")
+}
+
+/// Whether the partition is refused; verify says the same beforehand.
+#[track_caller]
+fn is_refused(mut world: World, harm: &str) -> bool {
+    let found = verified(&world);
+    world.open();
+    let refused = match world.topic_or_error() {
+        Ok(_) => false,
+        Err(Error::Corrupt(_)) => true,
+        Err(error) => panic!("{harm}: {error}"),
+    };
+    assert_eq!(!found.is_clean(), refused, "{harm}: {:?}, {:?}", found.damage, found.notes);
+    refused
+}
+
+/// A harm to the batch of one record.
+type Harm = (&'static str, fn(&World, u64));
+
+const HARMS: [Harm; 3] = [
+    ("payload", |world, offset| drop(damage(world, offset))),
+    ("header", |world, offset| change_batch(world, offset, |batch| batch[20] ^= 1)),
+    ("zeros", |world, offset| change_batch(world, offset, |batch| batch.fill(0))),
+];
+
+fn change_batch(world: &World, offset: u64, change: fn(&mut [u8])) {
+    let (path, base) = segments(world).into_iter().rfind(|(_, base)| *base <= offset).expect("holds it");
+    let (at, behind) = (position_of(world, &path, base, offset), position_of(world, &path, base, offset + 1));
+    let mut bytes = world.disk.read(&path);
+    change(&mut bytes[at..behind]);
+    world.disk.write(&path, bytes);
+}
+
+#[test]
+fn of_any_batches_at_the_end_verify_finds_damaged_what_an_open_refuses() {
+    const LAST: u64 = 5;
+    both_ways(|mapping| {
+        let image = killed(mapping).disk.image();
+        let mut refused = 0;
+        for n in 0..LAST * LAST * 9 {
+            let (first, second) = (RECORDS - LAST + n % LAST, RECORDS - LAST + n / LAST % LAST);
+            let ((this, do_this), (that, do_that)) = (HARMS[n as usize / 25 % 3], HARMS[n as usize / 75]);
+            if first < second {
+                let world = World::on(image.after_kill(), mapping);
+                // The later one first: behind zeros no batch is found.
+                do_that(&world, second);
+                do_this(&world, first);
+                refused += u64::from(is_refused(world, &format!("{this} of {first}, {that} of {second}")));
+            }
+        }
+        assert!((1..LAST * (LAST - 1) / 2 * 9).contains(&refused), "{refused}");
+    });
+}
+
+#[test]
+fn a_mark_counts_though_the_batch_that_tells_of_it_is_not_whole() {
+    both_ways(|mapping| {
+        let world = killed(mapping);
+        damage(&world, RECORDS - 2);
+        damage(&world, RECORDS - 1);
+        assert!(is_refused(world, "the last two"));
+        let world = killed(mapping);
+        damage(&world, RECORDS - 1);
+        assert!(!is_refused(world, "the last one"));
+    });
+}
 
 /// About eight MiB in one segment.
 fn large(mapping: Mapping) -> World {

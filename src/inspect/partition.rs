@@ -63,7 +63,7 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
 
 /// What the history itself says was synced.
 pub(super) fn known_durable(evidence: &Evidence) -> Offset {
-    let sealed = evidence.segments.iter().filter_map(|segment| segment.seal.map(|sealed| sealed.end));
+    let sealed = evidence.live().filter_map(|segment| evidence.sealed_end(segment));
     sealed.chain(evidence.clean).max().unwrap_or(Offset::ZERO)
 }
 
@@ -81,13 +81,12 @@ pub(super) struct Live {
 }
 
 pub(super) fn live_segments(evidence: &Evidence) -> Vec<Live> {
-    let live: Vec<usize> = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).collect();
-    let base_after = |k: usize| live.get(k + 1).map(|&i| evidence.segments[i].id.base);
+    let live: Vec<_> = evidence.live().collect();
+    let base_after = |k: usize| live.get(k + 1).map(|segment| segment.id.base);
     live.iter()
         .enumerate()
-        .map(|(k, &i)| {
-            let (segment, next) = (&evidence.segments[i], base_after(k));
-            let cut = evidence.lineage.cut_of(segment.id.epoch);
+        .map(|(k, segment)| {
+            let (cut, next) = (evidence.lineage.cut_of(segment.id.epoch), base_after(k));
             let limit = cut.min(next.unwrap_or(Offset::MAX));
             let end = segment.seal.map_or(next, |sealed| Some(sealed.end)).map(|end| end.min(limit));
             Live { id: segment.id, seal: segment.seal, cut, limit, end }

@@ -121,8 +121,17 @@ impl Evidence {
 
     /// The same evidence for a history that begins with all epochs: there a cut no longer tells what it gave up.
     pub(crate) fn without_retired(&self) -> Evidence {
-        let live = (0..self.segments.len()).filter(|&i| !self.is_retired(i));
-        Evidence { segments: live.map(|i| self.segments[i]).collect(), ..self.clone() }
+        Evidence { segments: self.live().copied().collect(), ..self.clone() }
+    }
+
+    /// The segments that it hasn't retired, in order.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Recorded> {
+        (0..self.segments.len()).filter(|&i| !self.is_retired(i)).map(|i| &self.segments[i])
+    }
+
+    /// Where a sealed segment ends: at its seal's end, or where a later epoch has cut it off since.
+    pub(crate) fn sealed_end(&self, segment: &Recorded) -> Option<Offset> {
+        Some(segment.seal?.end.min(self.lineage.cut_of(segment.id.epoch)))
     }
 
     /// Whether the partition was closed cleanly: nothing was begun since, and every segment is sealed.

@@ -363,12 +363,10 @@ fn clear(
 /// The view of a partition whose segments are all sealed, and its end.
 fn view_of(home: &Arc<Home>, evidence: &Evidence) -> Result<(LogView, Offset)> {
     let mut parts: Vec<Part> = Vec::new();
-    for (i, recorded) in evidence.segments.iter().enumerate() {
-        if evidence.is_retired(i) {
-            continue;
-        }
-        let sealed = recorded.seal.ok_or_else(|| unsealed(home))?;
-        let end = sealed.end.min(evidence.lineage.cut_of(recorded.id.epoch));
+    for recorded in evidence.live() {
+        let (Some(sealed), Some(end)) = (recorded.seal, evidence.sealed_end(recorded)) else {
+            return Err(unsealed(home));
+        };
         parts.push(Part { segment: Segment::sealed(home, recorded.id, sealed), end });
     }
     check_dense(home, evidence)?;
@@ -387,14 +385,14 @@ fn unsealed(home: &Home) -> Error {
 /// Segments follow one another without a gap or an overlap, from the start on; where one without a seal ends is not asked.
 fn check_dense(home: &Home, evidence: &Evidence) -> Result<()> {
     let gap = |between| Err(missing("records", &home.shown(&home.dir), Some(between)));
-    let mut live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).map(|i| evidence.segments[i]);
+    let mut live = evidence.live();
     let Some(mut last) = live.next() else { return Ok(()) };
     if last.id.base > evidence.start {
         return gap(evidence.start..last.id.base);
     }
     for recorded in live {
         let next = recorded.id.base;
-        let end = last.seal.map_or(next, |sealed| sealed.end.min(evidence.lineage.cut_of(last.id.epoch)));
+        let end = evidence.sealed_end(last).unwrap_or(next);
         if end != next {
             return gap(end.min(next)..end.max(next));
         }

@@ -4,7 +4,9 @@ use epochlog::inspect::{self, BatchDescription};
 use epochlog::testing::Image;
 use epochlog::{Error, Mapping, Offset, Store};
 
+use crate::repair::damage;
 use crate::support::*;
+use crate::verifying::cut_and_killed;
 
 fn dump(store: &Store, offset: u64) -> Result<Vec<BatchDescription>, Error> {
     inspect::dump(store, "orders", 0, Offset::new(offset), false)?.collect()
@@ -81,4 +83,16 @@ fn what_a_crash_tore_is_no_damage_and_what_was_synced_is() {
     assert_eq!(told(&world(3, 0)), [whole(0), whole(1), whole(2), torn(3)], "the last one");
     assert_eq!(told(&world(1, 0)), [whole(0), torn(1), whole(2), whole(3)], "pages that came out of order");
     assert_eq!(told(&world(1, 3)), [whole(0), damaged(1), whole(2), whole(3)], "below a mark");
+}
+
+#[test]
+fn a_torn_end_behind_a_truncate_is_no_damage() {
+    both_ways(|mapping| {
+        let world = cut_and_killed(mapping);
+        damage(&world, 12);
+        let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let dumped = dump(&reading, 12).expect("dumps");
+        let last = dumped.last().expect("is there");
+        assert_eq!((last.base.get(), last.unfinished, last.damage.is_none()), (12, true, true));
+    });
 }

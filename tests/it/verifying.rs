@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use epochlog::inspect::{self, Verification, VerifyOptions};
 use epochlog::testing::{Clock, Image};
-use epochlog::{Error, Mapping, TopicOptions};
+use epochlog::{Error, Mapping, Offset, TopicOptions};
 
 use crate::repair::{RECORDS, damage, killed, position_of, segments};
 use crate::support::*;
@@ -78,6 +78,34 @@ fn a_mark_counts_though_the_batch_that_tells_of_it_is_not_whole() {
         let world = killed(mapping);
         damage(&world, RECORDS - 1);
         assert!(!is_refused(world, "the last one"));
+    });
+}
+
+/// A hundred records, of which all but ten were taken back, three more, and a kill.
+pub fn cut_and_killed(mapping: Mapping) -> World {
+    let mut world = world(mapping);
+    let topic = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+    let orders = topic.partition(0).expect("is there");
+    fill(&orders, "v", 100);
+    orders.truncate(Offset::new(10)).expect("truncates");
+    fill(&orders, "w", 3);
+    drop((topic, orders));
+    world.go_down(Image::after_kill);
+    world
+}
+
+#[test]
+fn a_seal_tells_of_nothing_that_was_cut_off_since() {
+    both_ways(|mapping| {
+        let torn = cut_and_killed(mapping);
+        damage(&torn, 12);
+        assert!(!is_refused(torn, "a torn end"));
+        let begun = cut_and_killed(mapping);
+        begun.disk.truncate(&segments(&begun)[1].0, 0);
+        assert!(!is_refused(begun, "a segment that was just begun"));
+        let damaged = cut_and_killed(mapping);
+        damage(&damaged, 11);
+        assert!(is_refused(damaged, "below a mark"));
     });
 }
 

@@ -1,9 +1,9 @@
 //! Verifies one partition: its history, and every segment that the history names.
 //!
 //! Invariant: in a sealed segment everything up to the seal must be whole. Behind the last whole batch of an unsealed
-//! one, a writer may be at work or a crash may have struck: that is damage only if a durable mark of a later batch or
-//! the history says that it was synced once, and only if it is still so when it is looked at again. Called by `topic`;
-//! the bytes are walked by `walk`.
+//! one, and in its header, a writer may be at work or a crash may have struck: that is damage only if a durable mark of a
+//! later batch or the history says that it was synced once, as recovery decides it, and only if it is still so when it is
+//! looked at again. Called by `topic`; the bytes are walked by `walk`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::site::TopicDir;
 use super::topic::{damaged, missing_partition};
 use super::verify::Verifier;
 use super::{LISTED_MAX, Whose};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
 use crate::io::{Access, File};
 use crate::log::{Evidence, History, HistoryRead, nothing_foreign, nothing_missing};
@@ -109,6 +109,11 @@ pub(super) fn marks(home: &Home, live: &Live, from: usize) -> Result<Offset> {
     Ok(marks.min(live.cut))
 }
 
+/// Whether a segment's file is absent, or begins with something that is nobody's header.
+fn is_without_header(error: &Error) -> bool {
+    matches!(error, Error::Corrupt(corruption) if !matches!(corruption.damage, Damage::Foreign { .. }))
+}
+
 /// One partition while it is being read.
 struct Partition<'a> {
     topic: &'a TopicDir,
@@ -122,8 +127,8 @@ struct Partition<'a> {
     suspects: Vec<(SegmentId, Bad)>,
     /// How many more there are behind those.
     suspects_unlisted: u64,
-    /// Unsealed segments that aren't there or hold nothing but zeros, until then, too.
-    not_begun: Vec<(SegmentId, Error)>,
+    /// Unsealed segments that aren't there or don't begin with a header, until then, too.
+    not_begun: Vec<(Live, Error)>,
     /// What the history says, as it was read last.
     evidence: Evidence,
     read: HistoryRead,
@@ -190,8 +195,9 @@ impl Partition<'_> {
             Some(end) => error.with_offsets(id.base..end),
             None => error,
         };
-        if seal.is_none() && self.is_not_begun(id) {
-            self.not_begun.push((id, error));
+        if seal.is_none() && is_without_header(&error) {
+            self.durable_end = self.durable_end.max(marks(&self.home, &live, HEADER_BYTES)?);
+            self.not_begun.push((live, error));
             return Ok(None);
         }
         Err(error)
@@ -207,16 +213,28 @@ impl Partition<'_> {
         found.is_none_or(|i| self.evidence.is_retired(i))
     }
 
-    /// Whether the file is absent, or holds nothing but zeros: its creation wasn't finished.
-    fn is_not_begun(&self, id: SegmentId) -> bool {
-        let path = self.home.segment_path(id);
-        match self.home.seam.dir.open(&path, Access::Read) {
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-            Ok(file) => {
-                let len = file.len().ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-                segment::only_zeros(&mut Window::new(file, len), 0).unwrap_or(false)
-            }
+    /// With all marks known: a segment without a header is damage if something of it was synced once. Else its creation
+    /// wasn't finished, or a crash took its first page.
+    fn judge_beginning(&mut self, verifier: &mut Verifier<'_>, live: &Live, error: Error) {
+        let (id, path) = (live.id, self.home.segment_path(live.id));
+        let now = open_checked(&self.home, &path, FileKind::Segment, id, Access::Read);
+        if now.is_ok() {
+            return;
         }
+        if id.base < self.durable_end {
+            self.damaged(verifier, id, error);
+        } else if !self.is_blank(id) {
+            let base = id.base;
+            let what = format!(
+                "unfinished beginning of a segment, offset {base}: one that is being begun, or that a crash tore"
+            );
+            verifier.found.note(self.home.shown(&path), what);
+        }
+    }
+
+    /// Whether the file is absent, or holds nothing but zeros.
+    fn is_blank(&self, id: SegmentId) -> bool {
+        self.look_again(id).is_none_or(|mut window| segment::only_zeros(&mut window, 0).unwrap_or(false))
     }
 
     fn bad(&mut self, verifier: &mut Verifier<'_>, id: SegmentId, sealed: bool, bad: Bad) {
@@ -251,10 +269,8 @@ impl Partition<'_> {
 
     /// With all marks known, says of everything that wasn't whole what it is.
     fn judge(mut self, verifier: &mut Verifier<'_>) {
-        for (id, error) in std::mem::take(&mut self.not_begun) {
-            if id.base < self.durable_end && self.is_not_begun(id) {
-                self.damaged(verifier, id, error);
-            }
+        for (live, error) in std::mem::take(&mut self.not_begun) {
+            self.judge_beginning(verifier, &live, error);
         }
         // They come in the order of their offsets: those behind the listed ones can be damage only if the last of these is.
         if self.suspects.last().is_some_and(|(_, bad)| bad.base < self.durable_end) {

@@ -1,10 +1,11 @@
 //! Verifying: what an open would refuse is damage, and nothing else is; at a limited rate it takes as long as the rate
 //! says, by the clock that it is given, beside a store that is in use.
 
+use std::path::Path;
 use std::time::Duration;
 
 use epochlog::inspect::{self, Verification, VerifyOptions};
-use epochlog::testing::{Clock, Image};
+use epochlog::testing::{Clock, Image, Loss, Pending, SimDisk};
 use epochlog::{Error, Mapping, Offset, TopicOptions};
 
 use crate::repair::{RECORDS, damage, killed, position_of, segments};
@@ -106,6 +107,35 @@ fn a_seal_tells_of_nothing_that_was_cut_off_since() {
         let damaged = cut_and_killed(mapping);
         damage(&damaged, 11);
         assert!(is_refused(damaged, "below a mark"));
+    });
+}
+
+/// The power took the first page of the newest segment and no other.
+fn without_the_first_page(image: &Image) -> SimDisk {
+    let is_segment = |path: &Path| path.extension().is_some_and(|end| end == "log");
+    let is_first = |unit: &Pending| matches!(unit, Pending::Page { path, position: 0, .. } if is_segment(path));
+    let first = image.pending().iter().rposition(is_first).expect("is pending");
+    image.after(Loss::Only(first))
+}
+
+#[test]
+fn a_first_page_that_the_power_took_is_damage_only_below_a_mark() {
+    both_ways(|mapping| {
+        let mut world = large(mapping);
+        world.go_down(without_the_first_page);
+        let notes: Vec<_> = verified(&world).notes.into_iter().map(|note| note.what).collect();
+        assert_eq!(
+            notes,
+            ["unfinished beginning of a segment, offset 0: one that is being begun, or that a crash tore"]
+        );
+        assert!(!is_refused(world, "unsynced"));
+        let world = killed(mapping);
+        let (newest, _) = segments(&world).pop().expect("is there");
+        world.disk.flip(&newest, 40 * 8);
+        assert!(is_refused(world, "synced"));
+        let world = killed(mapping);
+        world.disk.copy("topics/audit@3/0/00000000000000000000@4.log", &newest);
+        assert!(is_refused(world, "another's"));
     });
 }
 

@@ -186,8 +186,8 @@ const TABLE: &[(Kind, Harm, &[&str])] = &[
     ]),
     (Kind::Segment, Harm::Stub, &[
         "a read: segment header here, its segment's offsets; costs its segment; verify: the same",
-        "the partition: segment header here; costs its segment; verify: the same",
-        "the partition: segment header here; costs the partition; verify: the same",
+        "the partition: segment header here; costs its segment; verify: nothing; noted",
+        "the partition: segment header here; costs the partition; verify: nothing; noted",
         "a read: segment header here, its segment's offsets; costs its segment; verify: the same; recovery: sealed-bad",
     ]),
     (Kind::Segment, Harm::Swapped, &[
@@ -207,8 +207,8 @@ const TABLE: &[(Kind, Harm, &[&str])] = &[
         "a read: segment here, its offsets; costs its batch; verify: batch here, its offsets",
         "a read: segment here, its segment's offsets; costs its segment; verify: batch here, its segment's offsets",
         "exact",
-        "the partition: segment header here; costs its segment; verify: the same",
-        "the partition: segment header here; costs the partition; verify: the same",
+        "the partition: segment header here; costs its segment; verify: nothing; noted",
+        "the partition: segment header here; costs the partition; verify: nothing; noted",
         "a read: segment at N, some offsets; costs its segment; verify: batch here, from here on; recovery: sealed-bad",
         "a read: segment at N, some offsets; costs its segment; verify: batch here, its segment's offsets; recovery: sealed-bad",
         "a read: segment here, from here on; costs its segment from it on; verify: batch here, from here on; recovery: sealed-bad",

@@ -91,7 +91,7 @@ pub const TABLE: &[Row] = &[
     row(KILLED, (Kind::Commits, Part::LastFrame), BOTH, &["costs the last commit"]),
     row(KILLED, (Kind::Segment, Part::LastTailBatch), READING, &["costs its batch; noted"]),
     row(KILLED, (Kind::Segment, Part::LastTailBatch), WRITING, &["costs its batch; recovery: tail-torn"]),
-    row(KILLED, (Kind::Segment, Part::LoneHeader), READING, &["the partition: segment header here; costs its segment; verify: the same"]),
+    row(KILLED, (Kind::Segment, Part::LoneHeader), READING, &["the partition: segment header here; costs its segment; verify: nothing; noted"]),
     row(KILLED, (Kind::Segment, Part::LoneHeader), WRITING, &["costs its segment; recovery: header-bad"]),
     row(KILLED, (Kind::History, Part::LastFrame), READING, &[
         // The beginning of a segment whose batches say that they were durable.

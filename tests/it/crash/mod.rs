@@ -1,4 +1,4 @@
-//! Crashes at every operation, with every loss: P1-P5, P7, P9-P11 and P13 of `faults.md`.
+//! Crashes at every operation, with every loss: P1-P5, P7-P11 and P13 of `faults.md`.
 //!
 //! A workload runs once; the disk is taken before each operation and after each call, together with what must be there.
 //! From each of these disks come all that a crash at that moment can leave, and a second crash within the recovery.

@@ -6,14 +6,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use epochlog::testing::{Image, Loss, SimDisk};
-use epochlog::{Durability, Mapping};
+use epochlog::{Durability, Mapping, inspect};
 
 use super::call::Call;
 use super::fate::Crash;
 use super::film::{Shot, film};
 use super::machine::Machine;
-use super::oracle::{Oracle, TOPIC, Verdict};
+use super::oracle::{Oracle, TOPIC, Verdict, must};
 use super::sight::Sight;
+use crate::support::one_awake;
 
 /// Judges; a panic is a verdict too.
 pub fn judge<T>(check: impl FnOnce() -> Verdict<T>) -> Verdict<T> {
@@ -40,8 +41,18 @@ pub fn look_in(disk: SimDisk, mapping: Mapping, oracle: &Oracle) -> Verdict<Sigh
     Ok(sight)
 }
 
-/// Starts, goes on until every offset that was ever given out has been given out again, cuts the power and starts again.
+/// Where a start refuses nothing, nothing is damaged before it either: P8.
+fn verify(disk: &SimDisk, mapping: Mapping) -> Verdict {
+    let told = |error: epochlog::Error| format!("P8: verify fails: {error}");
+    let reading = one_awake(disk, mapping).open_read_only("/sim").map_err(told)?;
+    let found = inspect::verify(&reading, &mut |_| {}).map_err(told)?;
+    must!(found.is_clean(), "P8: a crash left what verify calls damage: {:?}", found.damage);
+    Ok(())
+}
+
+/// Verifies, starts, goes on until every offset that was ever given out has been given out again, cuts the power and starts again.
 pub fn go_on(disk: SimDisk, mapping: Mapping, oracle: &Oracle) -> Verdict {
+    verify(&disk, mapping)?;
     let (mut machine, _) = start(disk, mapping, oracle)?;
     let settled = machine.know().clone();
     if !settled.topics.contains_key(TOPIC) {

@@ -76,15 +76,18 @@ pub struct Verification {
     pub damage: Vec<Damaged>,
     /// How much more is wrong than is listed.
     pub damage_unlisted: u64,
-    /// What is worth knowing and no damage: an index that the next writer rebuilds, an end that a crash tore.
+    /// What is worth knowing and no damage, the first 10,000 of it: an index that the next writer rebuilds, an end that a
+    /// crash tore.
     pub notes: Vec<Note>,
+    /// How much more is worth knowing than is listed.
+    pub notes_unlisted: u64,
 }
 
 impl Verification {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty()
+        self.damage.is_empty() && self.damage_unlisted == 0
     }
 
     fn damaged(&mut self, whose: &Whose, error: Error) {
@@ -98,6 +101,8 @@ impl Verification {
     fn note(&mut self, path: PathBuf, what: String) {
         if self.notes.len() < LISTED_MAX {
             self.notes.push(Note { path, what });
+        } else {
+            self.notes_unlisted += 1;
         }
     }
 }

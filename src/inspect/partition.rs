@@ -48,7 +48,7 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
         start: evidence.start,
         durable_end: known_durable(&evidence),
         suspects: Vec::new(),
-        suspects_unlisted: 0,
+        suspects_unlisted: Vec::new(),
         not_begun: Vec::new(),
         evidence,
         read,
@@ -125,8 +125,8 @@ struct Partition<'a> {
     durable_end: Offset,
     /// What isn't whole in unsealed segments, until all marks are known.
     suspects: Vec<(SegmentId, Bad)>,
-    /// How many more there are behind those.
-    suspects_unlisted: u64,
+    /// How many more there are behind those, by segment, with the offset of the first.
+    suspects_unlisted: Vec<(SegmentId, Offset, u64)>,
     /// Unsealed segments that aren't there or don't begin with a header, until then, too.
     not_begun: Vec<(Live, Error)>,
     /// What the history says, as it was read last.
@@ -188,7 +188,7 @@ impl Partition<'_> {
             Ok(file) => return Ok(Some(file)),
             Err(error) => error,
         };
-        if self.is_retired_now(id) || !verifier.site.is_there(self.topic) {
+        if self.is_gone(verifier, id) {
             return Ok(None);
         }
         let error = match end {
@@ -201,6 +201,11 @@ impl Partition<'_> {
             return Ok(None);
         }
         Err(error)
+    }
+
+    /// Whether a writer has removed the segment, or its topic, since it was told of.
+    fn is_gone(&mut self, verifier: &Verifier<'_>, id: SegmentId) -> bool {
+        self.is_retired_now(id) || !verifier.site.is_there(self.topic)
     }
 
     /// Whether the history has let go of the segment since it was read.
@@ -246,7 +251,10 @@ impl Partition<'_> {
         } else if self.suspects.len() < LISTED_MAX {
             self.suspects.push((id, bad));
         } else {
-            self.suspects_unlisted += 1;
+            match self.suspects_unlisted.last_mut() {
+                Some((of, _, count)) if *of == id => *count += 1,
+                _ => self.suspects_unlisted.push((id, bad.base, 1)),
+            }
         }
     }
 
@@ -272,10 +280,6 @@ impl Partition<'_> {
         for (live, error) in std::mem::take(&mut self.not_begun) {
             self.judge_beginning(verifier, &live, error);
         }
-        // They come in the order of their offsets: those behind the listed ones can be damage only if the last of these is.
-        if self.suspects.last().is_some_and(|(_, bad)| bad.base < self.durable_end) {
-            verifier.found.damage_unlisted += self.suspects_unlisted;
-        }
         let mut now: Option<(SegmentId, Window)> = None;
         for (id, bad) in std::mem::take(&mut self.suspects) {
             if now.as_ref().is_none_or(|(looked_at, _)| *looked_at != id) {
@@ -292,6 +296,22 @@ impl Partition<'_> {
                     bad.position, bad.base
                 );
                 verifier.found.note(self.home.shown(&self.home.segment_path(id)), what);
+            }
+        }
+        self.count_unlisted(verifier);
+    }
+
+    /// What wasn't listed isn't looked at again. It comes in the order of its offsets: where the first isn't below a mark,
+    /// nothing is.
+    fn count_unlisted(&mut self, verifier: &mut Verifier<'_>) {
+        for (id, first, count) in std::mem::take(&mut self.suspects_unlisted) {
+            if self.is_gone(verifier, id) {
+                continue;
+            }
+            if first < self.durable_end {
+                verifier.found.damage_unlisted += count;
+            } else {
+                verifier.found.notes_unlisted += count;
             }
         }
     }

@@ -190,29 +190,65 @@ fn what_lies_behind_a_seal_is_neither_counted_nor_waited_for() {
     });
 }
 
-#[test]
-fn of_any_number_of_damaged_batches_the_first_are_listed_and_the_rest_counted() {
+/// Killed behind twenty thousand batches that were only written and two that say, if they are durable, that those were
+/// synced. Every second one is damaged, ten more than are listed.
+fn many_damaged(durable: bool) -> World {
     let mut world = world(Mapping::Never);
     let orders =
         world.store().create_topic("orders", TopicOptions::new()).expect("creates").partition(0).expect("opens");
     for _ in 0..20_020 {
         orders.append_with("v", written()).expect("appends");
     }
-    // What it says of all in front was synced for it.
-    fill(&orders, "", 1);
-    fill(&orders, "", 1);
+    for _ in 0..2 {
+        if durable { fill(&orders, "", 1) } else { scribble(&orders, "", 1) }
+    }
     let path = orders.segments()[0].path.clone();
     drop(orders);
     world.go_down(Image::after_kill);
     let path = path.strip_prefix("/sim").expect("lies in the store");
     let mut bytes = world.disk.read(path);
-    // Every second one of batches of one record of a byte.
+    // Batches of one record of a byte.
     (0..10_010).for_each(|i| bytes[96 + 2 * i * 49 + 48] ^= 1);
     world.disk.write(path, bytes);
-    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
-    let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
-    assert_eq!((found.damage.len(), found.damage_unlisted, found.notes.len()), (10_000, 10, 0));
+    world
+}
+
+#[test]
+fn of_any_number_of_damaged_batches_the_first_are_listed_and_the_rest_counted() {
+    let found = verified(&many_damaged(true));
+    assert_eq!((found.damage.len(), found.damage_unlisted), (10_000, 10));
+    assert_eq!((found.notes.len(), found.notes_unlisted), (0, 0));
     assert_eq!(found.records, 20_022 - 10_010);
+}
+
+#[test]
+fn of_any_number_of_torn_batches_the_first_are_listed_and_the_rest_counted() {
+    let world = many_damaged(false);
+    let index = world.disk.files().into_iter().find(|path| path.extension().is_some_and(|end| end == "index"));
+    world.disk.flip(index.expect("is there"), 40 * 8);
+    let found = verified(&world);
+    assert!(found.is_clean(), "{} and {}", found.damage.len(), found.damage_unlisted);
+    assert_eq!((found.notes.len(), found.notes_unlisted), (10_000, 11));
+}
+
+#[test]
+fn what_is_deleted_meanwhile_is_neither_listed_nor_counted() {
+    let mut world = many_damaged(true);
+    world.open();
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    let store = world.store().clone();
+    at_nth(&world.disk, 1, "read", ".log", move || store.delete_topic("orders").expect("deletes"));
+    let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+    assert!(found.is_clean() && found.batches > 0, "{} and {}", found.damage.len(), found.damage_unlisted);
+    assert_eq!(found.damage_unlisted, 0);
+}
+
+#[test]
+fn what_is_only_counted_is_damage_too() {
+    let mut found = Verification::default();
+    assert!(found.is_clean());
+    found.damage_unlisted = 1;
+    assert!(!found.is_clean());
 }
 
 #[test]

@@ -44,6 +44,9 @@ fn tell(found: &Verification, seconds: f64) -> String {
     for note in &found.notes {
         told += &format!("note: {note}\n");
     }
+    if found.notes_unlisted > 0 {
+        told += &format!("note: and {} more\n", count(found.notes_unlisted));
+    }
     told += &format!(
         "read {}, {}, {}, {}, {}, {} in {seconds:.3} s\n",
         counted(found.topics, "topic"),
@@ -86,6 +89,7 @@ fn document(found: &Verification) -> Value {
         "damage": found.damage.iter().map(damage_json).collect::<Vec<_>>(),
         "damage_unlisted": found.damage_unlisted,
         "notes": notes.collect::<Vec<_>>(),
+        "notes_unlisted": found.notes_unlisted,
     })
 }
 

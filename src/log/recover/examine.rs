@@ -13,7 +13,9 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, FileKind, HEADER_BYTES};
 use crate::io::{Access, File, read_full_at};
 use crate::offset::{Offset, Position};
-use crate::segment::{self, Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from};
+use crate::segment::{
+    self, Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from,
+};
 
 /// A segment that the history names, as it was found.
 pub(super) struct Examined {

@@ -73,12 +73,11 @@ impl Leader {
             if !self.begin_or_wait(wanted, &mut done, &mut turn) {
                 continue;
             }
+            let mut term = Term::of(self);
             let began = Instant::now();
-            let reached = lead();
-            let took = reached.is_ok().then(|| began.elapsed());
-            self.end(reached.as_ref().copied().unwrap_or(Reached::Changed), took);
-            if let Err(error) = reached {
-                break Err(error);
+            match lead() {
+                Ok(reached) => (term.reached, term.took) = (reached, Some(began.elapsed())),
+                Err(error) => break Err(error),
             }
         };
         if turn.inherited {
@@ -153,9 +152,8 @@ impl Leader {
         state.alone -= 1;
         state.leading = true;
         drop(state);
-        let answer = work();
-        self.end(Reached::Changed, None);
-        answer
+        let _term = Term::of(self);
+        work()
     }
 
     /// Makes everyone who waits look again.
@@ -163,6 +161,25 @@ impl Leader {
         // Taken, so that nobody is between looking and going to sleep.
         let everyone = self.state.lock().served(Reached::Changed);
         everyone.iter().for_each(|group| group.bell.ring());
+    }
+}
+
+/// A lead that goes on. It ends with this, also where a panic ends it: else nobody would ever lead again.
+struct Term<'a> {
+    leader: &'a Leader,
+    reached: Reached,
+    took: Option<Duration>,
+}
+
+impl Term<'_> {
+    fn of(leader: &Leader) -> Term<'_> {
+        Term { leader, reached: Reached::Changed, took: None }
+    }
+}
+
+impl Drop for Term<'_> {
+    fn drop(&mut self) {
+        self.leader.end(self.reached, self.took);
     }
 }
 
@@ -226,7 +243,7 @@ impl State {
 #[cfg(not(any(loom, shuttle)))]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    use std::thread::{scope, sleep};
+    use std::thread::{ScopedJoinHandle, scope, sleep};
 
     use super::*;
 
@@ -242,6 +259,17 @@ mod tests {
         while leader.state.lock().waiting() < n {
             sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Whether a thread comes to its end; one that sleeps for ever would keep the test from failing.
+    fn ends<T>(thread: &ScopedJoinHandle<'_, T>) -> bool {
+        for _ in 0..5000 {
+            if thread.is_finished() {
+                return true;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     /// Waits for a lead, and counts those it has to do itself.
@@ -273,8 +301,38 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_for_a_lead_that_panics_leads_next() {
+        for alone in [false, true] {
+            let (leader, leads) = (Leader::default(), AtomicU64::new(0));
+            scope(|scope| {
+                let panicking = scope.spawn(|| {
+                    let panics = || -> Result<Reached, ()> {
+                        until_waiting(&leader, 1);
+                        panic!("as it is meant to");
+                    };
+                    if alone {
+                        leader.while_nobody_leads(panics).map(drop)
+                    } else {
+                        leader.lead_until(1, || Ok(false), panics)
+                    }
+                });
+                while !leader.state.lock().leading {
+                    sleep(Duration::from_millis(1));
+                }
+                let other = scope.spawn(|| wait(&leader, &leads));
+                panicking.join().expect_err("panics");
+                let led = ends(&other);
+                leads.fetch_add(1, Ordering::AcqRel);
+                leader.wake();
+                assert!(led, "the other was told");
+            });
+            assert_eq!(leads.into_inner(), 2);
+        }
+    }
+
+    #[test]
     fn whoever_watches_and_is_refused_passes_the_lead_on() {
-        let (leader, leads) = (expecting(3, Duration::from_millis(200)), AtomicU64::new(0));
+        let (leader, leads) = (expecting(3, LONG), AtomicU64::new(0));
         let refused = AtomicBool::new(false);
         scope(|scope| {
             let watcher = scope.spawn(|| {
@@ -282,21 +340,24 @@ mod tests {
                 leader.lead_until(1, done, || panic!("is refused before"))
             });
             until_waiting(&leader, 1);
+            let watchers = {
+                let mut state = leader.state.lock();
+                // The other sleeps elsewhere, and watches for a moment when it is its turn.
+                state.groups[0].closed = true;
+                state.crowd.patience = Duration::from_millis(1);
+                state.heir().expect("one waits")
+            };
             let other = scope.spawn(|| wait(&leader, &leads));
             until_waiting(&leader, 2);
             refused.store(true, Ordering::Release);
+            watchers.appoint();
             assert_eq!(watcher.join().expect("ends"), Err(()));
-            for _ in 0..5000 {
-                if other.is_finished() {
-                    break;
-                }
-                sleep(Duration::from_millis(1));
-            }
-            let led = other.is_finished();
+            let led = ends(&other);
+            leads.fetch_add(1, Ordering::AcqRel);
             leader.wake();
             assert!(led, "the other was told");
         });
-        assert_eq!(leads.into_inner(), 1);
+        assert_eq!(leads.into_inner(), 2);
     }
 
     #[test]
@@ -308,13 +369,7 @@ mod tests {
             let bell = leader.state.lock().heir().expect("one waits");
             // By somebody who chose the bell before there was a watcher.
             bell.appoint();
-            for _ in 0..5000 {
-                if watcher.is_finished() {
-                    break;
-                }
-                sleep(Duration::from_millis(1));
-            }
-            let led = watcher.is_finished();
+            let led = ends(&watcher);
             leader.wake();
             leads.fetch_add(1, Ordering::AcqRel);
             leader.wake();

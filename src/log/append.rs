@@ -147,6 +147,7 @@ impl Log {
     #[inline]
     fn write(&self, records: &[Record<'_>]) -> Result<Written> {
         let now = self.home.now();
+        let mut asked = false;
         loop {
             let mut appender = self.appender.lock();
             self.owner.check()?;
@@ -158,11 +159,17 @@ impl Log {
             let append_time = now.max(appender.append_time).max(Timestamp::from_millis(0));
             let payload = self.checked_size(records, append_time)?;
             if self.is_at_cap(&appender, payload) {
-                drop(appender);
-                match self.sync() {
-                    // What was lost is told to those who wait for it; of these records none is written.
-                    Ok(()) | Err(Error::Diverged { .. }) => continue,
-                    Err(error) => return Err(error),
+                if asked {
+                    // By what others have appended during that sync. Now nobody comes in between.
+                    self.sync_for_append(&mut appender)?;
+                } else {
+                    drop(appender);
+                    asked = true;
+                    match self.sync() {
+                        // What was lost is told to those who wait for it; of these records none is written.
+                        Ok(()) | Err(Error::Diverged { .. }) => continue,
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             self.make_room(&mut appender, payload, append_time)?;

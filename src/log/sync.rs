@@ -143,10 +143,23 @@ impl Log {
 
     /// The same for who holds the appender's lock already.
     pub(super) fn sync_under(&self, appender: &mut Appender) -> Result<()> {
+        let job = self.lead_under(appender)?;
+        self.home.reserve.with_room(|| self.seal_rolled(appender, &job))
+    }
+
+    /// The same for an append, which seals that find no room don't keep from its turn.
+    #[cold]
+    pub(super) fn sync_for_append(&self, appender: &mut Appender) -> Result<()> {
+        let job = self.lead_under(appender)?;
+        let _sealed_later = self.seal_rolled(appender, &job);
+        Ok(())
+    }
+
+    fn lead_under(&self, appender: &mut Appender) -> Result<Job> {
         let job = self.job(appender, Cover::All);
         self.carry_out(&job)?;
         self.publish(appender, &job);
-        self.home.reserve.with_room(|| self.seal_rolled(appender, &job))
+        Ok(job)
     }
 
     fn job(&self, appender: &Appender, cover: Cover) -> Job {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use epochlog::testing::{Fault, Image, Loss, Pages, SimDisk};
@@ -235,6 +237,38 @@ fn a_batch_larger_than_the_cap_is_appended_alone() {
             partition.append_with(&value, written()).expect("appends");
             assert_eq!(partition.durable_end(), Offset::new(n));
         }
+    });
+}
+
+#[test]
+fn an_append_at_the_cap_has_its_turn_though_others_append_during_every_sync() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, TopicOptions::new().unsynced_bytes_max(1024));
+        scribble(&partition, "v", 1);
+        let ((ask, asked), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let other = partition.clone();
+        let others = std::thread::spawn(move || {
+            for () in asked {
+                scribble(&other, "w", 1);
+                // Nobody listens any more once the batch is there.
+                let _late = tell.send(());
+            }
+        });
+        let (syncs, me) = (Arc::new(AtomicUsize::new(0)), std::thread::current().id());
+        let counted = syncs.clone();
+        world.disk.on_operation(Box::new(move |operation| {
+            let is_mine = operation.name == "sync" && std::thread::current().id() == me;
+            if is_mine && counted.fetch_add(1, Ordering::Relaxed) < 20 {
+                ask.send(()).expect("is waited for");
+                // It can't answer if it needs the disk, or the lock that the batch is written under.
+                let _in_vain = told.recv_timeout(Duration::from_millis(50));
+            }
+        }));
+        partition.append_with(&[b'v'; 5000], written()).expect("appends");
+        world.disk.on_operation(Box::new(|_| {}));
+        assert!(syncs.load(Ordering::Relaxed) < 8, "{} syncs", syncs.load(Ordering::Relaxed));
+        others.join().expect("ends");
     });
 }
 

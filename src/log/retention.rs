@@ -53,11 +53,13 @@ impl Log {
         Ok(())
     }
 
-    /// Applies the limits by age and size. They are looked at under the lock: a roll or a truncate may have been faster.
+    /// Applies the limits by age and size, and takes what holds nothing any more. All is looked at under the lock: a roll
+    /// or a truncate may have been faster.
     fn expire(&self, age_now: Option<Timestamp>) -> Result<()> {
         let mut appender = self.appender.lock();
         self.owner.check()?;
-        let Some(start) = self.start_by_age(age_now).max(self.start_by_size()) else { return Ok(()) };
+        let limits = self.start_by_age(age_now).max(self.start_by_size());
+        let Some(start) = limits.max(self.start_above_nothing()) else { return Ok(()) };
         self.latched()?;
         if start > self.durable_end() || has_rolled_below(&appender, start) {
             self.sync_under(&mut appender)?;
@@ -115,7 +117,7 @@ impl Log {
         let age = i64::try_from(self.owner.options.retention.age?.as_millis()).ok()?;
         let now = now?;
         let view = self.view();
-        let expired = expirable(&view).take_while(|part| {
+        let expired = expirable(&view).iter().take_while(|part| {
             let sealed = part.segment.seal_of();
             sealed.is_some_and(|sealed| now.as_millis().saturating_sub(sealed.append_time.as_millis()) > age)
         });
@@ -127,7 +129,7 @@ impl Log {
         let limit = self.owner.options.retention.bytes?;
         let view = self.view();
         let mut bytes = self.bytes();
-        let expired = expirable(&view).take_while(|part| {
+        let expired = expirable(&view).iter().take_while(|part| {
             let over = bytes > limit;
             bytes = bytes.saturating_sub(part.segment.seal_of().map_or(0, |sealed| sealed.bytes));
             over
@@ -135,9 +137,16 @@ impl Log {
         expired.last().map(|part| part.end)
     }
 
+    /// The start as it is, if the segment below it was the newest when it was raised and can go now.
+    fn start_above_nothing(&self) -> Option<Offset> {
+        let view = self.view();
+        expirable(&view).iter().take_while(|part| part.end <= view.start).last().map(|part| part.end)
+    }
+
     fn raise_view(&self, start: Offset) -> Vec<SegmentId> {
         let mut removed = Vec::new();
         self.replace_view(|view| {
+            debug_assert!(start >= view.start, "a start never goes back");
             let newest = view.parts.last().map(|part| part.segment.id);
             let gone = |part: &Part| part.end <= start && Some(part.segment.id) != newest;
             removed = view.parts.iter().filter(|part| gone(part)).map(|part| part.segment.id).collect();
@@ -194,10 +203,9 @@ fn has_rolled_below(appender: &Appender, offset: Offset) -> bool {
     appender.rolled.iter().any(|rolled| rolled.id.base < offset)
 }
 
-/// The parts that retention may take: sealed ones, never the newest.
-fn expirable(view: &LogView) -> impl Iterator<Item = &Part> {
-    let newest = view.parts.len().saturating_sub(1);
-    view.parts[..newest].iter().filter(|part| part.end > view.start)
+/// The parts that retention may take: sealed ones, never the newest. The first may hold nothing any more.
+fn expirable(view: &LogView) -> &[Part] {
+    &view.parts[..view.parts.len().saturating_sub(1)]
 }
 
 /// Whether retention by age may be applied: wall time must not have run ahead of monotonic time by more than this.

@@ -176,6 +176,49 @@ fn what_is_beyond_the_size_goes_at_each_roll() {
     });
 }
 
+/// One segment, nearly full, of which no record is left. As the newest it stays.
+fn with_nothing_left(orders: &Partition) -> u64 {
+    while orders.bytes() < 3900 {
+        fill(orders, "v", 1);
+    }
+    orders.trim(Offset::new(50)).expect("trims");
+    orders.truncate(Offset::new(50)).expect("truncates");
+    assert_eq!((orders.segments().len(), orders.start(), orders.end()), (1, Offset::new(50), Offset::new(50)));
+    50
+}
+
+#[test]
+fn what_is_below_the_start_goes_before_any_record() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let orders = with(&world, small().retention_bytes(10_000));
+        let start = with_nothing_left(&orders);
+        while orders.segments()[0].base.get() == 0 {
+            fill(&orders, "v", 1);
+        }
+        assert_eq!(orders.start().get(), start, "without it the limit holds");
+        is_whole(&world, &orders, "v");
+    });
+}
+
+#[test]
+fn what_is_below_the_start_goes_without_a_limit_too() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = with(&world, small());
+        let start = with_nothing_left(&orders);
+        scribble(&orders, "v", 5);
+        assert_eq!((orders.segments().len(), segment_files(&world)), (2, 2));
+        assert_eq!(maintain(&world).segments_removed, 1);
+        assert_eq!((orders.segments().len(), orders.start().get()), (1, start));
+        is_whole(&world, &orders, "v");
+        drop(orders);
+        world.kill();
+        assert_eq!(world.partition().start().get(), start);
+        is_whole(&world, &world.partition(), "v");
+    });
+}
+
 #[test]
 fn unsynced_records_are_retired_only_once_what_follows_is_durable() {
     both_ways(|mapping| {

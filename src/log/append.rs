@@ -139,7 +139,7 @@ impl Log {
         if durability == Durability::Durable {
             self.wait_durable(place)?;
         } else {
-            self.sync_if_due()?;
+            self.sync_if_due(place)?;
         }
         Ok(Ack { place, base, durability })
     }

@@ -79,7 +79,11 @@ impl Log {
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let (view, end) = self.now();
-        let place = self.place_in(&view, end);
+        self.sync_to(self.place_in(&view, end))
+    }
+
+    /// Makes everything below the place durable, unless a truncate takes it away.
+    fn sync_to(&self, place: Place) -> Result<()> {
         match self.wait_durable(place) {
             // Whoever truncates syncs all first. What is gone for another reason was lost.
             Err(Error::Diverged { .. }) if self.view().lineage.is_truncated(place) => Ok(()),
@@ -232,10 +236,11 @@ impl Log {
         self.sync.wake();
     }
 
-    /// The policy of so many bytes: syncs when they have gathered.
-    pub(super) fn sync_if_due(&self) -> Result<()> {
+    /// The policy of so many bytes: syncs when they have gathered, up to the place behind an append. What others append
+    /// behind it may be lost, and is told to them.
+    pub(super) fn sync_if_due(&self, place: Place) -> Result<()> {
         let Some(bytes) = self.owner.options.sync_bytes else { return Ok(()) };
-        if self.has_unsynced(bytes) { self.sync() } else { Ok(()) }
+        if self.has_unsynced(bytes) { self.sync_to(place) } else { Ok(()) }
     }
 
     /// Whether full segments wait for a sync.

@@ -364,6 +364,29 @@ fn after_a_reopen_a_close_is_clean_and_unsynced_bytes_are_counted_anew() {
     });
 }
 
+/// The loss comes while another thread is about to sync; `threads::races` puts it between any two steps.
+#[test]
+fn an_append_that_syncs_by_bytes_is_told_nothing_of_what_came_behind_it() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let topic = world.store().create_topic("orders", small().sync_bytes(1024)).expect("creates");
+        let partition = topic.partition(0).expect("is there");
+        std::thread::scope(|threads| {
+            let appending = threads.spawn(|| partition.append_with(&[b'v'; 1100], written()));
+            while partition.end() == Offset::ZERO {
+                std::thread::yield_now();
+            }
+            partition.sync().expect("syncs");
+            world.disk.fail(log_sync(Pages::Reverted));
+            scribble(&partition, "lost", 1);
+            refused(partition.sync());
+            partition.reopen().expect("reopens").expect("was latched");
+            assert_eq!(partition.end(), Offset::new(1));
+            appending.join().expect("ends").expect("its record is durable");
+        });
+    });
+}
+
 /// `threads::races` puts the reopen between any two steps.
 #[test]
 fn what_took_the_place_of_a_lost_record_is_not_taken_for_it() {

@@ -371,6 +371,28 @@ fn who_waits_for_durability_takes_no_later_record_for_its_own() {
 }
 
 #[test]
+fn an_append_that_syncs_by_bytes_is_told_of_its_own_records_alone() {
+    static KEPT: AtomicUsize = AtomicUsize::new(0);
+    race(|world| {
+        let topic = world.store.create_topic("orders", TopicOptions::new().sync_bytes(1024)).expect("creates");
+        let partition = topic.partition(0).expect("is there");
+        let [mine, behind] = ["b", "c"].map(|value| value.repeat(1100));
+        let (appender, value) = (partition.clone(), mine.clone());
+        let appending = spawn(move || appender.append_with(&value, written()).map(drop));
+        partition.sync().expect("syncs");
+        loses_what_is_synced_next(world);
+        let _fails_for_one = partition.append_with(&behind, written());
+        let _and_is_told_the_other = partition.sync();
+        partition.reopen().expect("reopens, or has nothing to do");
+        let (told, kept) = (appending.join().expect("returns"), values(&partition));
+        let is_kept = kept.contains(&mine);
+        assert!(!is_kept || !matches!(told, Err(Error::Diverged { .. })), "it is told of what came behind: {told:?}");
+        KEPT.fetch_add((is_kept && !kept.contains(&behind)).into(), Ordering::Relaxed);
+    });
+    assert!(KEPT.load(Ordering::Relaxed) > 0, "no order lost what came behind alone");
+}
+
+#[test]
 fn a_reader_of_durable_records_is_given_none_that_was_lost() {
     race(|world| {
         let partition = world.partition();

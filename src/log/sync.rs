@@ -103,9 +103,10 @@ impl Log {
             let _sealed_later = self.seal_rolled(&mut appender, &job);
             return Ok(());
         }
+        let version = self.version();
         drop(appender);
-        // None may be left although the durable end is lower: a cut syncs everything first.
-        self.lead_until(wanted, Cover::Rolled, || Ok(self.durable_end() >= wanted || !self.has_rolled()))
+        // Behind a cut the durable end may stay lower: what it took was synced before.
+        self.lead_until(wanted, Cover::Rolled, || Ok(self.durable_end() >= wanted || self.version() != version))
     }
 
     fn lead_until(&self, wanted: Offset, cover: Cover, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
@@ -241,11 +242,6 @@ impl Log {
     pub(super) fn sync_if_due(&self, place: Place) -> Result<()> {
         let Some(bytes) = self.owner.options.sync_bytes else { return Ok(()) };
         if self.has_unsynced(bytes) { self.sync_to(place) } else { Ok(()) }
-    }
-
-    /// Whether full segments wait for a sync.
-    fn has_rolled(&self) -> bool {
-        !self.appender.lock().rolled.is_empty()
     }
 
     /// Whether at least so many bytes wait for a sync.

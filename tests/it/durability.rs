@@ -548,6 +548,37 @@ fn a_disk_that_is_full_at_any_page_loses_and_invents_nothing() {
     }
 }
 
+/// The full segments that are synced are cut, and a shorter one that comes after can't be sealed.
+#[test]
+fn maintain_ends_though_a_truncate_took_what_it_syncs() {
+    both_ways(|mapping| {
+        let world = world(mapping);
+        let partition = orders(&world, small());
+        scribble(&partition, "v", 300);
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let (counted, disk, other) = (syncs.clone(), world.disk.clone(), partition.clone());
+        world.disk.on_operation(Box::new(move |operation| {
+            if operation.name != "sync" || !operation.path.to_string_lossy().ends_with(".log") {
+                return;
+            }
+            match counted.fetch_add(1, Ordering::Relaxed) {
+                0 => {
+                    other.truncate(Offset::ZERO).expect("truncates");
+                    scribble(&other, "w", 100);
+                    disk.fail(Fault::of("write").on("history").kind(ErrorKind::StorageFull).forever());
+                }
+                20 => disk.heal(),
+                _ => {}
+            }
+        }));
+        world.store().maintain().expect("maintains");
+        world.disk.on_operation(Box::new(|_| {}));
+        world.disk.heal();
+        assert!(syncs.load(Ordering::Relaxed) < 8, "{} syncs", syncs.load(Ordering::Relaxed));
+        assert_eq!(all(&partition), numbered("w", 0..100));
+    });
+}
+
 #[test]
 fn a_seal_that_cannot_be_written_waits_and_costs_no_acknowledgement() {
     both_ways(|mapping| {

@@ -1,11 +1,11 @@
 //! How many partitions hold files open for appending, over the whole store.
 //!
-//! Invariant: at most `max` partitions do, but for those whose turn it is and that are just being synced; the one opened
-//! longest ago rests first. Every byte of a resting partition's segments is synced, since an error of the disk is told to
-//! open files alone; those of its indexes needn't be. Nothing on disk shows that it rests, and its next append opens the
-//! files again where it left them.
+//! Invariant: at most `max` partitions do, but for those whose turn it is and that are just being synced, or couldn't be;
+//! the one opened longest ago rests first. Every byte of a resting partition's segments is synced, since an error of the
+//! disk is told to open files alone; those of its indexes needn't be. Nothing on disk shows that it rests, and its next
+//! append opens the files again where it left them.
 
-use super::Log;
+use super::{Appender, Log};
 use crate::error::Result;
 use crate::segment::{Open, SegmentWriter};
 
@@ -17,7 +17,7 @@ impl Log {
     #[cold]
     pub(super) fn woke(&self) {
         for log in self.owner.awake.opened(self.me.clone()) {
-            // What keeps it from resting, a failed sync or a delete, is told to whoever works with it.
+            // What keeps it from resting, such as a failed sync or a delete, is told to whoever works with it.
             let _stays_awake = log.rest();
         }
     }
@@ -27,14 +27,23 @@ impl Log {
         // Most of it without the lock that appenders need.
         let synced = self.sync();
         let mut appender = self.appender.lock();
-        // Whatever keeps it awake: it is no longer counted, and the next append says that it is there.
-        appender.noted = false;
-        synced?;
+        let rested = synced.and_then(|()| self.rest_under(&mut appender));
+        // One that can't now is asked again with the next. After a failed sync the reopen closes its files, and its next
+        // append says that it is there.
+        let stays = appender.writer.is_some() && self.owner.lives() && !self.latch.is_down();
+        appender.noted = stays;
+        if stays {
+            self.owner.awake.stayed_open(self.me.clone());
+        }
+        rested
+    }
+
+    fn rest_under(&self, appender: &mut Appender) -> Result<()> {
         self.owner.check()?;
         self.latched()?;
         let unsynced = self.sync.unsynced_bytes(appender.written_bytes) > 0;
         if unsynced || !appender.rolled.is_empty() || appender.created > appender.created_synced {
-            self.sync_under(&mut appender)?;
+            self.sync_under(appender)?;
         }
         // Seals that came behind that sync would keep the history's file open.
         let mut history = self.history.lock();

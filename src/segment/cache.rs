@@ -1,7 +1,8 @@
 //! How much is open at once, over the whole store: sealed segments for reading, and partitions for appending.
 //!
-//! Invariant: at most `max` are noted as open; the one opened longest ago goes first. Whoever notes one closes those that
-//! it is given for it. A reader that holds a source keeps it alive, so closing never pulls a file from under anyone.
+//! Invariant: at most `max` are noted as open, and those that couldn't close; the one opened longest ago goes first.
+//! Whoever notes one closes those that it is given for it. A reader that holds a source keeps it alive, so closing never
+//! pulls a file from under anyone.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -32,5 +33,10 @@ impl<T> Open<T> {
         order.push_back(one);
         let surplus = order.len().saturating_sub(self.max);
         order.drain(..surplus).filter_map(|oldest| oldest.upgrade()).collect()
+    }
+
+    /// Takes note again of one that couldn't close. It is given with the next.
+    pub(crate) fn stayed_open(&self, one: Weak<T>) {
+        self.order.lock().push_back(one);
     }
 }

@@ -187,6 +187,26 @@ fn a_sync_that_fails_for_it_to_rest_is_told_to_its_own_appenders() {
 }
 
 #[test]
+fn one_that_no_file_could_be_opened_for_rests_with_the_next() {
+    const EMFILE: i32 = 24;
+    both_ways(|mapping| {
+        let turns = Turns::new(mapping, of(3));
+        let [first, second, third] = turns.partitions().try_into().expect("there are three");
+        let before = turns.disk.open_files();
+        scribble(&first, "v", 1);
+        turns.disk.fail(Fault::of("sync_dir").on("orders@1/0").os_error(EMFILE));
+        scribble(&second, "w", 1);
+        assert!(turns.disk.open_files() - before > 2, "the first stays awake");
+        scribble(&third, "x", 1);
+        assert_eq!(turns.disk.open_files() - before, 2, "the third is awake");
+        for partition in [&first, &second, &third] {
+            scribble(partition, "y", 1);
+            assert_eq!(turns.disk.open_files() - before, 2);
+        }
+    });
+}
+
+#[test]
 fn an_append_that_cannot_open_the_files_again_changes_nothing_and_the_next_one_does() {
     both_ways(|mapping| {
         let (turns, first, _other) = at_rest(mapping, of(2), 3);

@@ -1,8 +1,9 @@
 //! Appends batches to the active segment.
 //!
 //! Invariant: a batch is encoded into space that is reserved, checksummed, and only then published; whatever fails
-//! before that leaves nothing behind. No system call is made while the reserved space lasts and the file is mapped.
-//! Called by `log::append` under the partition's lock; the bytes go on to `io::region`.
+//! before that leaves nothing behind. No system call is made while the reserved space lasts, the file is mapped, and so
+//! much is unsynced that a batch is worth a page fault. Called by `log::append` under the partition's lock; the bytes go on
+//! to `io::region`.
 
 use std::path::Path;
 use std::sync::Arc;

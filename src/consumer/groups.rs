@@ -42,11 +42,11 @@ impl Topic {
         // Behind the last partition are those that `add_partitions` would have added, had it not failed.
         let partitions = self.partitions();
         let commits = commits.filter(|commit| commit.place.partition() < partitions);
-        let commits = commits.map(|commit| self.describe_commit(commit)).collect::<Result<_>>()?;
+        let commits = commits.map(|commit| self.describe_commit(&commit)).collect::<Result<_>>()?;
         Ok(GroupDescription { group, commits })
     }
 
-    fn describe_commit(&self, commit: Commit) -> Result<CommitDescription> {
+    fn describe_commit(&self, commit: &Commit) -> Result<CommitDescription> {
         let path = self.shared().shown(&self.dir().join(crate::format::COMMITS));
         let log = self.log(commit.place.partition());
         let located = log.and_then(|log| {

@@ -392,7 +392,7 @@ fn commits_longer_than_the_reserve_wait_for_room_and_take_none_from_others() {
         disk.fill_up();
         disk.open().expect("opens");
         assert_eq!(disk.store().recovery().failed.len(), 1);
-        assert_eq!(half_written(&disk.disk), [Path::new("other"); 0]);
+        assert!(half_written(&disk.disk).is_empty());
         let other = disk.store().topic("other").expect("is there");
         commit_in_groups(&other, 1);
         assert!(matches!(refused(disk.topic().groups()), Error::StorageFull { .. }));
@@ -428,7 +428,7 @@ fn a_file_that_finds_no_room_to_take_anothers_place_gives_back_what_it_took() {
             let mut disk = Disk::new(mapping, RESERVE_BYTES);
             disk.disk.fail(Fault::of("write").on(file).kind(ErrorKind::StorageFull).forever());
             assert!(matches!(refused(call(&mut disk)), Error::StorageFull { .. }), "{file}");
-            assert_eq!(half_written(&disk.disk), [Path::new("other"); 0]);
+            assert!(half_written(&disk.disk).is_empty(), "{file}");
         });
     }
 }

@@ -50,6 +50,25 @@ fn a_copy_that_holds_more_than_the_power_left_of_the_original_is_set_aside_and_n
     });
 }
 
+/// An end of which not all could be kept aside stays behind the seal.
+#[test]
+fn a_recovery_gives_back_nothing_behind_a_seal_but_zeros() {
+    both_ways(|mapping| {
+        for (behind, stays) in [(&[7; 500][..], true), (&[0; 500][..], false)] {
+            let mut world = world(mapping);
+            fill(&world.partition(), "v", 100);
+            world.go_down(Image::after_kill);
+            let (first, _) = crate::repair::segments(&world).remove(0);
+            let sealed = world.disk.read(&first);
+            let long = [&sealed[..], behind].concat();
+            world.disk.write(&first, long.clone());
+            world.open();
+            assert!(world.disk.read(&first) == if stays { long } else { sealed });
+            assert_eq!(all(&world.partition()), numbered("v", 0..100));
+        }
+    });
+}
+
 #[test]
 fn a_copy_never_takes_a_name_that_could_not_be_looked_at() {
     both_ways(|mapping| {

@@ -2,7 +2,9 @@
 //! rest costs nothing (P8), and doing it twice does nothing (P10).
 
 use epochlog::testing::{Dir, Fault, Image};
-use epochlog::{Damage, Error, Mapping, Offset, OnDamage, Partition, Remedy, Repair, RepairReport, Start, inspect};
+use epochlog::{
+    Damage, Error, Mapping, Offset, OnDamage, Partition, Remedy, Repair, RepairReport, Start, TopicOptions, inspect,
+};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -119,6 +121,12 @@ pub fn told(report: &RepairReport) -> Vec<(Remedy, Option<(u64, u64)>)> {
     report.plan.steps.iter().map(|step| (step.remedy.clone(), step.lost.as_ref().map(lost))).collect()
 }
 
+/// Whether the report says where all of a file is now, and it is there.
+fn is_kept(world: &World, report: &RepairReport, path: &str, bytes: &[u8]) -> bool {
+    let there = |kept: &Path| world.disk.read(kept.strip_prefix("/sim").expect("lies in the store")) == bytes;
+    report.quarantined.iter().any(|(from, kept)| from.ends_with(path) && there(kept))
+}
+
 fn cut(at: u64) -> Remedy {
     Remedy::Cut { at: Offset::new(at) }
 }
@@ -150,6 +158,19 @@ fn a_store_that_is_open_is_locked_and_what_is_no_store_is_not_repaired() {
     let begun = refused(options(&empty, Mapping::Auto).repair("/sim", OnDamage::Keep)).to_string();
     assert_eq!(begun, refused(options(&empty, Mapping::Auto).open("/sim")).to_string());
     assert!(begun.ends_with("its creation was interrupted; create it again, or use open_or_create"), "{begun}");
+}
+
+#[test]
+fn damaged_batches_side_by_side_are_told_as_one() {
+    let world = at_rest(Mapping::Auto);
+    for offset in [100, 101, 102, 104] {
+        damage(&world, offset);
+    }
+    let planned = plan(&world, OnDamage::Keep);
+    let lost: Vec<_> = planned.plan().steps.iter().filter_map(|step| step.lost.clone()).collect();
+    let range = |from, to| Offset::new(from)..Offset::new(to);
+    assert_eq!(lost, [range(100, 103), range(104, 105)], "{}", planned.plan());
+    assert!(planned.plan().steps[0].problem.to_string().contains("offsets 100..103"), "{}", planned.plan());
 }
 
 #[test]
@@ -274,7 +295,12 @@ fn a_sealed_segment_that_cannot_be_read_is_cut_or_trimmed_if_that_is_asked_for()
             let mut world = at_rest(mapping);
             let next = segments(&world)[2].1;
             does(&world, &path);
+            let left = segments(&world).into_iter().filter(|(_, base)| *base < next).map(|(path, _)| path);
+            let left: Vec<_> = left.map(|path| (world.disk.read(&path), path)).collect();
             let report = repair(&mut world, OnDamage::Trim);
+            for (bytes, path) in left {
+                assert!(is_kept(&world, &report, &path, &bytes), "{harm}: `{path}` is gone");
+            }
             let trim = Remedy::Trim { to: Offset::new(next) };
             assert_eq!(told(&report).last(), Some(&(trim, Some((0, next)))), "{harm}");
             assert_eq!(world.partition().start().get(), next);
@@ -310,6 +336,21 @@ fn a_damaged_batch_of_a_sealed_segment_stays_unless_it_is_to_be_cut_or_trimmed()
 }
 
 #[test]
+fn a_cut_is_made_at_the_first_damage_above_the_start() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        damage(&world, 100);
+        repair(&mut world, OnDamage::Trim);
+        world.close();
+        damage(&world, 110);
+        let report = repair(&mut world, OnDamage::Cut);
+        assert_eq!(told(&report), [(cut(110), Some((110, RECORDS)))], "{}", report.plan);
+        assert_eq!(world.partition().start(), Offset::new(101));
+        goes_on_at(&world, &world.partition(), 110, "healed");
+    });
+}
+
+#[test]
 fn a_missing_segment_of_the_tail_cuts_and_sets_the_later_ones_aside() {
     both_ways(|mapping| {
         let mut world = killed(mapping);
@@ -318,6 +359,24 @@ fn a_missing_segment_of_the_tail_cuts_and_sets_the_later_ones_aside() {
         assert!(plan(&world, OnDamage::Keep).plan().is_empty(), "nothing tells that it held something");
         world.open();
         assert_eq!(world.partition().end().get(), base);
+    });
+}
+
+/// The history is an older copy of itself, and something else is damaged, too.
+#[test]
+fn a_repair_beside_an_older_history_loses_no_later_record() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let older = world.disk.read(HISTORY);
+        world.open();
+        fill(&world.partition(), "v", 100);
+        world.close();
+        world.disk.write(HISTORY, older);
+        damage(&world, 61);
+        let report = repair(&mut world, OnDamage::Trim);
+        let trim = Remedy::Trim { to: Offset::new(62) };
+        assert_eq!(told(&report), [(Remedy::Rebuild, None), (trim, Some((0, 62)))], "{}", report.plan);
+        assert_eq!(all(&world.partition()), numbered("v", 62..RECORDS + 100));
     });
 }
 
@@ -514,6 +573,36 @@ fn damaged_commits_keep_what_is_whole_and_say_who_goes_back() {
         let place = |group: &str| world.topic("orders").group(group).expect("is there").commits[0].place.next().get();
         assert_eq!([place("billing"), place("early"), place("late")], [RECORDS, 10, 50]);
         assert_eq!(report.quarantined.len(), 1);
+    });
+}
+
+/// A group is as far as it was only if each of its partitions is.
+#[test]
+fn damaged_commits_say_in_which_partitions_a_group_has_none_left() {
+    both_ways(|mapping| {
+        for (lost, older, without) in [(40, "none", "`late` (0)"), (48, "`late`", "none"), (50, "`late`", "`late` (1)")]
+        {
+            let mut world = world(mapping);
+            let orders = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+            fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+            (0..2).for_each(|number| fill(&orders.partition(number).expect("is there"), "v", 50));
+            for (number, offset) in [(0, 40), (0, 48), (1, 50)].into_iter().filter(|(_, at)| *at != 48 || lost == 48) {
+                let mut consumer = orders.consumer("late").partitions(&[number]).open().expect("opens");
+                consumer.seek(number, Start::At(Offset::new(offset))).expect("seeks");
+                consumer.commit().expect("commits");
+            }
+            drop(orders);
+            world.close();
+            let commits = "topics/orders@1/commits";
+            let place = u64::to_le_bytes(lost);
+            let at = world.disk.read(commits).windows(8).position(|bytes| bytes == place).expect("is there");
+            world.disk.flip(commits, at as u64 * 8);
+            let report = repair(&mut world, OnDamage::Keep);
+            let said = report.plan.steps[0].note.clone().expect("says who");
+            assert!(said.contains("go on at their last commit: none;"), "{said}");
+            assert!(said.contains(&format!("read records again: {older};")), "{said}");
+            assert!(said.contains(&format!("as their start policy says: {without};")), "{said}");
+        }
     });
 }
 
@@ -726,6 +815,27 @@ fn a_segment_of_another_log_that_nobody_names_is_set_aside() {
     });
 }
 
+/// A session that another copy of the store had, and of which nothing was durable.
+#[test]
+fn a_segment_that_nobody_names_goes_to_the_quarantine_and_the_report_says_so() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        let copy = world.disk.clone_synced();
+        world.open();
+        scribble(&world.partition(), "v", 5);
+        world.go_down(Image::after_kill);
+        let (stray, _) = segments(&world).pop().expect("is there");
+        let bytes = world.disk.read(&stray);
+        let mut world = World::on(copy, mapping);
+        world.disk.write(&stray, bytes.clone());
+        world.disk.flip(&segments(&world)[0].0, 40 * 8);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None)], "{}", report.plan);
+        assert!(is_kept(&world, &report, &stray, &bytes), "{:?}", report.quarantined);
+        goes_on_at(&world, &world.partition(), RECORDS, "session");
+    });
+}
+
 #[test]
 fn what_an_earlier_repair_kept_is_never_written_over() {
     let mut world = at_rest(Mapping::Auto);
@@ -793,6 +903,22 @@ fn what_a_crash_tore_is_told_where_something_else_is_repaired() {
         let report = repair(&mut world, OnDamage::Keep);
         assert_eq!(told(&report), [(Remedy::Rebuild, None), (cut(RECORDS - 1), None)]);
         goes_on_at(&world, &world.partition(), RECORDS - 1, "healed");
+
+        let mut world = killed(mapping);
+        damage(&world, 100);
+        damage(&world, RECORDS - 1);
+        let trim = Remedy::Trim { to: Offset::new(101) };
+        let report = repair(&mut world, OnDamage::Trim);
+        assert_eq!(told(&report), [(trim, Some((0, 101))), (cut(RECORDS - 1), None)]);
+        goes_on_at(&world, &world.partition(), RECORDS - 1, "healed");
+
+        let mut world = killed(mapping);
+        damage(&world, RECORDS - 1);
+        let stranger = "topics/orders@1/0/00000000000000009999@2.log";
+        world.disk.copy("topics/audit@3/0/00000000000000000000@4.log", stranger);
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::SetAside, None), (cut(RECORDS - 1), None)]);
+        goes_on_at(&world, &world.partition(), RECORDS - 1, "healed");
     });
 }
 
@@ -826,6 +952,80 @@ fn a_segment_without_a_seal_that_is_gone_below_a_durable_mark_is_missing() {
         world.close();
         let report = repair(&mut world, OnDamage::Keep);
         assert_eq!(told(&report), [(cut(0), Some((0, 152)))]);
+    });
+}
+
+/// One segment without a seal, of which the first half was given up.
+fn trimmed_and_killed(mapping: Mapping, append: impl Fn(&Partition)) -> World {
+    let mut world = world(mapping);
+    world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+    fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+    append(&world.partition());
+    world.partition().trim(Offset::new(50)).expect("trims");
+    world.go_down(Image::after_kill);
+    world
+}
+
+#[test]
+fn damage_below_the_start_of_a_tail_costs_nothing() {
+    both_ways(|mapping| {
+        for (durable, inside) in [(false, 48), (false, 2), (true, 48), (true, 2)] {
+            let append = if durable { fill } else { scribble };
+            let harmed = || {
+                let world = trimmed_and_killed(mapping, |orders| append(orders, "v", 100));
+                let (path, _) = segments(&world).remove(0);
+                for offset in [0, 20, 21, 49] {
+                    world.disk.flip(&path, (position_of(&world, &path, 0, offset) as u64 + inside) * 8);
+                }
+                world
+            };
+            let mut world = harmed();
+            assert!(plan(&world, OnDamage::Keep).plan().steps.is_empty(), "{}", plan(&world, OnDamage::Keep).plan());
+            world.open();
+            assert_eq!(all(&world.partition()), numbered("v", 50..100));
+            is_verified(&world);
+            world.reopen();
+            assert_eq!(all(&world.partition()), numbered("v", 50..100));
+
+            if durable {
+                let mut world = harmed();
+                damage(&world, 70);
+                let report = repair(&mut world, OnDamage::Keep);
+                assert_eq!(told(&report), [(cut(70), Some((70, 100)))], "{}", report.plan);
+                assert_eq!(all(&world.partition()), numbered("v", 50..70));
+            }
+        }
+    });
+}
+
+#[test]
+fn an_end_of_a_tail_that_was_given_up_keeps_nothing_closed() {
+    both_ways(|mapping| {
+        let mut world = trimmed_and_killed(mapping, |orders| fill(orders, "v", 50));
+        let (path, _) = segments(&world).remove(0);
+        world.disk.flip(&path, (position_of(&world, &path, 0, 49) as u64 + 2) * 8);
+        world.open();
+        assert_eq!((world.partition().start(), world.partition().end()), (Offset::new(50), Offset::new(50)));
+        fill(&world.partition(), "v", 3);
+        world.reopen();
+        assert_eq!(all(&world.partition()), numbered("v", 50..53));
+        is_verified(&world);
+    });
+}
+
+#[test]
+fn damage_that_reaches_above_the_start_of_a_tail_is_no_torn_end() {
+    both_ways(|mapping| {
+        let mut world = trimmed_and_killed(mapping, |orders| {
+            scribble(orders, "v", 40);
+            let values: Vec<String> = numbered("v", 40..60);
+            let records: Vec<_> = values.iter().map(|value| record(value)).collect();
+            orders.append_batch_with(&records, written()).expect("appends");
+        });
+        let (path, _) = segments(&world).remove(0);
+        world.disk.flip(&path, (position_of(&world, &path, 0, 40) as u64 + 48) * 8);
+        world.open();
+        assert!(matches!(refused(world.topic_or_error()), Error::Corrupt(_)));
     });
 }
 

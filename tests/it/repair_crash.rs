@@ -18,7 +18,7 @@ struct Harm {
     make: fn(Mapping) -> (World, String, usize),
 }
 
-const HARMS: [Harm; 8] = [
+const HARMS: [Harm; 9] = [
     Harm {
         name: "tail",
         on_damage: OnDamage::Keep,
@@ -59,6 +59,16 @@ const HARMS: [Harm; 8] = [
             let base = path[path.len() - 26..path.len() - 6].parse().expect("is a number");
             let position = crate::repair::position_of(&world, &path, base, 100);
             (world, path, position)
+        },
+    },
+    Harm {
+        name: "batch and trim",
+        on_damage: OnDamage::Trim,
+        make: |mapping| {
+            let world = at_rest(mapping);
+            let path = segments(&world)[0].0.clone();
+            damage(&world, 100);
+            (world, path, 0)
         },
     },
     Harm {

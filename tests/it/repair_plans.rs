@@ -69,6 +69,21 @@ fn a_cut_counts_the_later_segments_too() {
 }
 
 #[test]
+fn a_trim_counts_and_keeps_the_segments_that_leave() {
+    both_ways(|mapping| {
+        let mut world = at_rest(mapping);
+        damage(&world, 190);
+        let files = segments(&world);
+        let k = files.iter().rposition(|(_, base)| *base <= 190).expect("holds it");
+        assert!(k > 1, "several go as a whole");
+        let bytes: usize = files[..k].iter().map(|(path, _)| tail(&world, path, 0).len()).sum();
+        let report = repair(&mut world, OnDamage::Trim);
+        assert_eq!((report.plan.steps[0].bytes, report.plan.steps[0].files.len()), (bytes as u64, k));
+        assert_eq!(kept(&world, &report).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), bytes);
+    });
+}
+
+#[test]
 fn behind_a_bad_header_and_a_bad_first_batch_all_of_the_file_is_kept() {
     both_ways(|mapping| {
         let mut world = killed(mapping);
@@ -271,6 +286,24 @@ fn with_a_line_of_the_history_gone_too_a_first_segment_of_another_log_is_not_tak
     flip_line(&world, 4);
     let report = repair(&mut world, OnDamage::Keep);
     assert!(told(&report).iter().any(|(_, lost)| *lost == Some((0, second))), "{}", report.plan);
+}
+
+#[test]
+fn with_a_line_of_the_history_gone_too_a_first_segment_that_is_gone_is_told() {
+    let mut world = at_rest(Mapping::Auto);
+    let (first, _) = segments(&world).remove(0);
+    let second = segments(&world)[1].1;
+    world.disk.remove(&first);
+    flip_line(&world, 4);
+    world.disk.fail(Fault::of("open").on(&*first));
+    let error = refused(options(&world.disk, world.mapping).repair("/sim", OnDamage::Keep));
+    assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
+    let report = repair(&mut world, OnDamage::Keep);
+    assert_eq!(told(&report), [(Remedy::Rebuild, None)], "{}", report.plan);
+    let note = report.plan.steps[0].note.clone().expect("says what is gone");
+    let gone = format!("the files of the records 0..{second} are gone");
+    assert!(note.contains(&gone), "{note}");
+    goes_on_at(&world, &world.partition(), RECORDS, "restored");
 }
 
 #[test]

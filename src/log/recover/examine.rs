@@ -173,7 +173,7 @@ impl Examined {
         if scan.run.end < start && scan.ending != Ending::Clean {
             let (position, expected) = (scan.run.position, scan.run.end);
             let walk = Walk { window: Window::new(file, self.file_bytes), seed, position, expected, end: None, limit };
-            if let Some(behind) = behind_given_up(walk, scan.run, start)? {
+            if let Some(behind) = behind_given_up(walk, scan.run, start.min(limit))? {
                 let durable_end = scan.durable_end;
                 scan = scan_from(&mut window, seed, behind, limit)?;
                 scan.durable_end = scan.durable_end.max(durable_end);
@@ -187,10 +187,6 @@ impl Examined {
             Ending::Clean => Extent::Exact,
         };
         self.good_end = scan.run.end;
-        if matches!(scan.ending, Ending::Torn(_)) {
-            // Nothing is left behind it that the start says was synced.
-            self.good_end = self.good_end.max(start.min(limit));
-        }
         self.durable_end = scan.durable_end.min(cut);
         self.scan = Some(scan);
         Ok(())
@@ -212,8 +208,10 @@ fn behind_given_up(mut walk: Walk, mut reached: Reached, start: Offset) -> io::R
     while walk.expected < start {
         match walk.next()? {
             Some(Step::Batch(_, header)) => reached.take(&header),
-            Some(Step::Bad(bad)) if !bad.is_unsupported() && bad.next.is_some_and(|next| next <= start) => {
-                (reached.position, reached.end) = (walk.position, walk.expected);
+            Some(Step::Bad(bad)) if !bad.is_unsupported() && bad.next.is_none_or(|next| next <= start) => {
+                // If nobody knows how far it went, nothing is left behind it.
+                (reached.position, reached.end) = bad.next.map_or((bad.position, start), |next| (walk.position, next));
+                walk.expected = reached.end;
             }
             _ => return Ok(None),
         }

@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use epochlog::Mapping;
 use epochlog::testing::SimDisk;
+use epochlog::{Mapping, OnDamage, Remedy};
 
 use super::outcome::{Way, look};
 use super::region::{Kind, Part, Region, kind_of, regions};
 use super::specimen::{Left, Specimen, specimen};
 use super::words::describe;
+use crate::support::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Harm {
@@ -290,6 +291,12 @@ fn is_allowed(kind: Kind, harm: Harm, said: &str) -> bool {
     rows.any(|row| row.2.contains(&said))
 }
 
+/// Whether a repair has something to say of the store.
+fn is_planned(specimen: &Specimen, disk: &SimDisk) -> bool {
+    let planned = options(disk, specimen.mapping).repair("/sim", OnDamage::Keep).expect("plans");
+    planned.plan().steps.iter().any(|step| step.changes() || matches!(step.remedy, Remedy::Refuse(_)))
+}
+
 #[test]
 fn a_harmed_file_comes_to_what_the_table_says() {
     let mut seen = BTreeSet::new();
@@ -302,6 +309,8 @@ fn a_harmed_file_comes_to_what_the_table_says() {
                     let said = general(&describe(&outcome, &specimen, &path, &region));
                     let what = format!("{left:?}, {}, {harm:?} at {}, {way:?}", path.display(), region.thing);
                     assert!(is_allowed(kind_of(&path), harm, &said), "{what}: {said}");
+                    let opens = outcome.told.iter().all(|told| told.who == "a read");
+                    assert!(way == Way::Reading || opens || is_planned(&specimen, &disk), "{what}: no plan for {said}");
                     seen.insert((kind_of(&path), harm, said));
                 }
             }

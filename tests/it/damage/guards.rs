@@ -94,6 +94,12 @@ fn an_older_history_beside_newer_segments_is_not_believed() {
         world.open();
         let found = corruption(refused(world.topic("orders").partition(0)));
         assert_eq!(found.offsets, Some(Offset::new(3)..Offset::new(5)));
+        world.close();
+        let report = repair::plan(&world, OnDamage::Keep).apply().expect("repairs");
+        assert_eq!(repair::told(&report), [(Remedy::Rebuild, None)]);
+        world.open();
+        assert_eq!(all(&world.partition()), [numbered("old", 0..3), numbered("new", 3..6)].concat());
+        repair::is_verified(&world);
     });
 }
 

@@ -4,9 +4,7 @@ use epochlog::inspect::{self, BatchDescription};
 use epochlog::testing::Image;
 use epochlog::{Error, Mapping, Offset, Store};
 
-use crate::repair::damage;
 use crate::support::*;
-use crate::verifying::cut_and_killed;
 
 fn dump(store: &Store, offset: u64) -> Result<Vec<BatchDescription>, Error> {
     inspect::dump(store, "orders", 0, Offset::new(offset), false)?.collect()

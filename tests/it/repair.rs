@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::support::*;
+pub use crate::support::{damage, position_of, segments};
 
 pub const HISTORY: &str = "topics/orders@1/0/history";
 pub const RECORDS: u64 = 200;
@@ -41,31 +42,6 @@ pub fn killed(mapping: Mapping) -> World {
     let mut world = busy(mapping);
     world.go_down(Image::after_kill);
     world
-}
-
-/// The segment files of `orders`, with their base offsets.
-pub fn segments(world: &World) -> Vec<(String, u64)> {
-    let dir = Path::new("topics/orders@1/0");
-    let names = world.disk.list(dir).expect("lists").into_iter().map(|entry| entry.name);
-    let mut logs: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
-    logs.sort();
-    let base = |name: &String| name[..20].parse().expect("is a number");
-    logs.iter().map(|name| (format!("topics/orders@1/0/{name}"), base(name))).collect()
-}
-
-/// Where the batch of a record begins: all are alike, but for the digits of their offset.
-pub fn position_of(world: &World, path: &str, base: u64, offset: u64) -> usize {
-    let bytes = world.disk.read(path);
-    let length = |at: usize| u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("is there")) as usize;
-    (base..offset).fold(96, |at, _| at + 46 + length(at))
-}
-
-/// Flips a bit of the payload of this record's batch.
-pub fn damage(world: &World, offset: u64) -> String {
-    let (path, base) = segments(world).into_iter().rfind(|(_, base)| *base <= offset).expect("holds it");
-    let position = position_of(world, &path, base, offset);
-    world.disk.flip(&path, (position as u64 + 46 + 2) * 8);
-    path
 }
 
 pub fn plan(world: &World, on_damage: OnDamage) -> Repair {

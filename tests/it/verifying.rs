@@ -6,10 +6,20 @@ use std::time::Duration;
 
 use epochlog::inspect::{self, Verification, VerifyOptions};
 use epochlog::testing::{Clock, Image, Loss, Pending, SimDisk};
-use epochlog::{Error, Mapping, Offset, TopicOptions};
+use epochlog::{Error, Mapping, TopicOptions};
 
-use crate::repair::{RECORDS, damage, killed, position_of, segments};
 use crate::support::*;
+
+const RECORDS: u64 = 200;
+
+/// Killed behind two hundred records over several segments, of which the newest has no seal.
+fn killed(mapping: Mapping) -> World {
+    let mut world = world(mapping);
+    fill(&world.partition(), "v", RECORDS);
+    fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
+    world.go_down(Image::after_kill);
+    world
+}
 
 /// What verify finds before the store is opened by a writer.
 fn verified(world: &World) -> Verification {
@@ -80,19 +90,6 @@ fn a_mark_counts_though_the_batch_that_tells_of_it_is_not_whole() {
         damage(&world, RECORDS - 1);
         assert!(!is_refused(world, "the last one"));
     });
-}
-
-/// A hundred records, of which all but ten were taken back, three more, and a kill.
-pub fn cut_and_killed(mapping: Mapping) -> World {
-    let mut world = world(mapping);
-    let topic = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
-    let orders = topic.partition(0).expect("is there");
-    fill(&orders, "v", 100);
-    orders.truncate(Offset::new(10)).expect("truncates");
-    fill(&orders, "w", 3);
-    drop((topic, orders));
-    world.go_down(Image::after_kill);
-    world
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use epochlog::testing::{Dir, Image, Kind, Loss, SimDisk};
 use epochlog::{
-    AppendOptions, Durability, Error, Mapping, Partition, Reader, Record, Records, Start, Store, StoreOptions, Topic,
-    TopicOptions,
+    AppendOptions, Durability, Error, Mapping, Offset, Partition, Reader, Record, Records, Start, Store, StoreOptions,
+    Topic, TopicOptions,
 };
 
 /// Runs a promise with mapped files and with positioned writes.
@@ -236,4 +236,42 @@ pub fn at_nth(
             }
         }
     }));
+}
+
+/// The segment files of `orders`, with their base offsets.
+pub fn segments(world: &World) -> Vec<(String, u64)> {
+    let dir = Path::new("topics/orders@1/0");
+    let names = world.disk.list(dir).expect("lists").into_iter().map(|entry| entry.name);
+    let mut logs: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
+    logs.sort();
+    let base = |name: &String| name[..20].parse().expect("is a number");
+    logs.iter().map(|name| (format!("topics/orders@1/0/{name}"), base(name))).collect()
+}
+
+/// Where the batch of a record begins: all are alike, but for the digits of their offset.
+pub fn position_of(world: &World, path: &str, base: u64, offset: u64) -> usize {
+    let bytes = world.disk.read(path);
+    let length = |at: usize| u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("is there")) as usize;
+    (base..offset).fold(96, |at, _| at + 46 + length(at))
+}
+
+/// Flips a bit of the payload of this record's batch.
+pub fn damage(world: &World, offset: u64) -> String {
+    let (path, base) = segments(world).into_iter().rfind(|(_, base)| *base <= offset).expect("holds it");
+    let position = position_of(world, &path, base, offset);
+    world.disk.flip(&path, (position as u64 + 46 + 2) * 8);
+    path
+}
+
+/// A hundred records, of which all but ten were taken back, three more, and a kill.
+pub fn cut_and_killed(mapping: Mapping) -> World {
+    let mut world = world(mapping);
+    let topic = world.store().create_topic("orders", TopicOptions::new()).expect("creates");
+    let orders = topic.partition(0).expect("is there");
+    fill(&orders, "v", 100);
+    orders.truncate(Offset::new(10)).expect("truncates");
+    fill(&orders, "w", 3);
+    drop((topic, orders));
+    world.go_down(Image::after_kill);
+    world
 }

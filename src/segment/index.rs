@@ -235,12 +235,15 @@ fn in_memory(source: Source, len: usize) -> std::io::Result<Source> {
     }
 }
 
-/// Builds the entries of a segment anew from its log: about one for every 4 KiB.
-pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usize) -> Result<Index> {
+/// Builds the entries of a segment anew from its log: about one for every 4 KiB. Says whether they tell of every batch up
+/// to the seal.
+pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usize) -> Result<(Index, bool)> {
     let mut window = Window::new(file, len);
     let shown = segment.home.shown(&segment.path());
     let mut builder = Builder {
         base: segment.id.base,
+        next: segment.id.base,
+        is_whole: true,
         due: HEADER_BYTES + INDEX_EVERY_BYTES,
         entries: Vec::new(),
         greatest: Timestamp::MIN,
@@ -251,11 +254,16 @@ pub(crate) fn build(segment: &Segment, file: std::sync::Arc<dyn File>, len: usiz
         builder.take(position, &header, greatest);
         at = position.saturating_add(header.bytes());
     }
-    Ok(Index::Built(builder.entries))
+    let is_whole = builder.is_whole && segment.seal_of().is_none_or(|sealed| builder.next >= sealed.end);
+    Ok((Index::Built(builder.entries), is_whole))
 }
 
 struct Builder {
     base: Offset,
+    /// The base offset that the next batch must have.
+    next: Offset,
+    /// Whether none is missing so far.
+    is_whole: bool,
     due: usize,
     entries: Vec<IndexEntry>,
     greatest: Timestamp,
@@ -263,6 +271,11 @@ struct Builder {
 
 impl Builder {
     fn take(&mut self, position: usize, header: &BatchHeader, greatest: Timestamp) {
+        if header.base != self.next {
+            // Nobody knows the times of what is missing: who looks for one comes to it, and is told.
+            (self.is_whole, self.greatest) = (false, Timestamp::MAX);
+        }
+        self.next = header.end();
         if position >= self.due {
             self.due = position + INDEX_EVERY_BYTES;
             if let (Ok(relative), Ok(position)) = (u32::try_from(header.base.since(self.base)), u32::try_from(position))

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::index::Wrong;
+use super::index::{Floor, Wrong};
 use super::near::{self, around};
 use super::scan::{known_durable, next_header};
 use super::{Index, Run, Segment, Window, build_index};
@@ -116,24 +116,29 @@ impl Cursor {
     /// What the index says, checked against the log: a batch's position and base offset. A wrong index is rebuilt and
     /// asked again.
     fn indexed(&self, lookup: &Lookup) -> Result<Option<(usize, Offset)>> {
+        let mut is_sound = false;
         if let Some(index) = self.segment.index() {
             if let Ok(answer) = self.ask(&index, lookup) {
                 return Ok(answer);
             }
+            is_sound = self.floor(&index, lookup).is_ok();
         } else if self.segment.seal_of().is_none() {
             return Ok(None);
         }
-        let built = self.rebuild()?;
+        let built = self.rebuild(is_sound)?;
         self.ask(&built, lookup).or(Ok(None))
+    }
+
+    fn floor(&self, index: &Index, lookup: &Lookup) -> Result<Option<Floor>, Wrong> {
+        match lookup {
+            Lookup::Offset(offset) => index.floor(self.segment.id.base, *offset),
+            Lookup::Time(time) => index.floor_time(*time),
+        }
     }
 
     fn ask(&self, index: &Index, lookup: &Lookup) -> Result<Option<(usize, Offset)>, Wrong> {
         let base = self.segment.id.base;
-        let floor = match lookup {
-            Lookup::Offset(offset) => index.floor(base, *offset)?,
-            Lookup::Time(time) => index.floor_time(*time)?,
-        };
-        let Some(floor) = floor else { return Ok(None) };
+        let Some(floor) = self.floor(index, lookup)? else { return Ok(None) };
         let far = if let Lookup::Time(time) = lookup { floor.share_of_time(*time) } else { 0 };
         let entry = floor.entry;
         let header = self.header_at(entry.position as usize, far)?;
@@ -149,10 +154,16 @@ impl Cursor {
         BatchHeader::decode(&view, self.segment.seed, position as u64).map_err(|_| Wrong)
     }
 
-    fn rebuild(&self) -> Result<Arc<Index>> {
+    /// Builds the index anew, for all lookups. If that leaves batches out it takes the place of none whose entries are
+    /// sound: those know more.
+    fn rebuild(&self, is_sound: bool) -> Result<Arc<Index>> {
         let (file, len) = self.file()?;
-        let index = build_index(&self.segment, file, len)?;
-        let is_storable = self.segment.seal_of().is_some() && !self.segment.home.read_only;
+        let (index, is_whole) = build_index(&self.segment, file, len)?;
+        if is_sound && !is_whole {
+            return Ok(Arc::new(index));
+        }
+        // What a damaged batch or a bad read left out would be passed over by every later session.
+        let is_storable = is_whole && self.segment.seal_of().is_some() && !self.segment.home.read_only;
         // Derived: a file that can't be written only means that the next open builds it again.
         let stored = is_storable.then(|| store_index(&self.segment, &index).ok()).flatten();
         Ok(self.segment.replace_index(index, stored))

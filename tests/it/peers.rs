@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use epochlog::testing::{Fault, Image, SimDisk};
+use epochlog::testing::{Fault, Image, Lie, SimDisk};
 use epochlog::{
     Corruption, Damage, Error, Mapping, Offset, OnDamage, Partition, Record, Start, Store, StoreOptions, Timestamp,
     TopicOptions,
@@ -180,6 +180,86 @@ fn every_flipped_bit_of_an_index_changes_no_answer() {
             assert_eq!(partition.offset_at(time_of(n)).expect("finds"), Offset::new(n), "bit {bit}");
         }
     }
+}
+
+/// One batch each, with an entry of the index each, in one segment.
+fn spread(partition: &Partition, offsets: std::ops::Range<u64>) {
+    for n in offsets {
+        let value = format!("{n:05120}");
+        partition.append(Record::new(&value).timestamp(time_of(n))).expect("appends");
+    }
+}
+
+fn spread_over_one(mapping: Mapping) -> (World, Partition) {
+    let world = world(mapping);
+    let partition = world.store().create_topic("orders", TopicOptions::new()).expect("creates").partition(0);
+    (world, partition.expect("is there"))
+}
+
+#[test]
+fn a_rebuilt_index_passes_over_no_damaged_batch() {
+    both_ways(|mapping| {
+        for stored in [true, false] {
+            let (mut world, partition) = spread_over_one(mapping);
+            spread(&partition, 0..8);
+            drop(partition);
+            world.close();
+            let log = file(&world.disk, ".log");
+            let bytes = world.disk.read(&log);
+            let end = |value: &[u8]| bytes.windows(value.len()).position(|bytes| bytes == value).expect("is there");
+            let begin = 96 + 3 * (end(b"00004") - end(b"00003"));
+            world.disk.flip(&log, begin as u64 * 8);
+            if !stored {
+                world.disk.remove(file(&world.disk, ".index"));
+            }
+            for _ in 0..2 {
+                world.open();
+                let partition = reopened(&world);
+                // Without an entry of it, nobody knows what times are missing.
+                for (n, found) in [(2, Ok(2)), (3, Err(3)), (6, if stored { Ok(6) } else { Err(3) })] {
+                    let answer = partition.offset_at(time_of(n)).map(Offset::get);
+                    let answer = answer.map_err(|error| match error {
+                        Error::Corrupt(corruption) => corruption.offsets.expect("says what is lost").start.get(),
+                        other => panic!("{other}"),
+                    });
+                    assert_eq!(answer, found, "time of {n}, the index was there: {stored}");
+                }
+                drop(partition);
+                world.close();
+            }
+        }
+    });
+}
+
+#[test]
+fn an_index_that_was_rebuilt_by_a_read_that_lied_is_not_kept() {
+    both_ways(|mapping| {
+        let (mut world, partition) = spread_over_one(mapping);
+        spread(&partition, 0..3);
+        let early = world.disk.image();
+        spread(&partition, 3..90);
+        drop(partition);
+        world.close();
+        let index = file(&world.disk, ".index");
+        let whole = world.disk.read(&index);
+        world.disk.remove(&index);
+        let good = world.disk.clone_synced();
+        for nth in 1..=8 {
+            world.disk = good.clone_synced();
+            world.open();
+            world.disk.fail(Fault::of("read").on(".log").nth(nth).lies(Lie::Stale(early.clone())));
+            let _any_answer = reopened(&world).offset_at(time_of(80));
+            world.disk.heal();
+            world.close();
+            let is_whole = || world.disk.read(&index)[96..] == whole[96..];
+            assert!(!world.disk.files().contains(&index) || is_whole(), "read {nth}");
+            world.open();
+            for n in [3, 80] {
+                assert_eq!(reopened(&world).offset_at(time_of(n)).expect("finds"), Offset::new(n), "read {nth}");
+            }
+            world.close();
+        }
+    });
 }
 
 #[test]

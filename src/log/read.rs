@@ -393,15 +393,18 @@ impl Reader {
     /// more comes until it is reopened. What is there is handed out first.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let deadline = Instant::now().checked_add(timeout);
+        let mut is_late = false;
         loop {
             let records = self.read()?;
             if !records.is_empty() {
                 return Ok(records);
             }
             self.log.latched().map_err(|error| self.log.explain(error))?;
-            if !self.wait(deadline) {
+            // What there is news of, and isn't found by one more look, is waited for no longer.
+            if is_late || !self.wait(deadline) {
                 return Ok(records);
             }
+            is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         }
     }
 

@@ -315,8 +315,8 @@ impl Cursor {
             }
         }
         if taken == 0 {
-            let cut = if next < limit { self.cut(limit) } else { None };
-            return cut.map_or(Ok(None), Err);
+            let early = if next < limit { self.cut(limit).or_else(|| self.ends_early(limit)) } else { None };
+            return early.map_or(Ok(None), Err);
         }
         self.position += taken;
         let base = std::mem::replace(&mut self.next, next);
@@ -359,6 +359,14 @@ impl Cursor {
     /// The error for all that is left, if the file was cut before the end that its seal promises.
     fn cut(&self, limit: Offset) -> Option<Error> {
         self.segment.short(self.source.published() as u64, self.position as u64, self.next..limit)
+    }
+
+    /// The error for all that is left, if no more bytes count and the seal promises more records.
+    fn ends_early(&self, limit: Offset) -> Option<Error> {
+        self.segment.seal_of().filter(|sealed| self.next < sealed.end)?;
+        let error = DecodeError::Malformed("the batches end before the offset that the seal promises");
+        let shown = self.segment.home.shown(&self.segment.path());
+        Some(error.at("segment", &shown, Some(Position::new(self.position as u64)), Some(self.next..limit)))
     }
 
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it

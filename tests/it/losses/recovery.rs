@@ -248,6 +248,37 @@ fn a_history_that_contradicts_itself_is_damage_to_verify_and_to_open() {
 }
 
 #[test]
+fn records_that_a_seal_promises_and_counts_no_bytes_for_are_a_gap() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        pile(&world.partition(), 9, Durable);
+        world.close();
+        reseal_line(&world.disk, &file(&world.disk, "history"), 4, |line| {
+            let bytes = u64::from_le_bytes(line[26..34].try_into().expect("is there"));
+            line[26..34].copy_from_slice(&(bytes - (46 + 3 + HEAVY_BYTES as u64)).to_le_bytes());
+        });
+        world.open();
+        let partition = the_partition(world.store()).expect("opens");
+        let mut reader = partition.read_from(Start::Earliest).expect("begins");
+        let mut found = Vec::new();
+        let error = loop {
+            match reader.poll(AT_ONCE) {
+                Ok(records) if records.is_empty() => panic!("one of them can't be read, and nobody says so"),
+                Ok(records) => found.extend(values(&records)),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("the batches end before the offset that the seal promises"), "{error}");
+        let gap = reader.skip_damaged().expect("goes on").expect("is damage");
+        assert_eq!((gap.from.get(), gap.to.get()), (found.len() as u64, found.len() as u64 + 1));
+        assert!(matches!(refused(partition.get(gap.from)), Error::Corrupt(_)));
+        found.extend(drain(&mut reader));
+        let others = heavies(0..gap.from.get()).into_iter().chain(heavies(gap.to.get()..9));
+        assert_eq!(found, others.collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_recovery_that_is_refused_has_written_nothing_into_the_partition() {
     both_ways(|mapping| {
         let mut world = world(mapping);

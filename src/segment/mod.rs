@@ -244,7 +244,7 @@ impl Segment {
 
     fn file_len(&self, file: &dyn File) -> Result<usize> {
         let len = file.len().at("read the length of", &self.home.shown(&self.path()))?;
-        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+        Ok(window::counted(len))
     }
 
     /// Damage of the file as a whole keeps all its offsets from being read.
@@ -302,7 +302,7 @@ impl Segment {
             return Some(index.clone());
         }
         // No more than an index of this log can be: the file may be of any length.
-        let most = index::capacity_of(usize::try_from(self.bytes()).unwrap_or(usize::MAX));
+        let most = index::capacity_of(window::counted(self.bytes()));
         let mut slot = self.slot.write();
         if slot.index.is_none() {
             let counts = slot.written.map_or(most, |lengths| lengths.index);

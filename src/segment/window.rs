@@ -1,14 +1,20 @@
 //! Positioned reading of a long file through a buffer, for scans that must not map it.
 //!
 //! Invariant: memory is bounded by the longest single request, and a request is only made after its length was checked
-//! against the file's.
+//! against the file's. Nothing is read behind the longest that a segment can be: a file may say that it is of any length.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::io::{File, read_full_at};
+use crate::options::SEGMENT_BYTES;
 
 const WINDOW_BYTES: usize = 256 << 10;
+
+/// How many bytes of a file so long can be a segment's.
+pub(super) fn counted(len: u64) -> usize {
+    usize::try_from(len.min(*SEGMENT_BYTES.end())).unwrap_or(usize::MAX)
+}
 
 /// A file and the part of it that was read last.
 pub(crate) struct Window {
@@ -19,9 +25,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Looks at the first `len` bytes of a file.
+    /// Looks at the first `len` bytes of a file, as far as they can be a segment's.
     pub(crate) fn new(file: Arc<dyn File>, len: usize) -> Window {
-        Window { file, len, start: 0, bytes: Vec::new() }
+        Window { file, len: counted(len as u64), start: 0, bytes: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

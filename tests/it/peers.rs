@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use epochlog::testing::{Fault, Image, Lie, SimDisk};
+use epochlog::testing::{Access, Dir, Fault, Image, Lie, SimDisk};
 use epochlog::{
     Corruption, Damage, Error, Mapping, Offset, OnDamage, Partition, Record, Start, Store, StoreOptions, Timestamp,
-    TopicOptions,
+    TopicOptions, inspect,
 };
 
 use crate::support::*;
@@ -64,6 +64,25 @@ fn zeros_are_never_records() {
             world.disk.write(&log, &good);
         }
     });
+}
+
+#[test]
+fn a_tail_is_read_no_further_than_a_segment_can_be_long() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 3);
+    scribble(&world.partition(), "v", 3);
+    world.go_down(Image::after_kill);
+    let log = file(&world.disk, ".log");
+    let torn = world.disk.read(&log).windows(2).position(|bytes| bytes == b"v5").expect("is there");
+    world.disk.flip(&log, torn as u64 * 8);
+    world.disk.open(&log, Access::Write).and_then(|file| file.set_len(1 << 46)).expect("grows");
+    // Who reads on until there is an end isn't waited for.
+    world.disk.stop_after(world.disk.operations() + 100_000);
+    let reading = options(&world.disk, world.mapping).open_read_only("/sim").expect("opens");
+    let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+    assert!(found.damage.is_empty(), "{:?}", found.damage);
+    world.open();
+    assert_eq!(all(&reopened(&world)), numbered("v", 0..5));
 }
 
 #[test]

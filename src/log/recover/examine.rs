@@ -241,11 +241,17 @@ pub(super) fn only_zeros(file: &Arc<dyn File>) -> io::Result<bool> {
     segment::only_zeros(&mut Window::new(file.clone(), len), 0)
 }
 
+/// No file of ours is longer: commits end there, and all others before. A file may say that it is of any length.
+const FILE_BYTES_MAX: u64 = 1 << 32;
+
 /// The position behind the last byte from `from` on that isn't zero.
 pub(super) fn last_nonzero(file: &dyn File, from: u64) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; 1 << 16];
     let (mut at, mut last) = (from, None);
     loop {
+        if at >= FILE_BYTES_MAX {
+            return Ok(last);
+        }
         let got = read_full_at(file, &mut buffer, at)?;
         if let Some(i) = buffer[..got].iter().rposition(|&byte| byte != 0) {
             last = Some(at + i as u64 + 1);

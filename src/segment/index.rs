@@ -57,6 +57,10 @@ impl Index {
         }
     }
 
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Index::Stored { .. })
+    }
+
     pub(super) fn is_live(&self) -> bool {
         matches!(self, Index::Stored { live: true, .. })
     }

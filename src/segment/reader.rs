@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::index::{Floor, Wrong};
 use super::near::{self, around};
 use super::scan::{known_durable, next_header};
+use super::writer::INDEX_EVERY_BYTES;
 use super::{Index, Run, Segment, Window, build_index};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{BatchHeader, DecodeError, FileKind, HEADER_BYTES, check_records, fetch};
@@ -59,10 +60,15 @@ impl Cursor {
     }
 
     /// After so long a way from where the index led to, the process that writes the segment may have told more since the
-    /// index was read.
+    /// index was read; of a full segment the index has lost entries, and is rebuilt for those who come later.
     fn walked(&self, from: usize) {
         if self.position - from > READ_BYTES_MIN && self.segment.is_foreign_tail() {
             self.segment.forget_live_index();
+        }
+        let passed = self.passed.map_or(0, |(position, _)| position.saturating_sub(from));
+        let is_full = self.segment.seal_of().is_some();
+        if passed >= INDEX_EVERY_BYTES && is_full && self.segment.index().is_some_and(|index| index.is_stored()) {
+            let _slower_next_time = self.rebuild(false);
         }
     }
 
@@ -425,6 +431,10 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<usize> {
     }
     let path = home.index_path(segment.id);
     remove_if_there(&*home.seam.dir, &path)?;
-    write_all_at(&*home.seam.dir.create(&path)?, &bytes, 0)?;
+    let written = home.seam.dir.create(&path).and_then(|file| write_all_at(&*file, &bytes, 0));
+    if let Err(error) = written {
+        let _a_part_of_it = home.seam.dir.remove_file(&path);
+        return Err(error);
+    }
     Ok(bytes.len())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use epochlog::testing::{Access, Dir, Fault, Image, Lie, SimDisk};
+use epochlog::testing::{Access, Clock, Dir, Fault, Image, Lie, SimDisk};
 use epochlog::{
     Corruption, Damage, Error, Mapping, Offset, OnDamage, Partition, Record, Start, Store, StoreOptions, Timestamp,
     TopicOptions, inspect,
@@ -278,6 +278,55 @@ fn an_index_that_was_rebuilt_by_a_read_that_lied_is_not_kept() {
             }
             world.close();
         }
+    });
+}
+
+#[test]
+fn an_index_that_ends_early_is_rebuilt_once_and_for_all() {
+    let look_up = |partition: &Partition, time: Option<Timestamp>| match time {
+        Some(time) => assert_eq!(partition.offset_at(time).expect("finds"), Offset::new(89)),
+        None => assert_eq!(partition.get(Offset::new(89)).expect("reads").len(), 1),
+    };
+    both_ways(|mapping| {
+        for by_time in [false, true] {
+            let (mut world, partition) = spread_over_one(mapping);
+            for _ in 0..90 {
+                world.disk.clock().advance(std::time::Duration::from_secs(1));
+                fill(&partition, &"v".repeat(5 << 10), 1);
+            }
+            let time = by_time.then(|| world.disk.clock().now());
+            drop(partition);
+            world.close();
+            let index = file(&world.disk, ".index");
+            let whole = world.disk.read(&index).len();
+            world.disk.truncate(&index, 96 + 20);
+            world.open();
+            let partition = reopened(&world);
+            look_up(&partition, time);
+            let reads = |disk: &SimDisk| disk.count("read");
+            let before = reads(&world.disk);
+            look_up(&partition, time);
+            assert!(reads(&world.disk) - before <= 3, "{}", reads(&world.disk) - before);
+            assert_eq!(world.disk.read(&index).len(), whole);
+            drop(partition);
+            world.close();
+        }
+    });
+}
+
+#[test]
+fn an_index_that_could_not_be_stored_leaves_no_part_of_it() {
+    both_ways(|mapping| {
+        let (mut world, partition) = spread_over_one(mapping);
+        spread(&partition, 0..8);
+        drop(partition);
+        world.close();
+        let index = file(&world.disk, ".index");
+        world.disk.remove(&index);
+        world.open();
+        world.disk.fail(Fault::of("write").on(".index").partly(96 + 20));
+        assert_eq!(reopened(&world).offset_at(time_of(7)).expect("finds"), Offset::new(7));
+        assert!(!world.disk.files().contains(&index));
     });
 }
 

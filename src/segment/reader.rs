@@ -35,7 +35,23 @@ pub(crate) struct Cursor {
     marked: Offset,
     /// Where the batch stands over which it walked last, of which only the header was looked at.
     passed: Option<(usize, Offset)>,
+    /// The end of another process's file, as it was judged last.
+    judged: Option<JudgedEnd>,
 }
+
+/// Whether what stands at a position of a file of this length, and begins with these bytes, may be unfinished.
+#[derive(Clone, Debug)]
+struct JudgedEnd {
+    position: usize,
+    len: usize,
+    bytes: View,
+    is_unfinished: bool,
+    /// How often that was believed: what is written behind it meanwhile may tell otherwise.
+    believed: u32,
+}
+
+/// After so many looks, about one a second, an end that didn't change is judged anew.
+const BELIEVED_MAX: u32 = 500;
 
 /// What stands at a position.
 enum Step {
@@ -107,7 +123,7 @@ impl Cursor {
     }
 
     fn new(segment: &Arc<Segment>, source: Source, position: usize, next: Offset) -> Cursor {
-        Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO, passed: None }
+        Cursor { segment: segment.clone(), source, position, next, marked: Offset::ZERO, passed: None, judged: None }
     }
 
     fn at_index(segment: &Arc<Segment>, lookup: &Lookup) -> Result<Cursor> {
@@ -264,17 +280,28 @@ impl Cursor {
 
     /// Whether what stands here may be a batch that another process is still writing: nothing behind it was written when
     /// it was known to be durable.
-    fn is_unfinished(&self) -> Result<bool> {
+    fn is_unfinished(&mut self) -> Result<bool> {
         if !self.segment.is_foreign_tail() {
             return Ok(false);
         }
-        if self.view(HEADER_BYTES)?.iter().all(|&byte| byte == 0) {
+        let (bytes, position) = (self.view(HEADER_BYTES)?, self.position);
+        if bytes.iter().all(|&byte| byte == 0) {
             return Ok(true);
+        }
+        let len = self.source.published();
+        let is_same = |end: &&mut JudgedEnd| {
+            (end.position, end.len) == (position, len) && *end.bytes == *bytes && end.believed < BELIEVED_MAX
+        };
+        if let Some(end) = self.judged.as_mut().filter(is_same) {
+            end.believed += 1;
+            return Ok(end.is_unfinished);
         }
         let (file, len) = self.file()?;
         let shown = self.segment.home.shown(&self.segment.path());
-        let durable = known_durable(&mut Window::new(file, len), self.segment.seed, self.position + 1);
-        Ok(durable.at("read", &shown)? <= self.next)
+        let durable = known_durable(&mut Window::new(file, len), self.segment.seed, position + 1);
+        let is_unfinished = durable.at("read", &shown)? <= self.next;
+        self.judged = Some(JudgedEnd { position, len, bytes, is_unfinished, believed: 0 });
+        Ok(is_unfinished)
     }
 
     fn behind_damage(&self) -> Result<Option<(usize, BatchHeader)>> {
@@ -377,7 +404,7 @@ impl Cursor {
 
     /// A batch that doesn't validate is damage, except at the end of a file that another process is writing: there it
     /// isn't finished yet.
-    fn stop(&self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
+    fn stop(&mut self, damaged: Damaged, limit: Offset) -> Result<Option<Run>> {
         if self.is_unfinished()? {
             return Ok(None);
         }

@@ -1,8 +1,10 @@
 //! A store that is opened for reading beside its writer: what it sees, when, and what it is told when things change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use epochlog::testing::{Access, Clock, Dir, SimDisk};
+use epochlog::testing::{Access, Clock, Dir, Image, SimDisk};
 use epochlog::{Error, Mapping, Offset, Partition, Start, Store, Timestamp, Topic, TopicOptions, Visibility, inspect};
 
 use crate::support::*;
@@ -43,6 +45,36 @@ fn a_reader_whose_segment_was_truncated_away_learns_of_the_fork_and_not_of_damag
         world.partition().truncate(Offset::new(10)).expect("truncates");
         let error = refused(reader.read());
         assert!(matches!(error, Error::Diverged { fork, .. } if fork == Offset::new(10)), "{error}");
+    });
+}
+
+#[test]
+fn a_torn_end_that_stays_as_it_is_is_judged_once() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 9);
+        scribble(&world.partition(), "v", 1);
+        world.go_down(Image::after_kill);
+        let log = active_log(&world);
+        let bytes = world.disk.read(&log);
+        let torn = bytes.windows(2).position(|two| two == b"v9").expect("is there") - 2 - 46;
+        world.disk.flip(&log, torn as u64 * 8);
+        let store = beside(&world);
+        let mut reader = first(&seen(&store)).read_from(Start::Earliest).expect("begins");
+        assert_eq!(drain(&mut reader), numbered("v", 0..9));
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counted = opened.clone();
+        world.disk.on_operation(Box::new(move |operation| {
+            let is_log = operation.path.extension().is_some_and(|end| end == "log");
+            counted.fetch_add(usize::from(operation.name == "open" && is_log), Relaxed);
+        }));
+        for _ in 0..9 {
+            assert!(reader.read().expect("waits for it").is_empty());
+        }
+        assert_eq!(opened.load(Relaxed), 0);
+        // Whole now, it is read.
+        world.disk.flip(&log, torn as u64 * 8);
+        assert_eq!(drain(&mut reader), ["v9"]);
     });
 }
 

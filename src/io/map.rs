@@ -30,8 +30,23 @@ pub struct Memory {
 
 /// What keeps the memory valid.
 enum Backing {
-    Mapped { map: MmapRaw },
-    Heap { _bytes: Box<[std::cell::UnsafeCell<u8>]> },
+    Mapped {
+        map: MmapRaw,
+    },
+    /// A box taken apart: moved as one, it would claim its bytes for itself alone.
+    Heap {
+        raw: *mut [u8],
+    },
+}
+
+impl Drop for Backing {
+    fn drop(&mut self) {
+        if let Backing::Heap { raw } = *self {
+            // SAFETY: `raw` comes from `Box::into_raw` in `Memory::holding`, which put it into this backing alone; whoever
+            // borrows the bytes keeps the memory alive.
+            drop(unsafe { Box::from_raw(raw) });
+        }
+    }
 }
 
 // SAFETY: the memory is plain bytes, owned by the backing and valid on every thread; which of them may be written, and
@@ -59,11 +74,9 @@ impl Memory {
     #[must_use]
     pub fn holding(bytes: Box<[u8]>) -> Memory {
         let len = bytes.len();
-        let raw = Box::into_raw(bytes) as *mut [std::cell::UnsafeCell<u8>];
-        // SAFETY: `raw` comes from `Box::into_raw` just above, and `UnsafeCell<u8>` has the layout of `u8`.
-        let bytes = unsafe { Box::from_raw(raw) };
-        let start = NonNull::new(bytes.as_ptr() as *mut u8).expect("a box is never at address 0");
-        Memory { start, len, backing: Backing::Heap { _bytes: bytes } }
+        let raw = Box::into_raw(bytes);
+        let start = NonNull::new(raw.cast::<u8>()).expect("a box is never at address 0");
+        Memory { start, len, backing: Backing::Heap { raw } }
     }
 
     /// Splits the memory into its one writer and the first reader. The first `published` bytes are readable at once;

@@ -113,9 +113,9 @@ impl<const WHOLE: bool, F: FnMut(&BatchHeader) -> bool> Summed for Each<'_, WHOL
                 return;
             }
             here = here.behind(&header);
-            at += header.bytes();
             // Not before the first: who asks for one batch needs no more than that.
             if WHOLE {
+                at += header.bytes();
                 fetched.up_to(all, at);
             }
         }

@@ -238,7 +238,7 @@ impl Cursor {
                 stops = !goes_on(header);
                 if !stops {
                     self.passed = Some((self.position, self.next));
-                    (self.position, self.next) = (self.position + header.bytes(), header.end());
+                    (self.position, self.next) = (self.position.saturating_add(header.bytes()), header.end());
                     self.marked = self.marked.max(header.durable_end());
                 }
                 !stops
@@ -261,7 +261,7 @@ impl Cursor {
 
     fn pass(&mut self, header: &BatchHeader) {
         self.passed = Some((self.position, self.next));
-        self.position += header.bytes();
+        self.position = self.position.saturating_add(header.bytes());
         self.next = header.end();
         self.marked = self.marked.max(header.durable_end());
     }

@@ -173,7 +173,7 @@ pub(crate) fn known_durable(window: &mut Window, seed: Seed, mut at: usize) -> i
     let mut durable_end = Offset::ZERO;
     while let Some((found, header)) = next_header(window, seed, at)? {
         durable_end = durable_end.max(header.durable_end());
-        at = found + header.bytes();
+        at = found.saturating_add(header.bytes());
     }
     Ok(durable_end)
 }
@@ -198,7 +198,7 @@ pub(crate) fn only_zeros(window: &mut Window, mut position: usize) -> io::Result
 pub(crate) fn next_header(window: &mut Window, seed: Seed, from: usize) -> io::Result<Option<(usize, BatchHeader)>> {
     const STEP: usize = 1 << 16;
     let mut position = from;
-    while position + BATCH_HEADER_BYTES <= window.len() {
+    while window.len().saturating_sub(position) >= BATCH_HEADER_BYTES {
         let bytes = window.at(position, STEP + usize::from(u8::MAX))?;
         let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1).min(STEP);
         for i in 0..candidates {

@@ -188,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn behind_the_last_position_there_is_no_header() {
+        let (bytes, _) = bytes(|_| {});
+        for from in [bytes.len(), usize::MAX - 1, usize::MAX] {
+            assert_eq!(next_header(&mut window(&bytes), SEGMENT.seed(), from).expect("reads"), None);
+        }
+    }
+
+    #[test]
     fn what_the_seal_promises_and_no_batch_holds_is_told() {
         let (bytes, _) = bytes(|_| {});
         assert_eq!(walked(&bytes, 3), []);

@@ -30,6 +30,9 @@ const COMPACT_BYTES_MIN: u64 = 64 << 10;
 /// So many entries stand in a line of a history that is written whole; millions of them would be longer than a line may be.
 const LINE_ENTRIES_MAX: usize = 1024;
 
+/// No append ever comes so far. What began behind it might end where there are no offsets left.
+const OFFSETS_END: Offset = Offset::new(1 << 63);
+
 /// So many of the bytes in front of where a history ended when it was read are remembered.
 const LAST_BYTES: usize = 64;
 const _: () = assert!(LAST_BYTES <= HEADER_BYTES);
@@ -104,7 +107,18 @@ impl Evidence {
         if segments.iter().any(|segment| lineage.find(segment.id.epoch).is_none()) {
             return Err(DecodeError::Malformed("a segment of an epoch that was never begun"));
         }
-        Ok(Evidence { lineage, start, segments, clean, torn_bytes: 0 })
+        let evidence = Evidence { lineage, start, segments, clean, torn_bytes: 0 };
+        if evidence.furthest() >= OFFSETS_END {
+            return Err(DecodeError::Malformed("an offset that no append comes to"));
+        }
+        Ok(evidence)
+    }
+
+    /// The greatest offset that it tells of.
+    fn furthest(&self) -> Offset {
+        let begun = self.lineage.epochs().iter().map(|begun| begun.start);
+        let segments = self.segments.iter().map(|one| one.seal.map_or(one.id.base, |seal| seal.end.max(one.id.base)));
+        begun.chain(segments).chain(self.clean).fold(self.start, Offset::max)
     }
 
     /// The same evidence, without what no longer matters.
@@ -465,6 +479,7 @@ mod tests {
     use super::*;
 
     const CREATION: Epoch = Epoch { number: 1, tag: 100 };
+    const FAR: u64 = 1 << 63;
     const STRANGE: Epoch = Epoch { number: 1, tag: 101 };
 
     fn begins(number: u64, start: u64, reason: Reason) -> Entry {
@@ -500,6 +515,11 @@ mod tests {
                 "an entry that doesn't belong into a history",
             ),
             (vec![roll(0, CREATION)], "the history names no epoch"),
+            (vec![created(), begins(2, FAR, Reason::Session)], "an offset that no append comes to"),
+            (vec![created(), Entry::Start { start: Offset::new(FAR) }], "an offset that no append comes to"),
+            (vec![created(), Entry::Clean { end: Offset::MAX }], "an offset that no append comes to"),
+            (vec![created(), roll(FAR, CREATION)], "an offset that no append comes to"),
+            (vec![created(), roll(0, CREATION), seal(0, CREATION, FAR)], "an offset that no append comes to"),
             // Also where segments were to be given up by the cut of a lineage that is none.
             (
                 vec![roll(5, CREATION), begins(1, 0, Reason::Session)],

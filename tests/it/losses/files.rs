@@ -75,6 +75,24 @@ fn reseal_entry(disk: &SimDisk, path: &Path, change: impl FnOnce(&mut [u8])) {
     disk.write(path, bytes);
 }
 
+#[test]
+fn no_append_begins_where_the_offsets_end() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        drop(world.partition());
+        world.close();
+        let history = file(&world.disk, "history");
+        let line = world.disk.read(&history)[96 + 13..].to_vec();
+        let created = &line[..2 + usize::from(line[1])];
+        let last = (u64::MAX - 1).to_le_bytes();
+        write_line(&world.disk, &history, &[created, &[2, 8], &last, &[5, 8], &last].concat());
+        world.open();
+        let refusal =
+            the_partition(world.store()).and_then(|partition| partition.append_batch(&["a", "b"].map(record)));
+        assert!(matches!(refusal, Err(Error::Corrupt(_))), "{refusal:?}");
+    });
+}
+
 /// Where the second of the heavy records stands.
 const SECOND: usize = 96 + 46 + HEAVY_BYTES + 3;
 

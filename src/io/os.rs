@@ -234,10 +234,15 @@ struct OsFile {
 impl OsFile {
     /// Refuses what the process's limit on the size of files (`ulimit -f`) forbids. Asked of the kernel by trying, it
     /// would end the process with SIGXFSZ.
+    /// A limit that was lowered since the file grew last is seen by the next reservation; a write asks only above it.
     fn check_limit(&self, end: u64) -> io::Result<()> {
         if end <= self.limit.load(Ordering::Relaxed) {
             return Ok(());
         }
+        self.ask_limit(end)
+    }
+
+    fn ask_limit(&self, end: u64) -> io::Result<()> {
         let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
         self.limit.store(limit, Ordering::Relaxed);
         if end <= limit { Ok(()) } else { Err(Errno::FBIG.into()) }
@@ -283,7 +288,7 @@ impl File for OsFile {
         if len <= before {
             return Ok(());
         }
-        self.check_limit(len)?;
+        self.ask_limit(len)?;
         reserving::extend(&self.file, before, len).inspect_err(|_| {
             // A full disk can stop half way, with the file longer and the blocks taken: give them back. Should that
             // fail too, the file has zeros behind its end, which every reader must expect after a crash anyway.
@@ -326,8 +331,8 @@ mod reserving {
     const XFS_SUPER_MAGIC: i64 = 0x5846_5342;
     const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-    /// Whether `extend` takes the blocks for good there: neither copy-on-write nor compression nor a server far away
-    /// can ask for others later. False for what can't be asked.
+    /// Whether `extend` takes the blocks for good there: neither compression nor a server far away can ask for others
+    /// later, and copy-on-write only for those that a copy by reflink shares, on XFS. False for what can't be asked.
     pub(super) fn is_known(root: &Path) -> bool {
         statfs(root).is_ok_and(|system| is_reserving(magic(&system)))
     }

@@ -34,7 +34,8 @@ pub(crate) struct Run {
 
 /// Records that were read: owned, `Send`, verified. Walking them can't fail.
 ///
-/// They keep their bytes alive on their own: the store may be closed, and its lock released, while they live.
+/// They keep their bytes alive on their own: the store may be closed, and its lock released, while they live. A child that
+/// the process forked must not look at them, nor at `Bytes` of them: what is written through a map isn't inherited.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     /// One nearly always: then nothing is allocated.

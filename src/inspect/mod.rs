@@ -22,6 +22,7 @@ pub use dump::{BatchDescription, Dump, RecordDescription, dump};
 pub use verify::{verify, verify_with};
 
 use crate::error::{Corruption, Error};
+use crate::name::TopicName;
 
 /// How many damaged things are listed one by one; beyond that they are counted.
 const LISTED_MAX: usize = 10_000;
@@ -91,6 +92,8 @@ impl Verification {
     }
 
     fn damaged(&mut self, whose: &Whose, error: Error) {
+        let topic = whose.topic.as_deref().and_then(|name| TopicName::new(name).ok());
+        let error = topic.into_iter().fold(error, |error, topic| error.of(&topic, whose.partition));
         if self.damage.len() < LISTED_MAX {
             self.damage.push(Damaged { topic: whose.topic.clone(), partition: whose.partition, error });
         } else {

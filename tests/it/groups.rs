@@ -1070,3 +1070,24 @@ fn a_partition_that_cannot_be_read_now_keeps_no_other_from_being_described() {
         assert_eq!(lags(&world).expect("describes"), [known; 3]);
     });
 }
+
+#[test]
+fn damage_says_in_which_partition_it_is_so_that_a_group_goes_around_it_there() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let orders = world.store().create_topic("orders", small().partitions(2)).expect("creates");
+        (0..2).for_each(|n| fill(&orders.partition(n).expect("is there"), "v", 10));
+        drop(orders);
+        world.close();
+        tear(&world.disk, last_segment(&world.disk, "topics/orders@1/1"));
+        world.open();
+        let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+        let error = (0..10).find_map(|_| consumer.poll(AT_ONCE).err()).expect("is damaged");
+        let Error::Corrupt(corruption) = &error else { panic!("{error}") };
+        let topic = corruption.topic.as_ref().map(ToString::to_string);
+        assert_eq!((topic.as_deref(), corruption.partition), (Some("orders"), Some(1)));
+        let gap = consumer.skip_damaged(1).expect("goes around").expect("there is one");
+        assert_eq!((gap.partition, gap.from, gap.to), (1, Offset::new(9), Offset::new(10)));
+        assert!(consumer.poll(AT_ONCE).expect("polls").is_empty());
+    });
+}

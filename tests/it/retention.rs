@@ -449,7 +449,7 @@ fn what_was_done_beside_an_error_is_told_with_it() {
 fn limits_by_size_hold_while_the_clock_is_not_trusted() {
     both_ways(|mapping| {
         let world = world(mapping);
-        let orders = with(&world, small().retention_bytes(10_000).retention_age(HOUR));
+        let orders = with(&world, small().retention_bytes(10_000).retention_age(HOUR).segment_age(9000 * HOUR));
         scribble(&orders, "v", 600);
         world.disk.clock().advance_wall(1000 * HOUR);
         let done = maintain(&world);

@@ -248,11 +248,11 @@ const CANNOT_TELL: &[(Kind, Harm, &[&str])] = &[
         "costs later commits",
         "costs the last commit",
     ]),
-    (Kind::History, Harm::Cut, &["costs the partition"]),
-    (Kind::History, Harm::Older, &["costs the partition"]),
+    (Kind::History, Harm::Cut, &["costs the partition", "costs the partition; recovery: stray"]),
+    (Kind::History, Harm::Older, &["costs the partition", "costs the partition; recovery: stray"]),
     (Kind::History, Harm::Torn, &[
         "costs the partition",
-        "costs the partition; recovery: history-torn",
+        "costs the partition; recovery: history-torn, stray",
     ]),
     (Kind::Segment, Harm::Cut, &[
         "costs all from it on",

@@ -50,15 +50,19 @@ pub const TABLE: &[Row] = &[
     row(ANY, (Kind::Commits, Part::Reserve), BOTH, &["exact"]),
     row(ANY, (Kind::History, Part::Header), BOTH, &["the partition: history header here; costs the partition; verify: the same"]),
     // What a clean close says last is its own mark: without it the partition is recovered, and is as it was.
-    row(CLOSED, (Kind::History, Part::Frame), BOTH, &[
+    row(CLOSED, (Kind::History, Part::Frame), READING, &[
         "the partition: history here; costs the partition; verify: the same",
         "exact",
     ]),
-    row(CLOSED, (Kind::History, Part::LastFrame), BOTH, &["exact"]),
+    row(CLOSED, (Kind::History, Part::Frame), WRITING, &[
+        "the partition: history here; costs the partition; verify: the same",
+        "recovery: history-torn",
+    ]),
+    row(CLOSED, (Kind::History, Part::LastFrame), READING, &["exact"]),
+    row(CLOSED, (Kind::History, Part::LastFrame), WRITING, &["recovery: history-torn"]),
     row(KILLED, (Kind::History, Part::Frame), BOTH, &["the partition: history here; costs the partition; verify: the same"]),
-    row(CLOSED, (Kind::History, Part::Reserve), BOTH, &["exact"]),
-    row(KILLED, (Kind::History, Part::Reserve), READING, &["exact"]),
-    row(KILLED, (Kind::History, Part::Reserve), WRITING, &["recovery: history-torn"]),
+    row(ANY, (Kind::History, Part::Reserve), READING, &["exact"]),
+    row(ANY, (Kind::History, Part::Reserve), WRITING, &["recovery: history-torn"]),
     row(CLOSED, (Kind::Segment, Part::Header), BOTH, &["a read: segment header here, its segment's offsets; costs its segment; verify: the same"]),
     row(KILLED, (Kind::Segment, Part::Header), READING, &["a read: segment header here, its segment's offsets; costs its segment; verify: the same"]),
     row(KILLED, (Kind::Segment, Part::Header), WRITING, &["a read: segment header here, its segment's offsets; costs its segment; verify: the same; recovery: sealed-bad"]),
@@ -106,7 +110,7 @@ pub const TABLE: &[Row] = &[
     row(KILLED, (Kind::History, Part::LastFrame), WRITING, &[
         "the partition: history entry here, 12..251; costs the partition; verify: the same",
         "recovery: history-torn",
-        "costs the partition; recovery: history-torn",
+        "costs the partition; recovery: history-torn, stray",
         "a read: segment in topics/orders@1/1/00000000000000000000@4.log, 0..39; costs the last trim; verify: the same; recovery: history-torn, missing",
     ]),
 ];

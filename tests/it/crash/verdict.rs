@@ -52,8 +52,9 @@ fn verify(disk: &SimDisk, mapping: Mapping) -> Verdict {
 
 /// Verifies, starts, goes on until every offset that was ever given out has been given out again, cuts the power and starts again.
 pub fn go_on(disk: SimDisk, mapping: Mapping, oracle: &Oracle) -> Verdict {
-    verify(&disk, mapping)?;
+    let verified = verify(&disk, mapping);
     let (mut machine, _) = start(disk, mapping, oracle)?;
+    verified?;
     let settled = machine.know().clone();
     if !settled.topics.contains_key(TOPIC) {
         machine.apply(Call::Create(super::call::Shape::Plain));

@@ -239,8 +239,8 @@ impl State {
     }
 }
 
-#[cfg(test)]
 #[cfg(not(any(loom, shuttle)))]
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::thread::{ScopedJoinHandle, scope, sleep};

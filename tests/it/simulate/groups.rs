@@ -1,6 +1,6 @@
 //! Groups on both sides: consumers that stay alive across everything, commits, resets.
 
-use epochlog::{Error, Expired, Records, Start, Target, Timestamp, Visibility};
+use epochlog::{Error, Expired, Place, Records, Start, Target, Timestamp, Visibility};
 
 use super::oracle::{Commits, GROUPS, Handed, Part, Verdict};
 use super::player::{Live, Player};
@@ -114,7 +114,9 @@ impl Player {
                 self.committed(s, name, commits, durable);
             }
         }
+        let stood = live.consumer.places();
         let polled = live.consumer.poll(AT_ONCE);
+        self.begin_where_sought(s, name, group, &stood, polled.as_ref().ok());
         let mut skipped = Vec::new();
         self.begin_partitions(s, name, group, &mut live, polled.as_ref().ok(), &mut skipped);
         match polled {
@@ -130,6 +132,29 @@ impl Player {
             self.look_up_commits(s, name);
         }
         self.sites[s].live.insert((name, group), live);
+    }
+
+    /// A partition that was sought in, and where the group had no commit, has one there before a record of it is given.
+    fn begin_where_sought(&mut self, s: usize, name: usize, group: usize, stood: &[Place], records: Option<&Records>) {
+        if self.is_shaky(s) {
+            return;
+        }
+        let found = self.found_commits(s, name);
+        for place in stood {
+            let key = (group, place.partition());
+            let mut commits = self.sites[s].topic(name).expect("lives").commits.clone();
+            if commits.contains_key(&key) {
+                continue;
+            }
+            let gave = records.is_some_and(|records| records.iter().any(|record| record.partition() == key.1));
+            assert!(!gave || found.contains_key(&key), "P6: records from {place}, and the group has begun nowhere");
+            if let Some(begun) = found.get(&key) {
+                assert_eq!(begun, place, "P6: it begins elsewhere");
+                self.hand(s, name, *place);
+                commits.insert(key, *place);
+                self.committed(s, name, commits, true);
+            }
+        }
     }
 
     fn is_durable(&mut self, s: usize, name: usize) -> bool {

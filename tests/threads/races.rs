@@ -419,17 +419,3 @@ fn a_reader_of_durable_records_is_given_none_that_was_lost() {
         assert!(stands.starts_with(&seen), "P1: {seen:?} of {stands:?}");
     });
 }
-
-#[test]
-fn a_place_that_is_cut_while_it_is_looked_up_diverges_and_is_never_out_of_range() {
-    race(|world| {
-        let partition = world.partition();
-        scribble(&partition, &["a", "b", "c"]);
-        let place = partition.place_at(Offset::new(2)).expect("is there");
-        let other = partition.clone();
-        let reading = spawn(move || other.read_from(place).map(drop));
-        partition.truncate(Offset::new(1)).expect("truncates");
-        let told = reading.join().expect("returns");
-        assert!(matches!(told, Ok(()) | Err(Error::Diverged { .. })), "{told:?}");
-    });
-}

@@ -194,7 +194,7 @@ fn one_that_no_file_could_be_opened_for_rests_with_the_next() {
         let [first, second, third] = turns.partitions().try_into().expect("there are three");
         let before = turns.disk.open_files();
         scribble(&first, "v", 1);
-        turns.disk.fail(Fault::of("sync_dir").on("orders@1/0").os_error(EMFILE));
+        turns.disk.fail(Fault::of("open_dir").on("orders@1/0").os_error(EMFILE));
         scribble(&second, "w", 1);
         assert!(turns.disk.open_files() - before > 2, "the first stays awake");
         scribble(&third, "x", 1);

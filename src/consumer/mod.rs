@@ -342,7 +342,7 @@ impl Consumer {
     }
 
     fn commit_places(&mut self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
-        self.store_places(places, metadata, self.is_durable())?;
+        self.store_places(places, metadata)?;
         self.assigned.iter_mut().for_each(|assigned| assigned.committed(places));
         Ok(())
     }
@@ -358,7 +358,7 @@ impl Consumer {
         self.topic.owner().check()?;
         let i = self.take(place.partition())?;
         self.assigned[i].log().admit(place, Origin::Caller)?;
-        self.store_places(&[place], None, self.is_durable())?;
+        self.store_places(&[place], None)?;
         self.assigned[i].committed(&[place]);
         Ok(())
     }
@@ -409,8 +409,13 @@ impl Consumer {
         self.topic.options().durability == Durability::Durable
     }
 
-    /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be.
-    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>, durable: bool) -> Result<()> {
+    /// Writes places into the commits file. What they stand behind becomes durable first, if they are to be. The group's
+    /// first in a partition are in any case: followed a second time after a power cut, the policy might skip records.
+    fn store_places(&self, places: &[Place], metadata: Option<&[u8]>) -> Result<()> {
+        let mut durable = self.is_durable();
+        for place in places {
+            durable |= !self.has_begun(self.index_of(place.partition())?)?;
+        }
         for place in places {
             let log = self.assigned[self.index_of(place.partition())?].log();
             log.admit(*place, Origin::Caller)?;

@@ -79,7 +79,7 @@ impl Consumer {
         }
         // Who was told by the last poll is given what the others have, however long ago that was.
         let may_tell = !std::mem::take(&mut self.has_told) || self.assigned.is_empty();
-        let (mut deadline, mut retry_at, mut begins) = (None, self.retry_at, true);
+        let (mut deadline, mut retry_at, mut begins, mut is_late) = (None, self.retry_at, true, false);
         loop {
             if self.tries_again(retry_at) {
                 let told_at = self.retry_at;
@@ -102,9 +102,11 @@ impl Consumer {
             self.assigned
                 .iter()
                 .try_for_each(|assigned| assigned.log.latched().map_err(|error| assigned.log.explain(error)))?;
-            if !self.wait(deadline, retry_at) {
+            // What there is news of, and isn't found by one more look, is waited for no longer.
+            if is_late || !self.wait(deadline, retry_at) {
                 return Ok(records);
             }
+            is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         }
     }
 
@@ -203,18 +205,23 @@ impl Consumer {
         Ok(self.assigned[i].reader.as_mut().expect("was just made"))
     }
 
-    /// The same, once the group has begun there: where it has no commit, at the place that was sought. Durably, as where a
-    /// policy leads: followed after a crash, that might pass over what comes behind the records that are handed out now.
+    /// The same, once the group has begun there: where it has no commit, at the place that was sought. The policy, followed
+    /// after a crash, might pass over what comes behind the records that are handed out now.
     fn begun(&mut self, i: usize) -> Result<&mut Reader> {
         let sought = self.reader(i)?.place();
         if self.assigned[i].committed.is_none() {
             let (_, stored) = self.stored(i)?;
             if stored.is_none() {
-                self.store_places(&[sought], None, true)?;
+                self.store_places(&[sought], None)?;
             }
             self.assigned[i].committed = stored.or(Some(sought));
         }
         self.reader(i)
+    }
+
+    /// Whether the group has a commit in the partition.
+    pub(super) fn has_begun(&self, i: usize) -> Result<bool> {
+        Ok(self.assigned[i].committed.is_some() || self.stored(i)?.1.is_some())
     }
 
     /// Where the commits are, for messages, and what the group's is in a partition.
@@ -232,8 +239,7 @@ impl Consumer {
         let Some(place) = stored else {
             let reader = self.new_reader(i, Target::Start(self.start), origin)?;
             let begins = reader.place();
-            // Durably in any case: resolved a second time after a power cut, the policy might skip records.
-            self.store_places(&[begins], None, true)?;
+            self.store_places(&[begins], None)?;
             return Ok((reader, begins));
         };
         match self.new_reader(i, Target::Place(place), origin) {

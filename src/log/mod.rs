@@ -386,7 +386,10 @@ fn unsealed(home: &Home) -> Error {
 fn check_dense(home: &Home, evidence: &Evidence) -> Result<()> {
     let gap = |between| Err(missing("records", &home.shown(&home.dir), Some(between)));
     let mut live = evidence.live();
-    let Some(mut last) = live.next() else { return Ok(()) };
+    let Some(mut last) = live.next() else {
+        let end = evidence.end_after(None);
+        return if end > evidence.start { gap(evidence.start..end) } else { Ok(()) };
+    };
     if last.id.base > evidence.start {
         return gap(evidence.start..last.id.base);
     }

@@ -293,8 +293,8 @@ impl Store {
     }
 
     /// Closes the store, for all its clones: wakes whoever waits, makes everything durable, and says so on disk, so that
-    /// the next open has nothing to scan; unless something couldn't be recovered ([`RecoveryReport::failed`]), which the next
-    /// open tries again, and scans all that it would after a crash. Everything answers [`Error::Closed`] from then on.
+    /// the next open has nothing to scan; unless something couldn't be recovered when the store was opened: then the next open
+    /// scans all that it would after a crash. Everything answers [`Error::Closed`] from then on.
     /// Closing twice is no error: the second call waits for the first, which is the one that is told what failed.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ pub struct RecoveryReport {
     pub needed: bool,
     /// What was done, for each partition that hadn't been closed cleanly; those of the open first.
     pub partitions: Vec<PartitionRecovery>,
-    /// What couldn't be recovered when the store was opened, and wasn't since. Everything else can be used. As long as there
-    /// is any of it, no close is a clean one: every open recovers the store.
+    /// What couldn't be recovered when the store was opened, and wasn't since. Everything else can be used. Where
+    /// there was any of it no close is a clean one: the next open recovers the store again.
     pub failed: Vec<Unrecovered>,
 }
 

@@ -174,7 +174,7 @@ impl Topic {
     /// Whether what couldn't be recovered when the store was opened was recovered since, or has gone: a partition, or
     /// anything of the topic.
     pub(crate) fn is_recovered(&self, number: Option<u32>) -> bool {
-        let has_commits = self.inner.commits.lock().is_some();
+        let has_commits = self.inner.commits.lock().as_ref().is_some_and(|commits| !commits.is_latched());
         let slots = self.inner.slots.read();
         let is_open = |slot: &Arc<Slot>| slot.log.get().is_some();
         match number {

@@ -843,6 +843,32 @@ fn commits_whose_torn_end_was_cut_under_a_name_that_is_not_durable_are_not_built
     }
 }
 
+#[test]
+fn commits_that_a_recovery_could_not_make_durable_are_told_of_until_they_are() {
+    both_ways(|mapping| {
+        // The partition's directory is synced before the topic's.
+        let met = (1..8).find(|&nth| {
+            let mut world = world(mapping);
+            fill(&orders(&world, TopicOptions::new()), "v", 3);
+            commit(&world.topic("orders"));
+            world.go_down(Image::after_kill);
+            world.disk.fail(Fault::of("sync_dir").on("orders@1").nth(nth));
+            world.open();
+            let failed = || world.store().recovery().failed;
+            if !failed().iter().any(|failed| failed.partition.is_none()) {
+                return false;
+            }
+            assert!(matches!(refused(try_commit(&world.topic("orders"))), Error::Latched { .. }));
+            assert_eq!(failed().len(), 1);
+            world.topic("orders").reopen().expect("reopens");
+            assert!(failed().is_empty());
+            commit(&world.topic("orders"));
+            true
+        });
+        assert!(met.is_some(), "the commits were made durable whatever failed");
+    });
+}
+
 /// A topic whose second partition was added, all but for the last sync of its directory, and a kill. Not yet opened again.
 fn killed_while_adding(mapping: Mapping) -> World {
     let mut world = world(mapping);
@@ -1025,9 +1051,13 @@ fn lazy() -> TopicOptions {
 
 /// Reads everything that is there and commits it.
 fn commit(topic: &Topic) {
-    let mut consumer = topic.consumer("billing").open().expect("opens");
-    consumer.poll(Duration::ZERO).expect("polls");
-    consumer.commit().expect("commits");
+    try_commit(topic).expect("commits");
+}
+
+fn try_commit(topic: &Topic) -> Result<(), Error> {
+    let mut consumer = topic.consumer("billing").open()?;
+    consumer.poll(Duration::ZERO)?;
+    consumer.commit_with_metadata(b"so far")
 }
 
 fn committed(store: &Store) -> Option<Offset> {
@@ -1133,7 +1163,7 @@ fn maintain_compacts_no_commit_behind_a_log_that_could_not_be_synced() {
             refused(world.store().maintain());
             drop(partition);
             world.power_cut();
-            assert_eq!((committed(world.store()), reopened(&world).end()), (None, Offset::ZERO));
+            assert_eq!((committed(world.store()), reopened(&world).end()), (Some(Offset::ZERO), Offset::ZERO));
         });
     }
 }

@@ -179,6 +179,33 @@ fn a_group_begins_where_it_was_sought_before_a_record_is_handed_out() {
 }
 
 #[test]
+fn the_first_commit_of_a_group_is_durable_whoever_makes_it() {
+    both_ways(|mapping| {
+        for begin in [
+            |consumer: &mut Consumer| poll(consumer).len(),
+            |consumer: &mut Consumer| consumer.commit().map_or(0, |()| poll(consumer).len()),
+            |consumer: &mut Consumer| consumer.commit_to(consumer.places()[0]).map_or(0, |()| poll(consumer).len()),
+        ] {
+            let mut world = world(mapping);
+            let options = small().durability(Durability::Written);
+            let topic = world.store().create_topic("written", options).expect("creates");
+            let partition = topic.partition(0).expect("has one");
+            fill(&partition, "v", 100);
+            let opened = topic.consumer("billing").start(Start::Latest).auto_commit(true).open();
+            let mut consumer = opened.expect("opens");
+            consumer.seek(0, Start::FromEnd(10)).expect("seeks");
+            assert_eq!(begin(&mut consumer), 10);
+            drop(consumer);
+            fill(&partition, "v", 50);
+            partition.sync().expect("syncs");
+            drop((partition, topic));
+            world.power_cut();
+            assert_eq!(poll(&mut latest(&world.topic("written"), "billing", &[0])), numbered("v", 90..150));
+        }
+    });
+}
+
+#[test]
 fn a_group_that_sought_before_its_first_poll_begins_an_added_partition_at_its_first_record() {
     let world = world(Mapping::Auto);
     fill(&world.partition(), "v", 10);

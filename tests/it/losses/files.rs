@@ -75,21 +75,45 @@ fn reseal_entry(disk: &SimDisk, path: &Path, change: impl FnOnce(&mut [u8])) {
     disk.write(path, bytes);
 }
 
+/// A closed store whose partition was never appended to, and whose history goes on like that behind its first line.
+fn without_records(mapping: Mapping, goes_on: impl FnOnce(&[u8]) -> Vec<u8>) -> World {
+    let mut world = world(mapping);
+    drop(world.partition());
+    world.close();
+    let history = file(&world.disk, "history");
+    let line = world.disk.read(&history)[96 + 13..].to_vec();
+    let created = &line[..2 + usize::from(line[1])];
+    write_line(&world.disk, &history, &[created, &goes_on(created)].concat());
+    world
+}
+
 #[test]
 fn no_append_begins_where_the_offsets_end() {
     both_ways(|mapping| {
-        let mut world = world(mapping);
-        drop(world.partition());
-        world.close();
-        let history = file(&world.disk, "history");
-        let line = world.disk.read(&history)[96 + 13..].to_vec();
-        let created = &line[..2 + usize::from(line[1])];
         let last = (u64::MAX - 1).to_le_bytes();
-        write_line(&world.disk, &history, &[created, &[2, 8], &last, &[5, 8], &last].concat());
+        let mut world = without_records(mapping, |_| [&[2, 8], &last[..], &[5, 8], &last].concat());
         world.open();
         let refusal =
             the_partition(world.store()).and_then(|partition| partition.append_batch(&["a", "b"].map(record)));
         assert!(matches!(refusal, Err(Error::Corrupt(_))), "{refusal:?}");
+    });
+}
+
+#[test]
+fn an_end_up_to_which_no_segment_is_named_is_damage() {
+    both_ways(|mapping| {
+        let end = 50_u64.to_le_bytes();
+        let mut world = without_records(mapping, |created| {
+            // The next epoch, of a session that began at the end.
+            let mut epoch = created.to_vec();
+            epoch[2] += 1;
+            epoch[18..26].copy_from_slice(&end);
+            epoch[26] = 1;
+            [&epoch[..], &[5, 8], &end].concat()
+        });
+        world.open();
+        let Error::Corrupt(refusal) = refused(the_partition(world.store())) else { panic!("isn't refused as damage") };
+        assert_eq!((refusal.what, refusal.offsets.map(|offsets| offsets.end.get())), ("records", Some(50)));
     });
 }
 

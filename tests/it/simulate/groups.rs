@@ -88,8 +88,9 @@ impl Player {
 
     fn committed(&mut self, s: usize, name: usize, commits: Commits, durable: bool) {
         let model = self.sites[s].topic(name).expect("lives");
+        let begins = commits.keys().any(|key| !model.commits.contains_key(key));
         if commits != model.commits {
-            model.commit(commits, durable);
+            model.commit(commits, durable || begins);
         }
     }
 

@@ -128,6 +128,8 @@ pub(crate) struct Segment {
 struct Slot {
     source: Option<Source>,
     index: Option<Arc<Index>>,
+    /// One that was built over damage, beside a sound one that leads to it.
+    partial: Option<Arc<Index>>,
     /// How far its files are written, once their writer has closed them.
     written: Option<Lengths>,
 }
@@ -147,7 +149,7 @@ impl Segment {
     }
 
     fn active(home: &Arc<Home>, id: SegmentId, source: Source, index: Option<Arc<Index>>) -> Arc<Segment> {
-        Arc::new(Segment::new(home, id, Slot { source: Some(source), index, written: None }))
+        Arc::new(Segment::new(home, id, Slot { source: Some(source), index, ..Slot::default() }))
     }
 
     /// A segment that another process is writing, or has left behind: its readable end is wherever its valid batches
@@ -186,7 +188,7 @@ impl Segment {
 
     /// Says that the writer goes on, through these.
     fn resume(&self, source: Source, index: Option<Arc<Index>>) {
-        *self.slot.write() = Slot { source: Some(source), index, written: None };
+        *self.slot.write() = Slot { source: Some(source), index, ..Slot::default() };
     }
 
     /// How many bytes of the file count.
@@ -316,12 +318,22 @@ impl Segment {
     fn replace_index(&self, index: Index, stored: Option<usize>) -> Arc<Index> {
         let index = Arc::new(index);
         let mut slot = self.slot.write();
-        slot.index = Some(index.clone());
+        (slot.index, slot.partial) = (Some(index.clone()), None);
         // How much of the file in whose place it stands was written says nothing of this one.
         if let (Some(written), Some(bytes)) = (&mut slot.written, stored) {
             written.index = bytes;
         }
         index
+    }
+
+    /// The index that was built over damage, if one was since the files were opened.
+    fn partial_index(&self) -> Option<Arc<Index>> {
+        self.slot.read().partial.clone()
+    }
+
+    /// Keeps an index that was built over damage beside the one that is sound.
+    fn keep_partial(&self, index: Index) -> Arc<Index> {
+        self.slot.write().partial.insert(Arc::new(index)).clone()
     }
 
     /// Whoever asks for the index next reads it anew, if another process is appending to it.

@@ -136,7 +136,7 @@ impl Cursor {
     }
 
     /// What the index says, checked against the log: a batch's position and base offset. A wrong index is rebuilt and
-    /// asked again.
+    /// asked again. Where a sound one leads to damage, one that was built over it is asked first.
     fn indexed(&self, lookup: &Lookup) -> Result<Option<(usize, Offset)>> {
         let mut is_sound = false;
         if let Some(index) = self.segment.index() {
@@ -146,6 +146,12 @@ impl Cursor {
             is_sound = self.floor(&index, lookup).is_ok();
         } else if self.segment.seal_of().is_none() {
             return Ok(None);
+        }
+        if is_sound
+            && let Some(kept) = self.segment.partial_index()
+            && let Ok(answer) = self.ask(&kept, lookup)
+        {
+            return Ok(answer);
         }
         let built = self.rebuild(is_sound)?;
         self.ask(&built, lookup).or(Ok(None))
@@ -177,12 +183,12 @@ impl Cursor {
     }
 
     /// Builds the index anew, for all lookups. If that leaves batches out it takes the place of none whose entries are
-    /// sound: those know more.
+    /// sound: those know more, and it is kept beside them.
     fn rebuild(&self, is_sound: bool) -> Result<Arc<Index>> {
         let (file, len) = self.file()?;
         let (index, is_whole) = build_index(&self.segment, file, len)?;
         if is_sound && !is_whole {
-            return Ok(Arc::new(index));
+            return Ok(self.segment.keep_partial(index));
         }
         // What a damaged batch or a bad read left out would be passed over by every later session.
         let is_storable = is_whole && self.segment.seal_of().is_some() && !self.segment.home.read_only;

@@ -209,6 +209,18 @@ fn spread(partition: &Partition, offsets: std::ops::Range<u64>) {
     }
 }
 
+/// Where a value stands for the first time.
+fn position(disk: &SimDisk, log: &Path, value: &str) -> usize {
+    let bytes = disk.read(log);
+    bytes.windows(value.len()).position(|bytes| bytes == value.as_bytes()).expect("is there")
+}
+
+/// Flips a bit in the header of one of the batches that are spread.
+fn flip_header(disk: &SimDisk, log: &Path, nth: usize) {
+    let begin = 96 + nth * (position(disk, log, "00002") - position(disk, log, "00001"));
+    disk.flip(log, begin as u64 * 8);
+}
+
 fn spread_over_one(mapping: Mapping) -> (World, Partition) {
     let world = world(mapping);
     let partition = world.store().create_topic("orders", TopicOptions::new()).expect("creates").partition(0);
@@ -224,10 +236,7 @@ fn a_rebuilt_index_passes_over_no_damaged_batch() {
             drop(partition);
             world.close();
             let log = file(&world.disk, ".log");
-            let bytes = world.disk.read(&log);
-            let end = |value: &[u8]| bytes.windows(value.len()).position(|bytes| bytes == value).expect("is there");
-            let begin = 96 + 3 * (end(b"00004") - end(b"00003"));
-            world.disk.flip(&log, begin as u64 * 8);
+            flip_header(&world.disk, &log, 3);
             if !stored {
                 world.disk.remove(file(&world.disk, ".index"));
             }
@@ -248,6 +257,59 @@ fn a_rebuilt_index_passes_over_no_damaged_batch() {
             }
         }
     });
+}
+
+#[test]
+fn a_segment_is_read_once_for_an_index_around_a_damaged_header() {
+    both_ways(|mapping| {
+        let (mut world, partition) = spread_over_one(mapping);
+        spread(&partition, 0..3);
+        // The first of these has the entry.
+        (3..6).for_each(|n| _ = partition.append(Record::new("v").timestamp(time_of(n))).expect("appends"));
+        let value = "v".repeat(5 << 10);
+        (6..1600).for_each(|_| _ = partition.append_with(Record::new(&value), written()).expect("appends"));
+        drop(partition);
+        world.close();
+        flip_header(&world.disk, &file(&world.disk, ".log"), 3);
+        world.open();
+        let partition = reopened(&world);
+        let mut reader = partition.read_from(Start::At(Offset::new(3))).expect("begins");
+        let mut look = |what: &str| match what {
+            "read" => _ = refused(reader.read()),
+            "get" => _ = refused(partition.get(Offset::new(3))),
+            "get behind it" => assert_eq!(partition.get(Offset::new(5)).expect("reads").len(), 1),
+            "offset_at" => _ = refused(partition.offset_at(time_of(3))),
+            _ => {
+                assert!(reader.skip_damaged().expect("goes on").is_some());
+                reader.seek(Start::At(Offset::new(3))).expect("goes back");
+            }
+        };
+        let once = world.disk.count("read");
+        look("read");
+        assert!(world.disk.count("read") - once >= 32);
+        for what in ["read", "get", "get behind it", "offset_at", "skip_damaged"] {
+            let before = world.disk.count("read");
+            look(what);
+            let reads = world.disk.count("read") - before;
+            assert!(reads <= 8, "{what}: {reads}");
+        }
+    });
+}
+
+#[test]
+fn damage_that_comes_later_takes_nothing_from_a_sound_index() {
+    let (mut world, partition) = spread_over_one(Mapping::Never);
+    spread(&partition, 0..8);
+    drop(partition);
+    world.close();
+    let log = file(&world.disk, ".log");
+    world.open();
+    let partition = reopened(&world);
+    for nth in [3, 5] {
+        flip_header(&world.disk, &log, nth);
+        assert!(matches!(refused(partition.get(Offset::new(nth as u64))), Error::Corrupt(_)));
+        assert_eq!(partition.offset_at(time_of(7)).expect("finds"), Offset::new(7), "behind damage of {nth}");
+    }
 }
 
 #[test]

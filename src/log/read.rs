@@ -162,7 +162,7 @@ fn below(error: Error, end: Offset) -> Error {
 }
 
 fn first_not_older(segment: &Arc<Segment>, time: Timestamp, first: Offset, limit: Offset) -> Result<Option<Offset>> {
-    let mut cursor = Cursor::seek_time(segment, time)?;
+    let mut cursor = Cursor::seek_time(segment, time, first)?;
     loop {
         cursor.pass_older(time)?;
         let Some(run) = cursor.read(first, limit, 1)? else { return Ok(None) };

@@ -88,9 +88,11 @@ impl Cursor {
         }
     }
 
-    /// Stands somewhere before the first record that isn't older than `time`.
-    pub(crate) fn seek_time(segment: &Arc<Segment>, time: Timestamp) -> Result<Cursor> {
-        Cursor::at_index(segment, &Lookup::Time(time))
+    /// Stands somewhere before the first record from `first` on that isn't older than `time`, and before no damage that
+    /// ends below `first`.
+    pub(crate) fn seek_time(segment: &Arc<Segment>, time: Timestamp, first: Offset) -> Result<Cursor> {
+        let cursor = Cursor::at_index(segment, &Lookup::Time(time))?;
+        if cursor.next < first { Cursor::seek(segment, first) } else { Ok(cursor) }
     }
 
     /// Walks on to the end of what is there; gives the offset behind it.

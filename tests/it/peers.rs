@@ -313,6 +313,37 @@ fn damage_that_comes_later_takes_nothing_from_a_sound_index() {
 }
 
 #[test]
+fn a_lookup_by_time_passes_over_damage_below_the_start() {
+    both_ways(|mapping| {
+        for (stored, header) in [(true, true), (true, false), (false, true), (false, false)] {
+            let (mut world, partition) = spread_over_one(mapping);
+            spread(&partition, 0..8);
+            drop(partition);
+            world.close();
+            let log = file(&world.disk, ".log");
+            if header {
+                flip_header(&world.disk, &log, 3);
+            } else {
+                world.disk.flip(&log, position(&world.disk, &log, "00003") as u64 * 8);
+            }
+            if !stored {
+                world.disk.remove(file(&world.disk, ".index"));
+            }
+            world.open();
+            let partition = reopened(&world);
+            assert!(matches!(refused(partition.offset_at(time_of(3))), Error::Corrupt(_)));
+            partition.trim(Offset::new(5)).expect("trims");
+            for (n, found) in [(0, 5), (3, 5), (4, 5), (5, 5), (6, 6), (7, 7), (8, 8)] {
+                let context = format!("time of {n}, stored: {stored}, header: {header}");
+                assert_eq!(partition.offset_at(time_of(n)).expect("finds"), Offset::new(found), "{context}");
+                let reader = partition.read_from(Start::Time(time_of(n))).expect("begins");
+                assert_eq!(reader.place().next(), Offset::new(found), "{context}");
+            }
+        }
+    });
+}
+
+#[test]
 fn an_index_that_was_rebuilt_by_a_read_that_lied_is_not_kept() {
     both_ways(|mapping| {
         let (mut world, partition) = spread_over_one(mapping);

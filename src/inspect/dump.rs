@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::partition::{Live, known_durable, live_segments, marks};
+use super::partition::{Live, costs_from, known_durable, live_segments, marks};
 use super::site::{Site, TopicDir};
 use super::topic::read_topic;
 use crate::error::{Damage, Error, IoContext, Result};
@@ -155,6 +155,8 @@ struct Tail {
     home: Arc<Home>,
     /// By the history.
     told: Offset,
+    /// What lies below was given up, whole or not.
+    start: Offset,
     /// The segment, and the later ones, whose batches may know of it.
     segments: Vec<Live>,
     /// Everything below was synced, once somebody has looked.
@@ -163,7 +165,8 @@ struct Tail {
 
 impl Tail {
     fn new(home: &Arc<Home>, evidence: &Evidence, live: &[Live]) -> Tail {
-        Tail { home: home.clone(), told: known_durable(evidence), segments: live.to_vec(), durable_end: None }
+        let (told, start) = (known_durable(evidence), evidence.start);
+        Tail { home: home.clone(), told, start, segments: live.to_vec(), durable_end: None }
     }
 
     fn durable_end(&mut self) -> Result<Offset> {
@@ -219,7 +222,7 @@ impl Dump {
         let position = Position::new(bad.position as u64);
         let (base, end, offsets) = (bad.base, bad.next, bad.offsets());
         let unfinished = match &mut self.tail {
-            Some(tail) if !bad.is_unsupported() => base >= tail.durable_end()?,
+            Some(tail) if !bad.is_unsupported() => costs_from(&bad, tail.start) >= tail.durable_end()?,
             _ => false,
         };
         Ok(BatchDescription {

@@ -2,8 +2,8 @@
 //!
 //! Invariant: in a sealed segment everything up to the seal must be whole. Behind the last whole batch of an unsealed
 //! one, and in its header, a writer may be at work or a crash may have struck: that is damage only if a durable mark of a
-//! later batch or the history says that it was synced once, as recovery decides it, and only if it is still so when it is
-//! looked at again. Called by `topic`; the bytes are walked by `walk`.
+//! later batch or the history, by its start too, says that it was synced once, as recovery decides it, and only if it is
+//! still so when it is looked at again. Called by `topic`; the bytes are walked by `walk`.
 
 use std::sync::Arc;
 
@@ -61,10 +61,16 @@ pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir, creation: Ep
     partition.judge(verifier);
 }
 
-/// What the history itself says was synced.
+/// What the history itself says was synced; its start was, before it was raised.
 pub(super) fn known_durable(evidence: &Evidence) -> Offset {
     let sealed = evidence.live().filter_map(|segment| evidence.sealed_end(segment));
-    sealed.chain(evidence.clean).max().unwrap_or(Offset::ZERO)
+    sealed.chain(evidence.clean).fold(evidence.start, Offset::max)
+}
+
+/// Where what is wrong in a tail begins to cost something: an end of which nobody knows how far it went begins at the
+/// start, as recovery takes it.
+pub(super) fn costs_from(bad: &Bad, start: Offset) -> Offset {
+    if bad.next.is_none() { bad.base.max(start) } else { bad.base }
 }
 
 /// A segment that must be there.
@@ -253,7 +259,7 @@ impl Partition<'_> {
         } else {
             match self.suspects_unlisted.last_mut() {
                 Some((of, _, count)) if *of == id => *count += 1,
-                _ => self.suspects_unlisted.push((id, bad.base, 1)),
+                _ => self.suspects_unlisted.push((id, costs_from(&bad, self.start), 1)),
             }
         }
     }
@@ -288,7 +294,7 @@ impl Partition<'_> {
             if now.as_mut().is_some_and(|(_, window)| self.is_whole_now(window, id, &bad)) {
                 continue;
             }
-            if bad.base < self.durable_end || bad.is_unsupported() {
+            if costs_from(&bad, self.start) < self.durable_end || bad.is_unsupported() {
                 self.damaged_batch(verifier, id, bad);
             } else {
                 let what = format!(

@@ -4,6 +4,7 @@ use epochlog::inspect::{self, BatchDescription};
 use epochlog::testing::Image;
 use epochlog::{Error, Mapping, Offset, Store};
 
+use crate::repair::trimmed_within_a_batch;
 use crate::support::*;
 
 fn dump(store: &Store, offset: u64) -> Result<Vec<BatchDescription>, Error> {
@@ -81,6 +82,15 @@ fn what_a_crash_tore_is_no_damage_and_what_was_synced_is() {
     assert_eq!(told(&world(3, 0)), [whole(0), whole(1), whole(2), torn(3)], "the last one");
     assert_eq!(told(&world(1, 0)), [whole(0), torn(1), whole(2), whole(3)], "pages that came out of order");
     assert_eq!(told(&world(1, 3)), [whole(0), damaged(1), whole(2), whole(3)], "below a mark");
+}
+
+#[test]
+fn a_batch_that_reaches_above_the_start_of_a_tail_is_no_torn_end() {
+    both_ways(|mapping| {
+        let world = trimmed_within_a_batch(mapping);
+        damage(&world, 40);
+        assert_eq!(told(&world).last(), Some(&(40, false, true)));
+    });
 }
 
 #[test]

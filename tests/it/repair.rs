@@ -932,7 +932,7 @@ fn a_segment_without_a_seal_that_is_gone_below_a_durable_mark_is_missing() {
 }
 
 /// One segment without a seal, of which the first half was given up.
-fn trimmed_and_killed(mapping: Mapping, append: impl Fn(&Partition)) -> World {
+pub fn trimmed_and_killed(mapping: Mapping, append: impl Fn(&Partition)) -> World {
     let mut world = world(mapping);
     world.store().create_topic("orders", TopicOptions::new()).expect("creates");
     fill(&world.topic("audit").partition(0).expect("is there"), "a", 3);
@@ -940,6 +940,16 @@ fn trimmed_and_killed(mapping: Mapping, append: impl Fn(&Partition)) -> World {
     world.partition().trim(Offset::new(50)).expect("trims");
     world.go_down(Image::after_kill);
     world
+}
+
+/// The same, with a batch that reaches over the start.
+pub fn trimmed_within_a_batch(mapping: Mapping) -> World {
+    trimmed_and_killed(mapping, |orders| {
+        scribble(orders, "v", 40);
+        let values: Vec<String> = numbered("v", 40..60);
+        let records: Vec<_> = values.iter().map(|value| record(value)).collect();
+        orders.append_batch_with(&records, written()).expect("appends");
+    })
 }
 
 #[test]
@@ -980,6 +990,12 @@ fn an_end_of_a_tail_that_was_given_up_keeps_nothing_closed() {
         let mut world = trimmed_and_killed(mapping, |orders| fill(orders, "v", 50));
         let (path, _) = segments(&world).remove(0);
         world.disk.flip(&path, (position_of(&world, &path, 0, 49) as u64 + 2) * 8);
+        let reading = options(&world.disk, mapping).open_read_only("/sim").expect("opens");
+        let found = inspect::verify(&reading, &mut |_| {}).expect("verifies");
+        assert!(found.is_clean(), "{:?}", found.damage);
+        let dumped: Result<Vec<_>, _> =
+            inspect::dump(&reading, "orders", 0, Offset::new(0), false).expect("dumps").collect();
+        assert!(dumped.expect("dumps").last().is_some_and(|last| last.unfinished && last.damage.is_none()));
         world.open();
         assert_eq!((world.partition().start(), world.partition().end()), (Offset::new(50), Offset::new(50)));
         fill(&world.partition(), "v", 3);
@@ -992,12 +1008,7 @@ fn an_end_of_a_tail_that_was_given_up_keeps_nothing_closed() {
 #[test]
 fn damage_that_reaches_above_the_start_of_a_tail_is_no_torn_end() {
     both_ways(|mapping| {
-        let mut world = trimmed_and_killed(mapping, |orders| {
-            scribble(orders, "v", 40);
-            let values: Vec<String> = numbered("v", 40..60);
-            let records: Vec<_> = values.iter().map(|value| record(value)).collect();
-            orders.append_batch_with(&records, written()).expect("appends");
-        });
+        let mut world = trimmed_within_a_batch(mapping);
         let (path, _) = segments(&world).remove(0);
         world.disk.flip(&path, (position_of(&world, &path, 0, 40) as u64 + 48) * 8);
         world.open();

@@ -8,6 +8,7 @@ use epochlog::inspect::{self, Verification, VerifyOptions};
 use epochlog::testing::{Clock, Image, Loss, Pending, SimDisk};
 use epochlog::{Error, Mapping, TopicOptions};
 
+use crate::repair::trimmed_within_a_batch;
 use crate::support::*;
 
 const RECORDS: u64 = 200;
@@ -104,6 +105,26 @@ fn a_seal_tells_of_nothing_that_was_cut_off_since() {
         let damaged = cut_and_killed(mapping);
         damage(&damaged, 11);
         assert!(is_refused(damaged, "below a mark"));
+    });
+}
+
+#[test]
+fn what_the_start_presumes_was_synced_is_damage() {
+    type Harm = fn(&World, &str, u64);
+    let harms: [(&str, Harm); 3] = [
+        ("flipped", |world, path, batch| world.disk.flip(path, (batch + 48) * 8)),
+        ("gone", |world, path, _| world.disk.remove(path)),
+        ("zero", |world, path, _| world.disk.write(path, vec![0; 4096])),
+    ];
+    both_ways(|mapping| {
+        for (harm, does) in harms {
+            let world = trimmed_within_a_batch(mapping);
+            let (path, _) = segments(&world).remove(0);
+            let batch = position_of(&world, &path, 0, 40);
+            does(&world, &path, batch as u64);
+            assert!(is_refused(world, harm));
+        }
+        assert!(!is_refused(trimmed_within_a_batch(mapping), "nothing"));
     });
 }
 

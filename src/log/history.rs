@@ -31,7 +31,7 @@ const COMPACT_BYTES_MIN: u64 = 64 << 10;
 const LINE_ENTRIES_MAX: usize = 1024;
 
 /// No append ever comes so far. What began behind it might end where there are no offsets left.
-const OFFSETS_END: Offset = Offset::new(1 << 63);
+pub(super) const OFFSETS_END: Offset = Offset::new(1 << 63);
 
 /// So many of the bytes in front of where a history ended when it was read are remembered.
 const LAST_BYTES: usize = 64;

@@ -1,6 +1,7 @@
 //! Files that a crash, a later version or another process left: what is read of them, and that nothing is changed.
 
 use epochlog::Durability::Durable;
+use epochlog::OnDamage;
 
 use super::*;
 
@@ -75,10 +76,10 @@ fn reseal_entry(disk: &SimDisk, path: &Path, change: impl FnOnce(&mut [u8])) {
     disk.write(path, bytes);
 }
 
-/// A closed store whose partition was never appended to, and whose history goes on like that behind its first line.
-fn without_records(mapping: Mapping, goes_on: impl FnOnce(&[u8]) -> Vec<u8>) -> World {
+/// A closed store of so many records, and whose history goes on like that behind its first line.
+fn with_history(mapping: Mapping, records: u64, goes_on: impl FnOnce(&[u8]) -> Vec<u8>) -> World {
     let mut world = world(mapping);
-    drop(world.partition());
+    fill(&world.partition(), "v", records);
     world.close();
     let history = file(&world.disk, "history");
     let line = world.disk.read(&history)[96 + 13..].to_vec();
@@ -87,11 +88,16 @@ fn without_records(mapping: Mapping, goes_on: impl FnOnce(&[u8]) -> Vec<u8>) -> 
     world
 }
 
+/// A history that tells of nothing but a start and an end which no append comes to.
+fn begun_where_the_offsets_end(mapping: Mapping, records: u64) -> World {
+    let last = (u64::MAX - 1).to_le_bytes();
+    with_history(mapping, records, |_| [&[2, 8], &last[..], &[5, 8], &last].concat())
+}
+
 #[test]
 fn no_append_begins_where_the_offsets_end() {
     both_ways(|mapping| {
-        let last = (u64::MAX - 1).to_le_bytes();
-        let mut world = without_records(mapping, |_| [&[2, 8], &last[..], &[5, 8], &last].concat());
+        let mut world = begun_where_the_offsets_end(mapping, 0);
         world.open();
         let refusal =
             the_partition(world.store()).and_then(|partition| partition.append_batch(&["a", "b"].map(record)));
@@ -103,7 +109,7 @@ fn no_append_begins_where_the_offsets_end() {
 fn an_end_up_to_which_no_segment_is_named_is_damage() {
     both_ways(|mapping| {
         let end = 50_u64.to_le_bytes();
-        let mut world = without_records(mapping, |created| {
+        let mut world = with_history(mapping, 0, |created| {
             // The next epoch, of a session that began at the end.
             let mut epoch = created.to_vec();
             epoch[2] += 1;
@@ -114,6 +120,32 @@ fn an_end_up_to_which_no_segment_is_named_is_damage() {
         world.open();
         let Error::Corrupt(refusal) = refused(the_partition(world.store())) else { panic!("isn't refused as damage") };
         assert_eq!((refusal.what, refusal.offsets.map(|offsets| offsets.end.get())), ("records", Some(50)));
+    });
+}
+
+#[test]
+fn a_repair_tells_no_history_anew_by_where_the_offsets_end() {
+    both_ways(|mapping| {
+        for beside in [false, true] {
+            let mut world = begun_where_the_offsets_end(mapping, 200);
+            if beside {
+                let log = file(&world.disk, ".log");
+                let mut bytes = world.disk.read(&log);
+                bytes[72..80].copy_from_slice(&(1_u64 << 63).to_le_bytes());
+                let agreed = crc32fast::hash(&bytes[..92]);
+                bytes[92..96].copy_from_slice(&agreed.to_le_bytes());
+                let name = log.file_name().and_then(|name| name.to_str()).expect("has a name");
+                world.disk.write(log.with_file_name(format!("{:020}{}", 1_u64 << 63, &name[20..])), bytes);
+            }
+            let repair = || options(&world.disk, mapping).repair("/sim", OnDamage::Keep).expect("plans");
+            let planned = repair();
+            assert_eq!(planned.plan().steps.len(), 1, "{}", planned.plan());
+            let report = planned.apply().expect("repairs");
+            assert_eq!(report.quarantined.len(), 1 + usize::from(beside), "{:?}", report.quarantined);
+            assert!(repair().plan().is_empty(), "{}", repair().plan());
+            world.open();
+            assert_eq!(shown(world.store()), (0, numbered("v", 0..200)));
+        }
     });
 }
 

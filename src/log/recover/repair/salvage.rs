@@ -1,9 +1,10 @@
 //! What a partition's history says, or what can be told of it when it is damaged or leaves out a durable segment: by its
 //! lines that still validate, and by the segments that are there.
 //!
-//! Invariant: nothing is invented, and no place is admitted that might not be of this history. An epoch is taken from a
-//! line or from a segment's own header, whole. A file that tells of none, that no line names and that holds no batch is no
-//! part of the log: it decides about no other file, and is set aside. What of the files doesn't count any more is told.
+//! Invariant: nothing is invented, nor told that no history may tell, and no place is admitted that might not be of this
+//! history. An epoch is taken from a line or from a segment's own header, whole. A file that tells of none, that no line
+//! names and that holds no batch is no part of the log: it decides about no other file, and is set aside. What of the files
+//! doesn't count any more is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,7 +15,7 @@ use super::super::examine::only_zeros;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, Reason};
 use crate::io::{Access, read_full_at};
-use crate::log::history::Recorded;
+use crate::log::history::{OFFSETS_END, Recorded};
 use crate::log::{Begun, Evidence, History, Lineage, segment_files};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::segment::{Home, Sealed, SegmentId, Window, header_of, next_header};
@@ -84,7 +85,7 @@ impl Told {
         let begun = BTreeMap::from([(home.creation.number, created)]);
         let (guessed, segments) = (BTreeSet::new(), BTreeMap::new());
         let mut told = Told { begun, guessed, start: Offset::ZERO, segments, there: Vec::new() };
-        for entry in entries {
+        for entry in entries.filter(|&entry| furthest(entry) < OFFSETS_END) {
             match entry {
                 Entry::Epoch { epoch, start, reason, time } => {
                     let begun = Begun { epoch: *epoch, start: *start, reason: *reason, time: *time };
@@ -111,7 +112,8 @@ impl Told {
     /// Takes what the segments' own headers tell; gives the files that tell nothing.
     fn look_at_files(&mut self, home: &Home) -> Result<Vec<Stranger>> {
         let mut headless = Vec::new();
-        for (path, base, number) in segment_files(home)? {
+        // One that begins where no append comes to is no part of the log, and set aside later.
+        for (path, base, number) in segment_files(home)?.into_iter().filter(|(_, base, _)| *base < OFFSETS_END) {
             let shown = home.shown(&path);
             let file = home.seam.dir.open(&path, Access::Read).at("open", &shown)?;
             let mut header = [0; HEADER_BYTES];
@@ -226,6 +228,16 @@ impl Told {
         let later = self.begun.range((Bound::Excluded(number), Bound::Unbounded));
         let told = later.filter(|(number, _)| !self.guessed.contains(number));
         told.map(|(_, begun)| begun.start).min().unwrap_or(Offset::MAX)
+    }
+}
+
+/// The greatest offset that a line tells of.
+fn furthest(entry: &Entry) -> Offset {
+    match entry {
+        Entry::Epoch { start, .. } | Entry::Start { start } => *start,
+        Entry::Roll { base, .. } => *base,
+        Entry::Seal { base, end, .. } => *base.max(end),
+        _ => Offset::ZERO,
     }
 }
 

@@ -191,6 +191,22 @@ fn a_header_that_is_damaged_over_whole_batches_is_written_anew_and_nothing_is_lo
 }
 
 #[test]
+fn a_header_that_is_written_anew_takes_no_zeros_along() {
+    for (world, k) in [(at_rest(Mapping::Never), 0), (killed(Mapping::Never), 1)] {
+        let mut world = world;
+        let (path, _) = segments(&world).swap_remove(k);
+        world.disk.flip(&path, 40 * 8);
+        world.disk.truncate(&path, 64 << 20);
+        let before = world.disk.count("write");
+        let report = repair(&mut world, OnDamage::Keep);
+        assert_eq!(told(&report), [(Remedy::Rebuild, None)]);
+        let written = world.disk.count("write") - before;
+        assert!(written < 32, "{written} writes, of a MiB each where it is copied");
+        assert_eq!(all(&world.partition()), numbered("v", 0..RECORDS));
+    }
+}
+
+#[test]
 fn with_the_history_gone_too_a_segment_that_cannot_be_read_cuts_there() {
     both_ways(|mapping| {
         for (harm, does) in sealed_harms() {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::super::examine::last_nonzero;
 use super::super::rewrite::{carry_out, keep_scanned};
 use super::super::stray::Stray;
 use super::super::{Finding, Known, Step, remove, strays};
@@ -17,6 +18,7 @@ use crate::io::{File, read_full_at, write_all_at};
 use crate::log::history::{Recorded, remove_if_there};
 use crate::log::{Begun, Epochs, Evidence};
 use crate::offset::Epoch;
+use crate::options::SEGMENT_BYTES;
 use crate::segment::Home;
 
 const COPY_BYTES: usize = 1 << 20;
@@ -132,11 +134,12 @@ fn write_header(home: &Arc<Home>, found: &Found) -> Result<()> {
     let new = path.with_extension("log.new");
     let shown = home.shown(&new);
     remove_if_there(home, &new)?;
-    let source = found.one.file.as_ref().expect("was scanned");
+    let source = &**found.one.file.as_ref().expect("was scanned");
+    let end = copied_up_to(source, found).at("read", &home.shown(&path))?;
     let file = home.seam.dir.create(&new).taking(HEADER_BYTES, "create", &shown)?;
     let header = home.identity(FileKind::Segment, id).encode(home.now());
-    let written = write_all_at(&*file, &header, 0).and_then(|()| copy_batches(&**source, &*file));
-    let written = written.taking(found.one.file_bytes, "write", &shown);
+    let written = write_all_at(&*file, &header, 0).and_then(|()| copy_batches(source, &*file, end));
+    let written = written.taking(usize::try_from(end).unwrap_or(usize::MAX), "write", &shown);
     let synced = written.and_then(|()| file.sync().at("sync", &shown));
     let named = synced.and_then(|()| home.seam.dir.rename(&new, &path).at("rename", &shown));
     named.inspect_err(|_| {
@@ -145,14 +148,25 @@ fn write_header(home: &Arc<Home>, found: &Found) -> Result<()> {
     })
 }
 
-fn copy_batches(source: &dyn File, to: &dyn File) -> std::io::Result<()> {
+/// The position behind everything that stays and all that isn't zero, as far as a segment can reach: a file may say that it
+/// is of any length.
+fn copied_up_to(source: &dyn File, found: &Found) -> std::io::Result<u64> {
+    let scanned = || found.one.scan.as_ref().map_or(0, |scan| scan.run.position as u64);
+    let stays = found.one.recorded.seal.map_or_else(scanned, |seal| seal.bytes);
+    let last = last_nonzero(source, HEADER_BYTES as u64)?.unwrap_or(0);
+    Ok(stays.max(last).min(found.one.file_bytes as u64).min(*SEGMENT_BYTES.end()))
+}
+
+fn copy_batches(source: &dyn File, to: &dyn File, end: u64) -> std::io::Result<()> {
     let (mut at, mut buffer) = (HEADER_BYTES as u64, vec![0; COPY_BYTES]);
-    loop {
-        let got = read_full_at(source, &mut buffer, at)?;
+    while at < end {
+        let piece = usize::try_from(end - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        let got = read_full_at(source, &mut buffer[..piece], at)?;
         write_all_at(to, &buffer[..got], at)?;
         at += got as u64;
-        if got < buffer.len() {
-            return Ok(());
+        if got < piece {
+            break;
         }
     }
+    Ok(())
 }

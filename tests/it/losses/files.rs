@@ -149,6 +149,22 @@ fn a_repair_tells_no_history_anew_by_where_the_offsets_end() {
     });
 }
 
+#[test]
+fn what_a_later_version_wrote_is_told_apart_from_damage_beside_it() {
+    let mut world = world(Mapping::Never);
+    pile(&world.partition(), 8, Durable);
+    world.close();
+    let log = file(&world.disk, "00000000000000000000@");
+    let batch = |n: usize| 96 + n * (46 + HEAVY_BYTES + 3);
+    world.disk.flip(&log, (batch(0) as u64 + 60) * 8);
+    reseal_batch(&world.disk, &log, batch(1), |header| header[44] = 1);
+    world.disk.flip(&log, (batch(2) as u64 + 60) * 8);
+    let planned = options(&world.disk, Mapping::Never).repair("/sim", OnDamage::Keep).expect("plans");
+    let told: Vec<_> =
+        planned.plan().steps.iter().map(|step| matches!(step.problem, Error::UnsupportedVersion { .. })).collect();
+    assert_eq!(told, [false, true, false], "{}", planned.plan());
+}
+
 /// Where the second of the heavy records stands.
 const SECOND: usize = 96 + 46 + HEAVY_BYTES + 3;
 

@@ -390,7 +390,10 @@ impl PartitionRepair {
             match found.last_mut() {
                 // What lies below the start was given up, whole or not.
                 _ if lost.end <= self.start => {}
-                Some((_, last)) if last.end == lost.start => last.end = lost.end,
+                // A person does something else about what a later version wrote.
+                Some((before, last)) if last.end == lost.start && before.is_unsupported() == bad.is_unsupported() => {
+                    last.end = lost.end;
+                }
                 _ => found.push((bad, lost)),
             }
         }

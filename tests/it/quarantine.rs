@@ -58,7 +58,7 @@ fn a_recovery_gives_back_nothing_behind_a_seal_but_zeros() {
             let mut world = world(mapping);
             fill(&world.partition(), "v", 100);
             world.go_down(Image::after_kill);
-            let (first, _) = crate::repair::segments(&world).remove(0);
+            let (first, _) = segments(&world).remove(0);
             let sealed = world.disk.read(&first);
             let long = [&sealed[..], behind].concat();
             world.disk.write(&first, long.clone());
@@ -67,6 +67,21 @@ fn a_recovery_gives_back_nothing_behind_a_seal_but_zeros() {
             assert_eq!(all(&world.partition()), numbered("v", 0..100));
         }
     });
+}
+
+#[test]
+fn what_stands_behind_a_seal_is_not_read_to_its_end_to_see_that_it_stays() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 100);
+    world.go_down(Image::after_kill);
+    let (first, _) = segments(&world).remove(0);
+    let long = [&world.disk.read(&first)[..], &[7; 16 << 20][..]].concat();
+    world.disk.write(&first, long);
+    let before = world.disk.count("read");
+    world.open();
+    world.partition();
+    let reads = world.disk.count("read") - before;
+    assert!(reads < 100, "{reads} reads, of 64 KiB each where it is read on");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::error::{IoContext, Result};
 use crate::format::{BatchHeader, FileKind, HEADER_BYTES, Seed, reseal};
 use crate::io::{Access, File, write_all_at};
 use crate::offset::{Offset, Position};
-use crate::segment::{Home, Reached, Scan, Sealed, SegmentId, Window, batch_at};
+use crate::segment::{Home, Reached, Scan, Sealed, SegmentId, Window, batch_at, only_zeros};
 
 /// At most so many discarded bytes of one segment are copied aside.
 const ASIDE_BYTES_MAX: u64 = 64 << 20;
@@ -73,10 +73,18 @@ fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
     let (Decision::Trim, Some(sealed)) = (step.decision, step.examined.recorded.seal) else { return Ok(()) };
     let shown = home.shown(path);
     let file = home.seam.dir.open(path, Access::Write).at("open", &shown)?;
-    if last_nonzero(&*file, sealed.bytes).at("read", &shown)?.is_some() {
+    if !is_unused(&file, sealed.bytes).at("read", &shown)? {
         return Ok(());
     }
     file.set_len(sealed.bytes).at("cut the unused end of", &shown)
+}
+
+/// Whether nothing but zeros stands behind the seal. What no segment is long enough for isn't looked at, nor cut.
+fn is_unused(file: &Arc<dyn File>, from: u64) -> std::io::Result<bool> {
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let mut window = Window::new(file.clone(), len);
+    Ok(window.len() == len && only_zeros(&mut window, from)?)
 }
 
 /// A file that was sealed in place, and where, if what it holds behind that is zero, or stands elsewhere as a whole.

@@ -80,7 +80,10 @@ fn a_segment_that_cannot_be_set_aside_is_told_of_and_tried_again() {
     for is_kept in [false, true] {
         assert_eq!(all(&world.partition()), numbered("v", 0..10));
         let told = world.store().recovery();
-        assert_eq!(told.partitions[0].findings[0].set_aside.is_some(), is_kept, "{told}");
+        let finding = &told.partitions[0].findings[0];
+        assert_eq!(finding.set_aside.is_some(), is_kept, "{told}");
+        let cut = if is_kept { (Some(Offset::new(77)), 500) } else { (None, 0) };
+        assert_eq!(((finding.cut_at, finding.cut_bytes), told.has_cut()), (cut, is_kept), "{told}");
         assert_eq!(world.disk.files().iter().any(|file| file.ends_with(&stray)), !is_kept);
         world.reopen();
     }

@@ -191,12 +191,16 @@ pub(crate) fn remove(home: &Home, strays: Vec<Stray>, findings: &mut Vec<Finding
     moved.map_or(Ok(()), |aside| aside.sync())
 }
 
-/// Recovery has told already of a segment that it has dropped, and where that was to go.
+/// Recovery has told already of a segment that it has dropped, and where that was to go. Of what stays where it is nothing
+/// was cut.
 fn tell(path: PathBuf, base: Offset, cut_bytes: u64, set_aside: Option<PathBuf>, findings: &mut Vec<Finding>) {
     match findings.iter_mut().find(|finding| finding.path == path) {
         Some(told) if told.cut_bytes == cut_bytes => told.set_aside = set_aside,
         Some(_) => {}
-        None => findings.push(Finding { cut_at: Some(base), cut_bytes, set_aside, ..Finding::new("stray", path) }),
+        None => {
+            let (cut_at, cut_bytes) = set_aside.as_ref().map_or((None, 0), |_| (Some(base), cut_bytes));
+            findings.push(Finding { cut_at, cut_bytes, set_aside, ..Finding::new("stray", path) });
+        }
     }
 }
 

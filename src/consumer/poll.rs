@@ -60,18 +60,18 @@ impl Consumer {
     ///
     /// Each names the partition and leaves the consumer where it was, usable for [`seek`](Consumer::seek), and the next
     /// `poll` goes on with the other partitions. [`Error::StaleEpoch`] and [`Error::Diverged`]: the group's commit, or
-    /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention passed
-    /// it, or the start is an offset that isn't there. [`Error::TooFewRecords`]: the start counts more records than there
-    /// are. [`Error::GroupInUse`]: another consumer of the group has a partition that was added; said once, and the
-    /// partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
-    /// [`skip_damaged`](Consumer::skip_damaged) goes around it in [`Corruption::partition`](crate::Corruption::partition), or
-    /// damaged commits, of no partition. [`Error::Latched`]: a sync of a
-    /// partition has failed and there is nothing left to hand out; or a sync of the commits has, which a poll that commits
-    /// says once and the next ones go on reading without, and one that has yet to begin a partition every time.
-    /// [`Error::TooLarge`]: the topic's commits fill 4 GiB. [`Error::TopicDeleted`], [`Error::Closed`], [`Error::Io`],
-    /// [`Error::StorageFull`]. What keeps a partition from being opened, these or [`Error::UnsupportedVersion`]: whenever
-    /// the others had their turn, at most every quarter of a second and by no two polls in a row, until it can be opened. A
-    /// consumer that has no other tries it at every poll, and is told.
+    /// what was read, belongs to a history that was cut or never was here. [`Error::OffsetOutOfRange`]: retention
+    /// passed it, or the start is an offset that isn't there. [`Error::TooFewRecords`]: the start counts more records
+    /// than there are. [`Error::GroupInUse`]: another consumer of the group has a partition that was added; said once,
+    /// and the partition is taken when the other lets go of it. [`Error::Corrupt`]: a damaged batch, every time until
+    /// [`skip_damaged`](Consumer::skip_damaged) goes around it in
+    /// [`Corruption::partition`](crate::Corruption::partition), or damaged commits, of no partition.
+    /// [`Error::Latched`]: a sync of a partition has failed and there is nothing left to hand out; or a sync of the
+    /// commits has, which a poll that commits says once and the next ones go on reading without, and one that has yet
+    /// to begin a partition every time. [`Error::TooLarge`]: the topic's commits fill 4 GiB. [`Error::TopicDeleted`],
+    /// [`Error::Closed`], [`Error::Io`], [`Error::StorageFull`]. What keeps a partition from being opened, these or
+    /// [`Error::UnsupportedVersion`]: whenever the others had their turn, at most every quarter of a second and by no
+    /// two polls in a row, until it can be opened. A consumer that has no other tries it at every poll, and is told.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records> {
         self.topic.owner().check()?;
         if self.auto_commit {

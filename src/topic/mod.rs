@@ -390,7 +390,7 @@ impl Topic {
     /// # Errors
     ///
     /// As [`Partition::reopen`], the first error met. What failed stays latched, so call again; the rest was reopened all the
-    /// same, of which no call tells then.
+    /// same, and [`Store::recovery`](crate::Store::recovery) tells what was done to it.
     pub fn reopen(&self) -> Result<Vec<PartitionRecovery>> {
         self.inner.shared.writable()?;
         let _admin = self.inner.admin.lock();

@@ -392,10 +392,12 @@ impl Consumer {
 
     fn index_of(&self, partition: u32) -> Result<usize> {
         let found = self.assigned.iter().position(|assigned| assigned.number() == partition);
-        let (topic, partitions) = (self.topic.name().clone(), self.topic.partitions());
-        found.ok_or_else(|| match partition < partitions {
-            true => Error::NotAssigned { group: self.group.clone(), topic, partition },
-            false => Error::PartitionNotFound { topic, partition, partitions },
+        found.ok_or_else(|| {
+            let (topic, partitions) = (self.topic.name().clone(), self.topic.partitions());
+            match partition < partitions {
+                true => Error::NotAssigned { group: self.group.clone(), topic, partition },
+                false => Error::PartitionNotFound { topic, partition, partitions },
+            }
         })
     }
 

@@ -71,7 +71,8 @@ pub struct Dump {
     tail: Option<Tail>,
 }
 
-/// Tells the batches of the segment that holds this offset, whichever of its records that is of, with their records if `records` is set.
+/// Tells the batches of the segment that holds the offset, which may be that of any record in it; with their records if
+/// `records` is set.
 ///
 /// # Errors
 ///

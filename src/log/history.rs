@@ -150,8 +150,7 @@ impl Evidence {
 
     /// Whether the partition was closed cleanly: nothing was begun since, and every segment is sealed.
     pub(crate) fn is_closed(&self) -> bool {
-        let unsealed = |&i: &usize| self.segments[i].seal.is_none() && !self.is_retired(i);
-        self.clean.is_some() && self.torn_bytes == 0 && !(0..self.segments.len()).any(|i| unsealed(&i))
+        self.clean.is_some() && self.torn_bytes == 0 && self.live().all(|segment| segment.seal.is_some())
     }
 
     /// The end of the log when its last segment ends here, or when it has none.
@@ -499,8 +498,7 @@ mod tests {
 
     fn live(entries: &[Entry]) -> Vec<u64> {
         let evidence = Evidence::of(entries).expect("is a history");
-        let live = (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i));
-        live.map(|i| evidence.segments[i].id.base.get()).collect()
+        evidence.live().map(|segment| segment.id.base.get()).collect()
     }
 
     #[test]

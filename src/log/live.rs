@@ -90,10 +90,7 @@ fn look_at_rolled(view: &LogView) -> Result<()> {
 /// What the history says there is. Where an unsealed segment ends is not said there.
 fn view_of(home: &Arc<Home>, evidence: &Evidence, before: Option<&LogView>) -> LogView {
     let mut parts: Vec<Part> = Vec::new();
-    for (i, recorded) in evidence.segments.iter().enumerate() {
-        if evidence.is_retired(i) {
-            continue;
-        }
+    for recorded in evidence.live() {
         if let Some(last) = parts.last_mut() {
             last.end = last.end.min(recorded.id.base);
         }

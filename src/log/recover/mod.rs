@@ -150,8 +150,7 @@ impl Finding {
 
 /// Looks at every segment that the history names and hasn't retired.
 fn examine_all(home: &Arc<Home>, evidence: &Evidence) -> Result<Vec<Examined>> {
-    let live: Vec<Recorded> =
-        (0..evidence.segments.len()).filter(|&i| !evidence.is_retired(i)).map(|i| evidence.segments[i]).collect();
+    let live: Vec<Recorded> = evidence.live().copied().collect();
     let mut examined = Vec::new();
     for (i, recorded) in live.iter().enumerate() {
         let cut = evidence.lineage.cut_of(recorded.id.epoch);
@@ -223,8 +222,7 @@ impl<'a> Plan<'a> {
         now: Timestamp,
         kept: Vec<Recorded>,
     ) -> Result<Evidence> {
-        let last = kept.last().and_then(|last| Some(last.seal?.end.min(evidence.lineage.cut_of(last.id.epoch))));
-        self.end = evidence.end_after(last);
+        self.end = evidence.end_after(kept.last().and_then(|last| evidence.sealed_end(last)));
         let lineage = if self.healed {
             let epoch = owner.epochs.next()?;
             evidence.lineage.with(Begun { epoch, start: self.end, reason: Reason::Healed, time: now })

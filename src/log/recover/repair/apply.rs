@@ -89,7 +89,7 @@ impl PartitionRepair {
     /// What the history is to say.
     fn repaired(&self, epochs: &dyn Epochs, kept: Vec<Recorded>) -> Result<(Evidence, Option<Epoch>)> {
         let lineage = self.evidence.lineage.clone();
-        let last = kept.last().and_then(|last| Some(last.seal?.end.min(lineage.cut_of(last.id.epoch))));
+        let last = kept.last().and_then(|last| self.evidence.sealed_end(last));
         let mut evidence = Evidence { lineage, start: self.start, segments: kept, clean: None, torn_bytes: 0 };
         let end = self.cut.unwrap_or_else(|| evidence.end_after(last)).max(self.start);
         evidence.clean = Some(end);

@@ -203,10 +203,9 @@ impl PartitionRepair {
 
     /// Finds out the facts about every segment.
     fn look(&mut self) -> Result<()> {
-        let live: Vec<usize> = (0..self.evidence.segments.len()).filter(|&i| !self.evidence.is_retired(i)).collect();
-        for (k, &i) in live.iter().enumerate() {
-            let recorded = self.evidence.segments[i];
-            let next = live.get(k + 1).map(|&i| self.evidence.segments[i].id.base);
+        let live: Vec<Recorded> = self.evidence.live().copied().collect();
+        for (k, &recorded) in live.iter().enumerate() {
+            let next = live.get(k + 1).map(|next| next.id.base);
             let cut = self.evidence.lineage.cut_of(recorded.id.epoch);
             let mut one = examine(&self.home, recorded, cut, next, self.start)?;
             let shown = self.home.shown(&self.home.segment_path(recorded.id));
@@ -333,10 +332,7 @@ impl PartitionRepair {
     fn decide_sealed(&mut self, k: usize, on_damage: OnDamage) -> Result<Option<Offset>> {
         let mut damage = self.walk_sealed(k)?;
         let recorded = self.found[k].one.recorded;
-        let end = recorded
-            .seal
-            .map_or(recorded.id.base, |seal| seal.end)
-            .min(self.evidence.lineage.cut_of(recorded.id.epoch));
+        let end = self.evidence.sealed_end(&recorded).expect("is sealed");
         if on_damage != OnDamage::Cut || damage.is_empty() {
             self.found[k].damage = damage;
             return Ok(Some(end));
@@ -357,7 +353,7 @@ impl PartitionRepair {
         let id = one.recorded.id;
         let seal = one.recorded.seal.expect("is sealed");
         let shown = self.home.shown(&self.home.segment_path(id));
-        let whole = id.base..seal.end.min(self.evidence.lineage.cut_of(id.epoch));
+        let whole = id.base..self.evidence.sealed_end(&one.recorded).expect("is sealed");
         let whole_error = |error: Error| Ok(vec![(error.with_offsets(whole.clone()), whole.clone())]);
         if let (Header::Valid, Some(file)) = (one.header, &one.file) {
             return self.walk_batches(one, file, seal, &whole);
@@ -493,9 +489,7 @@ impl PartitionRepair {
         self.start = to;
         let newest = self.found.iter().rposition(Found::stays).unwrap_or(0);
         for k in 0..newest {
-            let recorded = self.found[k].one.recorded;
-            let cut = self.evidence.lineage.cut_of(recorded.id.epoch);
-            if recorded.seal.is_some_and(|seal| seal.end.min(cut) <= to) {
+            if self.evidence.sealed_end(&self.found[k].one.recorded).is_some_and(|end| end <= to) {
                 self.found[k].fate = Fate::Drop;
                 self.count(step, &self.found[k])?;
             }

@@ -14,7 +14,7 @@ use super::verify::Verifier;
 use super::{LISTED_MAX, Whose};
 use crate::error::{Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES};
-use crate::io::{Access, File};
+use crate::io::{Access, File, open_if_there};
 use crate::log::{Evidence, History, HistoryRead, nothing_foreign, nothing_missing};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{self, Bad, Home, Sealed, SegmentId, Step, Walk, Window, batch_at, open_checked};
@@ -105,10 +105,7 @@ pub(super) fn live_segments(evidence: &Evidence) -> Vec<Live> {
 pub(super) fn marks(home: &Home, live: &Live, from: usize) -> Result<Offset> {
     let path = home.segment_path(live.id);
     let shown = home.shown(&path);
-    let file = match home.seam.dir.open(&path, Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Offset::ZERO),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(&*home.seam.dir, &path).at("open", &shown)? else { return Ok(Offset::ZERO) };
     let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
     let seed = home.identity(FileKind::Segment, live.id).seed();
     let marks = segment::known_durable(&mut Window::new(file, len), seed, from).at("read", &shown)?;

@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, RESERVE, STORE, TOPICS, parse_topic_dir};
 use crate::io::{Access, Kind, Reserve, Seam, read_full_at};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Position};
-use crate::segment::{Cache, Home, header_of, missing, what_of};
+use crate::segment::{Cache, Home, header_of, not_found, what_of};
 
 /// A store's directory and the id that all its files must carry.
 pub(super) struct Site {
@@ -32,10 +32,8 @@ impl Site {
     /// Reads the store's id from the header of its own file, whatever stands behind it.
     pub(super) fn find(seam: &Seam) -> Result<Site> {
         let (path, shown) = (Path::new(STORE), seam.dir.root().join(STORE));
-        let file = seam.dir.open(path, Access::Read).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => missing(what_of(FileKind::Store), &shown, None),
-            _ => Error::Io { operation: "open", path: shown.clone(), source },
-        })?;
+        let file = seam.dir.open(path, Access::Read);
+        let file = file.map_err(|source| not_found(source, &shown, what_of(FileKind::Store)))?;
         let mut header = [0; HEADER_BYTES];
         let got = read_full_at(&*file, &mut header, 0).at("read", &shown)?;
         let (identity, _created) = Identity::decode(&header[..got])

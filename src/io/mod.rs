@@ -266,6 +266,14 @@ pub(crate) fn read_full_at(file: &dyn File, buffer: &mut [u8], position: u64) ->
     Ok(got)
 }
 
+/// Opens a file for reading; `None` if it isn't there.
+pub(crate) fn open_if_there(dir: &dyn Dir, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+    match dir.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Removes a file; one that isn't there is no error.
 pub(crate) fn remove_if_there(dir: &dyn Dir, path: &Path) -> io::Result<()> {
     unless_gone(dir.remove_file(path))

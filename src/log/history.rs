@@ -11,17 +11,18 @@ use std::sync::Arc;
 
 use super::lineage::{Begun, Cuts, Lineage};
 use super::recover::unrecorded;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FRAME_HEADER_BYTES, FileKind, HEADER_BYTES, HISTORY, Identity, NO_EPOCH, Reason, Rest, Salvage,
     Seed, encode_frame, is_worth_rewriting, read_frames, salvage_frames,
 };
 use crate::io::latch::Latch;
 use crate::io::{
-    Access, File, Headroom, LOOKS_MAX, read_all, read_full_at, read_settled, replace, write_all_at, write_new,
+    Access, File, Headroom, LOOKS_MAX, open_if_there, read_all, read_full_at, read_settled, replace, write_all_at,
+    write_new,
 };
 use crate::offset::{Epoch, Offset, Position, Timestamp};
-use crate::segment::{Home, Sealed, SegmentId, header_of, missing};
+use crate::segment::{Home, Sealed, SegmentId, header_of, not_found};
 
 /// A history is a few bytes for each session and segment; a longer file isn't one.
 const HISTORY_BYTES_MAX: u64 = 1 << 30;
@@ -283,10 +284,8 @@ impl History {
         let path = home.dir.join(HISTORY);
         let shown = home.shown(&path);
         let read = || {
-            let file = home.seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => missing("history", &shown, None),
-                _ => Error::Io { operation: "open", path: shown.clone(), source },
-            })?;
+            let file = home.seam.dir.open(&path, Access::Read);
+            let file = file.map_err(|source| not_found(source, &shown, "history"))?;
             read_all(&*file, HISTORY_BYTES_MAX).at("read", &shown)
         };
         let judge = |bytes: &[u8]| judged(home, bytes, &shown);
@@ -343,10 +342,8 @@ impl History {
     pub(crate) fn salvage(home: &Arc<Home>) -> Result<Salvage> {
         let path = home.dir.join(HISTORY);
         let shown = home.shown(&path);
-        let bytes = match home.seam.dir.open(&path, Access::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            other => read_all(&*other.at("open", &shown)?, HISTORY_BYTES_MAX).at("read", &shown)?,
-        };
+        let file = open_if_there(&*home.seam.dir, &path).at("open", &shown)?;
+        let bytes = file.map_or(Ok(Vec::new()), |file| read_all(&*file, HISTORY_BYTES_MAX)).at("read", &shown)?;
         let salvage = salvage_frames(&bytes, identity_of(home).seed());
         salvage.map_err(|error| error.at("history", &shown, Some(Position::new(HEADER_BYTES as u64)), None))
     }

@@ -13,7 +13,7 @@ use super::admit::{Origin, admit};
 use super::resolve::{Request, resolve};
 use super::{Log, LogView};
 use crate::error::{Corruption, Error, IoContext, Result};
-use crate::io::Access;
+use crate::io::open_if_there;
 use crate::offset::{Offset, Timestamp};
 use crate::options::{Start, Visibility};
 use crate::place::Place;
@@ -191,10 +191,7 @@ pub(super) fn tail_end(segment: &Arc<Segment>, known: &mut Option<Cursor>) -> Re
 fn is_not_begun(segment: &Segment) -> Result<bool> {
     let path = segment.path();
     let shown = segment.home.shown(&path);
-    let file = match segment.home.seam.dir.open(&path, Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(&*segment.home.seam.dir, &path).at("open", &shown)? else { return Ok(true) };
     let len = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
     only_zeros(&mut Window::new(file, len), 0).at("read", &shown)
 }

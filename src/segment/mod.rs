@@ -369,7 +369,7 @@ pub(crate) fn open_checked(
 }
 
 /// A file that the history names and that isn't there is damage, not an I/O error.
-fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
+pub(crate) fn not_found(source: std::io::Error, path: &Path, what: &'static str) -> Error {
     if source.kind() != std::io::ErrorKind::NotFound {
         return Error::Io { operation: "open", path: path.to_path_buf(), source };
     }

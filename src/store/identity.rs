@@ -8,7 +8,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::{
     DecodeError, Entry, FileKind, HEADER_BYTES, Identity, NO_EPOCH, Rest, STORE, encode_frame, read_frames,
 };
-use crate::io::{Access, Dir, Seam, read_all, replace};
+use crate::io::{Dir, Seam, open_if_there, read_all, replace};
 use crate::offset::{Offset, Position};
 use crate::segment::{header_of, missing};
 
@@ -44,10 +44,7 @@ pub(crate) fn missing_store(dir: &dyn Dir) -> Error {
 /// Reads the file; `None` if there is none.
 pub(crate) fn read(dir: &dyn Dir) -> Result<Option<StoreFile>> {
     let shown = dir.root().join(STORE);
-    let file = match dir.open(Path::new(STORE), Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(dir, Path::new(STORE)).at("open", &shown)? else { return Ok(None) };
     let bytes = read_all(&*file, STORE_BYTES_MAX).at("read", &shown)?;
     let corrupt = |error: DecodeError, position: usize| {
         error.at(header_of(FileKind::Store), &shown, Some(Position::new(position as u64)), None)

@@ -22,7 +22,7 @@ use crate::name::{GroupName, TopicName};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
 use crate::options::PARTITIONS_MAX;
 use crate::place::Place;
-use crate::segment::{header_of, missing};
+use crate::segment::{header_of, not_found};
 
 /// From this size on the file is worth compacting, when less than half of it still counts.
 const COMPACT_BYTES_MIN: u64 = 256 << 10;
@@ -113,10 +113,8 @@ impl Commits {
     ) -> Result<Salvaged> {
         let path = dir.join(COMMITS);
         let shown = shared.shown(&path);
-        let bytes = match shared.seam.dir.open(&path, Access::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            other => read_all(&*other.at("open", &shown)?, COMMITS_BYTES_MAX).at("read", &shown)?,
-        };
+        let file = io::open_if_there(&*shared.seam.dir, &path).at("open", &shown)?;
+        let bytes = file.map_or(Ok(Vec::new()), |file| read_all(&*file, COMMITS_BYTES_MAX)).at("read", &shown)?;
         let seed = identity(shared.store, creation).seed();
         let corrupt = |error: DecodeError| error.at("commits", &shown, Some(Position::new(HEADER_BYTES as u64)), None);
         let salvage = salvage_frames(&bytes, seed).map_err(corrupt)?;
@@ -408,10 +406,7 @@ fn read(seam: &Seam, store: [u8; 16], dir: &Path, creation: Epoch, beside: bool)
     let path = dir.join(COMMITS);
     let shown = seam.dir.root().join(&path);
     let read = || {
-        let file = seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => missing("commits", &shown, None),
-            _ => Error::Io { operation: "open", path: shown.clone(), source },
-        })?;
+        let file = seam.dir.open(&path, Access::Read).map_err(|source| not_found(source, &shown, "commits"))?;
         read_all(&*file, COMMITS_BYTES_MAX).at("read", &shown)
     };
     let identity = identity(store, creation);

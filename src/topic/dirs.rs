@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{COMMITS, FileKind, HEADER_BYTES, HISTORY, Identity, TOPIC, parse_partition_dir, parse_segment};
-use crate::io::{Access, Kind, Seam, read_full_at};
+use crate::io::{Kind, Seam, open_if_there, read_full_at};
 use crate::offset::Epoch;
 use crate::segment::header_of;
 
@@ -82,10 +82,7 @@ pub(crate) fn creation_elsewhere(seam: &Seam, store: [u8; 16], dir: &Path, numbe
 /// What a file's header says, if it is there and whole.
 pub(crate) fn identity_in(seam: &Seam, path: &Path) -> Result<Option<Identity>> {
     let shown = seam.dir.root().join(path);
-    let file = match seam.dir.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(&*seam.dir, path).at("open", &shown)? else { return Ok(None) };
     let mut header = [0; HEADER_BYTES];
     let got = match read_full_at(&*file, &mut header, 0) {
         // A directory opens like a file.

@@ -16,7 +16,7 @@ use crate::io::{self, Access, DirSync, Seam, read_all};
 use crate::name::TopicName;
 use crate::offset::{Epoch, Offset, Position};
 use crate::options::TopicOptions;
-use crate::segment::{header_of, missing};
+use crate::segment::{header_of, not_found};
 
 /// A topic's header is one entry; a longer file isn't one.
 const TOPIC_BYTES_MAX: u64 = 1 << 20;
@@ -67,10 +67,7 @@ pub(super) fn read(
 ) -> Result<(Epoch, TopicOptions)> {
     let path = dir.join(TOPIC);
     let shown = seam.dir.root().join(&path);
-    let file = seam.dir.open(&path, Access::Read).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => missing("topic file", &shown, None),
-        _ => Error::Io { operation: "open", path: shown.clone(), source },
-    })?;
+    let file = seam.dir.open(&path, Access::Read).map_err(|source| not_found(source, &shown, "topic file"))?;
     let bytes = read_all(&*file, TOPIC_BYTES_MAX).at("read", &shown)?;
     let corrupt = |error: DecodeError, position: usize| {
         error.at(header_of(FileKind::Topic), &shown, Some(Position::new(position as u64)), None)
@@ -115,10 +112,8 @@ pub(crate) fn read_complete(
 pub(super) fn salvage(shared: &Shared, dir: &Path, name: &TopicName, creation: Epoch) -> Result<Option<TopicOptions>> {
     let path = dir.join(TOPIC);
     let shown = shared.shown(&path);
-    let bytes = match shared.seam.dir.open(&path, Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => read_all(&*other.at("open", &shown)?, TOPIC_BYTES_MAX).at("read", &shown)?,
-    };
+    let Some(file) = io::open_if_there(&*shared.seam.dir, &path).at("open", &shown)? else { return Ok(None) };
+    let bytes = read_all(&*file, TOPIC_BYTES_MAX).at("read", &shown)?;
     let salvage = salvage_frames(&bytes, identity(shared.store, creation).seed())
         .map_err(|error| error.at(header_of(FileKind::Topic), &shown, None, None))?;
     Ok(salvage.before.into_iter().chain(salvage.behind).find_map(|entry| match entry {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::examine::last_nonzero;
 use crate::error::{Error, IoContext, Result, is_full};
 use crate::format::{HEADER_BYTES, QUARANTINE, TOPICS};
-use crate::io::{Access, File, Seam, read_full_at, remove_if_there, write_all_at};
+use crate::io::{File, Seam, open_if_there, read_full_at, remove_if_there, write_all_at};
 use crate::segment::Home;
 
 const COPY_BYTES: usize = 1 << 20;
@@ -75,10 +75,7 @@ impl Aside {
     /// Moves a segment that stands where another is to be, unless the other holds all that it does.
     pub(super) fn make_way(home: &Home, path: &Path, other: &dyn File) -> Result<()> {
         let shown = home.shown(path);
-        let there = match home.seam.dir.open(path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            there => there.at("open", &shown)?,
-        };
+        let Some(there) = open_if_there(&*home.seam.dir, path).at("open", &shown)? else { return Ok(()) };
         let from = HEADER_BYTES as u64;
         let Some(end) = last_nonzero(&*there, from).at("read", &shown)? else { return Ok(()) };
         if same_bytes(&*there, from..end, other, from).at("read", &shown)? {
@@ -108,10 +105,7 @@ impl Aside {
     }
 
     fn open_if_there(&self, path: &Path) -> Result<Option<Arc<dyn File>>> {
-        match self.seam.dir.open(path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).at("open", &self.shown(path)),
-        }
+        open_if_there(&*self.seam.dir, path).at("open", &self.shown(path))
     }
 
     /// The first name that is free, or whose bytes are `same`; says which.

@@ -11,7 +11,7 @@ use super::super::history::Recorded;
 use super::table::{Extent, Facts, Header, Told};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, FileKind, HEADER_BYTES};
-use crate::io::{Access, File, read_full_at};
+use crate::io::{File, open_if_there, read_full_at};
 use crate::offset::{Offset, Position};
 use crate::segment::{
     self, Ending, Home, Reached, Scan, Step, Walk, Window, header_of, known_durable, scan, scan_from,
@@ -131,10 +131,7 @@ pub(super) fn examine(
         scan: None,
         error: None,
     };
-    let file = match home.seam.dir.open(&path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(examined),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(&*home.seam.dir, &path).at("open", &shown)? else { return Ok(examined) };
     examined.file_bytes = usize::try_from(file.len().at("read the length of", &shown)?).unwrap_or(usize::MAX);
     (examined.header, examined.error) = header(home, &recorded, &file).at("read", &shown)?;
     examined.file = Some(file.clone());

@@ -16,7 +16,7 @@ use super::examine::{header, last_nonzero};
 use super::table::{Decision, Extent, Facts, Header, Told, decide};
 use crate::error::{Corruption, Damage, Error, IoContext, Result};
 use crate::format::{FileKind, HEADER_BYTES, Identity, parse_index};
-use crate::io::{Access, Kind, read_full_at};
+use crate::io::{Kind, open_if_there, read_full_at};
 use crate::offset::{Epoch, Offset, Position};
 use crate::segment::{Home, SegmentId, Window, header_of, known_durable};
 
@@ -84,11 +84,8 @@ fn judge(
 ) -> Result<Option<Stray>> {
     let told = if retired.contains(&path) { Told::Retired } else { Told::Nothing };
     let shown = home.shown(&path);
-    let file = match home.seam.dir.open(&path, Access::Read) {
-        // Beside a writer it may be gone since it was listed.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", &shown)?,
-    };
+    // Beside a writer it may be gone since it was listed.
+    let Some(file) = open_if_there(&*home.seam.dir, &path).at("open", &shown)? else { return Ok(None) };
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
     let (header, error) = header(home, &Recorded::new(SegmentId { base, epoch }, None), &file).at("read", &shown)?;
     let facts = Facts { told, header, extent: Extent::Exact, covered: false, later: false };
@@ -136,10 +133,7 @@ pub(crate) fn unrecorded(home: &Home, evidence: &Evidence, history: &History) ->
 /// without its session.
 fn durable_end(home: &Home, evidence: &Evidence, path: &Path, base: Offset, number: u64) -> Result<Option<Offset>> {
     let shown = home.shown(path);
-    let file = match home.seam.dir.open(path, Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", &shown)?,
-    };
+    let Some(file) = open_if_there(&*home.seam.dir, path).at("open", &shown)? else { return Ok(None) };
     let epoch = epoch_of(evidence, number, &*file).at("read", &shown)?;
     let given_up = match evidence.lineage.find(epoch) {
         Some(_) => evidence.lineage.cut_of(epoch) <= base,

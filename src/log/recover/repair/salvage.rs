@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::super::examine::only_zeros;
 use crate::error::{Error, IoContext, Result};
 use crate::format::{DecodeError, Entry, FileKind, HEADER_BYTES, HISTORY, Identity, Reason};
-use crate::io::{Access, read_full_at};
+use crate::io::{Access, open_if_there, read_full_at};
 use crate::log::history::{OFFSETS_END, Recorded};
 use crate::log::{Begun, Evidence, History, Lineage, segment_files};
 use crate::offset::{Epoch, Offset, Position, Timestamp};
@@ -243,10 +243,7 @@ fn furthest(entry: &Entry) -> Offset {
 
 fn is_there(home: &Home, id: SegmentId) -> Result<bool> {
     let path = home.segment_path(id);
-    match home.seam.dir.open(&path, Access::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        other => other.map(|_| true).at("open", &home.shown(&path)),
-    }
+    Ok(open_if_there(&*home.seam.dir, &path).at("open", &home.shown(&path))?.is_some())
 }
 
 fn header_error(error: DecodeError, shown: &Path) -> Error {

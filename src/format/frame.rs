@@ -56,9 +56,9 @@ pub(crate) fn encode_frame(entries: &[Entry], seed: Seed, position: u64, mark: u
     frame
 }
 
-/// Whether a file of frames, of at least so many bytes, would be less than half as long with just what still counts.
-pub(crate) fn is_worth_rewriting(bytes: u64, bytes_min: u64, live_bytes: impl FnOnce() -> u64) -> bool {
-    bytes >= bytes_min && live_bytes() * 2 < bytes
+/// Whether a file of frames, of at least so many bytes, is more than so many times as long as what still counts.
+pub(crate) fn is_worth_rewriting(bytes: u64, bytes_min: u64, times: u64, live_bytes: impl FnOnce() -> u64) -> bool {
+    bytes >= bytes_min && live_bytes() * times < bytes
 }
 
 /// Reads all frames of a file, whose bytes these are from its header on.
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_file_is_rewritten_if_it_is_long_and_less_than_half_of_it_counts() {
-        let is_worth = |bytes, live| is_worth_rewriting(bytes, 1000, || live);
+        let is_worth = |bytes, live| is_worth_rewriting(bytes, 1000, 2, || live);
         assert_eq!([is_worth(999, 0), is_worth(1000, 499)], [false, true]);
         assert_eq!([is_worth(1000, 500), is_worth(4000, 1999), is_worth(4000, 2000)], [false, true, false]);
     }

@@ -386,7 +386,7 @@ impl History {
 
     /// Whether a rewrite would make the file much smaller.
     pub(crate) fn is_worth_compacting(&self, evidence: &Evidence) -> bool {
-        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, || bytes_of(&evidence.entries()))
+        is_worth_rewriting(self.position, COMPACT_BYTES_MIN, 2, || bytes_of(&evidence.entries()))
     }
 
     /// Replaces the file by one with just this evidence, atomically and durably. On failure before the rename nothing

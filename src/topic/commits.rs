@@ -24,7 +24,8 @@ use crate::options::PARTITIONS_MAX;
 use crate::place::Place;
 use crate::segment::{header_of, not_found};
 
-/// From this size on the file is worth compacting, when less than half of it still counts.
+/// From this size on the file is worth compacting, when less than a quarter of it still counts. At half, a commit among very
+/// many groups pays as much for rewrites as for itself.
 const COMPACT_BYTES_MIN: u64 = 256 << 10;
 /// A longer file isn't read.
 const COMMITS_BYTES_MAX: u64 = 4 << 30;
@@ -308,32 +309,38 @@ impl Commits {
     /// Whether most of the file no longer counts. That is a walk over all of it, so the next look is one for as many bytes
     /// more.
     pub(super) fn is_worth_compacting(&mut self) -> bool {
-        let mut walked = COMPACT_BYTES_MIN;
-        let live = || {
-            let live = self.live_bytes().len() as u64;
-            walked = walked.max(live);
-            live
+        self.live_if_worth_compacting().is_some()
+    }
+
+    /// What it would be then.
+    fn live_if_worth_compacting(&mut self) -> Option<Vec<u8>> {
+        let (mut walked, mut live) = (COMPACT_BYTES_MIN, None);
+        let walk = || {
+            let bytes = live.insert(self.live_bytes()).len() as u64;
+            walked = walked.max(bytes);
+            bytes
         };
-        let is_worth = !self.latch.is_down() && is_worth_rewriting(self.position, COMPACT_BYTES_MIN, live);
+        let is_worth = !self.latch.is_down() && is_worth_rewriting(self.position, COMPACT_BYTES_MIN, 4, walk);
         self.compact_at = self.position + walked;
-        is_worth
+        live.filter(|_| is_worth)
     }
 
     /// Rewrites the file if most of it no longer counts. That makes all commits durable: the caller has done so with the
     /// records.
     pub(super) fn compact_if_worth(&mut self) -> Result<()> {
-        if !self.is_worth_compacting() {
-            return Ok(());
-        }
-        let bytes = self.live_bytes();
+        let Some(bytes) = self.live_if_worth_compacting() else { return Ok(()) };
         // This can wait, and what the reserve alone can't hold would likely take it for nothing.
-        if self.shared.reserve.holds(bytes.len()) { self.rewrite() } else { self.replace(&bytes) }
+        if self.shared.reserve.holds(bytes.len()) { self.rewrite_by(&bytes) } else { self.replace(&bytes) }
     }
 
     /// Replaces the file by one with just the live commits, atomically and durably.
     pub(super) fn rewrite(&mut self) -> Result<()> {
-        let (shared, bytes) = (self.shared.clone(), self.live_bytes());
-        shared.reserve.with_room(|| self.replace(&bytes))
+        self.rewrite_by(&self.live_bytes())
+    }
+
+    fn rewrite_by(&mut self, bytes: &[u8]) -> Result<()> {
+        let shared = self.shared.clone();
+        shared.reserve.with_room(|| self.replace(bytes))
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<()> {

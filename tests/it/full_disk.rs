@@ -406,7 +406,7 @@ fn commits_longer_than_the_reserve_wait_for_room_and_take_none_from_others() {
 fn a_compaction_that_the_reserve_has_no_room_for_does_not_take_it() {
     both_ways(|mapping| {
         let disk = Disk::new(mapping, RESERVE_BYTES);
-        (0..2).for_each(|_| commit_in_groups(&disk.topic(), 100));
+        (0..4).for_each(|_| commit_in_groups(&disk.topic(), 100));
         commit_in_groups(&disk.topic(), 20);
         disk.fill_up();
         assert!(matches!(refused(disk.store().maintain()), Error::StorageFull { .. }));

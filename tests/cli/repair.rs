@@ -212,3 +212,16 @@ fn the_exit_code_is_the_same_if_nobody_reads_and_a_repair_that_nobody_reads_of_c
         assert_eq!(unread(line), (Some(0), String::new()), "{line}");
     }
 }
+
+#[test]
+fn a_segment_that_is_set_aside_behind_the_open_is_told_of() {
+    let (data, _) = nine_batches();
+    let stray = data.segments()[0].with_file_name("00000000000000000077@2.log");
+    std::fs::write(&stray, [7; 500]).expect("a file");
+    let said = data.run_with("produce orders", b"value 9").ok().err;
+    assert!(said.contains("recovered partition 0 of `orders` up to offset 9"), "{said}");
+    assert!(said.contains("00000000000000000077@2.log"), "{said}");
+    assert!(!stray.exists());
+    let said = data.run_with("produce orders", b"value 10").ok().err;
+    assert!(!said.contains("recovered"), "{said}");
+}

@@ -43,16 +43,22 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Outcome {
     let context = open::Context::of(cli);
-    match &cli.command {
-        Command::Init => topic::init(&context),
-        Command::Topic { command } => topic::run(&context, command),
-        Command::Produce(args) => produce::run(&context, args),
-        Command::Consume(args) => consume::run(&context, args),
-        Command::Group { command } => group::run(&context, command),
-        Command::Segment { command } => segment::run(&context, command),
-        Command::Verify(args) => verify::run(&context, args),
-        Command::Repair(args) => repair::run(&context, args),
-        Command::Demo { path } => demo::run(&context, path.as_deref()),
+    let outcome = carry_out(&context, &cli.command);
+    context.tell_later_recovery();
+    outcome
+}
+
+fn carry_out(context: &open::Context, command: &Command) -> Outcome {
+    match command {
+        Command::Init => topic::init(context),
+        Command::Topic { command } => topic::run(context, command),
+        Command::Produce(args) => produce::run(context, args),
+        Command::Consume(args) => consume::run(context, args),
+        Command::Group { command } => group::run(context, command),
+        Command::Segment { command } => segment::run(context, command),
+        Command::Verify(args) => verify::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
+        Command::Demo { path } => demo::run(context, path.as_deref()),
     }
 }
 

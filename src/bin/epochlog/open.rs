@@ -3,6 +3,7 @@
 //! Invariant: no command makes a store but `init` and `demo`; commands that only look open read-only, so that they work
 //! beside a live writer.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use epochlog::{Error, Mapping, Store, StoreOptions};
@@ -17,6 +18,8 @@ pub(crate) struct Context<'a> {
     data_is_typed: bool,
     mapping: Mapping,
     output: OutputArg,
+    /// The store that was opened for writing, and how many partitions were recovered in that open.
+    written: RefCell<Option<(Store, usize)>>,
 }
 
 impl<'a> Context<'a> {
@@ -25,7 +28,13 @@ impl<'a> Context<'a> {
             MappingArg::Auto => Mapping::Auto,
             MappingArg::Never => Mapping::Never,
         };
-        Context { data: cli.data.as_deref(), data_is_typed: cli.data_is_typed, mapping, output: cli.output }
+        Context {
+            data: cli.data.as_deref(),
+            data_is_typed: cli.data_is_typed,
+            mapping,
+            output: cli.output,
+            written: RefCell::default(),
+        }
     }
 
     /// Whether programs read the output.
@@ -56,7 +65,19 @@ impl<'a> Context<'a> {
     pub(crate) fn write(&self, background: bool) -> Outcome<Store> {
         let store = self.options().background(background).open(self.data()?)?;
         tell_recovery(&store);
+        self.written.replace(Some((store.clone(), store.recovery().partitions.len())));
         Ok(store)
+    }
+
+    /// Tells of the partitions that were recovered behind the open, when the command first used them.
+    pub(crate) fn tell_later_recovery(&self) {
+        let Some((store, told)) = self.written.take() else { return };
+        let mut recovery = store.recovery();
+        recovery.failed.clear();
+        recovery.partitions.drain(..told);
+        if !recovery.partitions.is_empty() {
+            say(&recovery.to_string());
+        }
     }
 
     pub(crate) fn read(&self) -> Outcome<Store> {

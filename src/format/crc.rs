@@ -3,9 +3,9 @@
 //!
 //! Invariant: for any state and bytes the answer is that of `crc32fast`, which the tests compare. The algorithm is that
 //! of Gopal and others, "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009: the
-//! message is taken as a polynomial in blocks of 16 bytes, each folded into the next, and the last one reduced. Zeros in
-//! front of a message change nothing, so the odd bytes go first, behind zeros. Four steps are unsafe: calls of functions
-//! for processors that have the instruction.
+//! message is taken as a polynomial in blocks of 16 bytes, each folded into the next. The last one is reduced in fewer steps
+//! than there, see `reduce`. Zeros in front of a message change nothing, so the odd bytes go first, behind zeros. Four steps
+//! are unsafe: calls of functions for processors that have the instruction.
 
 /// From so many bytes on `crc32fast` is as fast, and from so many where its answer is waited for.
 #[cfg(any(test, target_arch = "x86_64"))]
@@ -133,8 +133,8 @@ mod folding {
     use super::{FEW_BYTES, FEW_BYTES_OF_BOTH, Message, Summed, Sums, by_library, one_by_one};
 
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi32,
-        _mm_set_epi64x, _mm_shuffle_epi8, _mm_srli_si128, _mm_xor_si128,
+        __m128i, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32, _mm_set_epi64x, _mm_shuffle_epi8,
+        _mm_srli_epi64, _mm_srli_si128, _mm_xor_si128,
     };
 
     const BLOCK_BYTES: usize = 16;
@@ -143,9 +143,9 @@ mod folding {
     const FOLD: (i64, i64) = (0x1_7519_97d0, 0x0_ccaa_009e);
     /// Over the 42 bytes of the words: x^(336 + 32) and x^(336 - 32), as the others.
     const FOLD_WORDS: (i64, i64) = (0x0_a139_84ee, 0x0_2482_5136);
-    const FOLD_64: i64 = 0x1_63cd_6124;
     const POLYNOMIAL: i64 = 0x1_db71_0641;
-    const QUOTIENT: i64 = 0x1_f701_1641;
+    /// Times the polynomial, its low 128 bits are 1.
+    const INVERSE: (i64, i64) = (0xb4e5_b025_f701_1641_u64 as i64, 0xe8f6_c5af_c0be_831e_u64 as i64);
 
     /// From index `n` on: moves the first `n` of 16 bytes to the end, behind zeros.
     const MOVES: [u8; 32] = {
@@ -319,20 +319,19 @@ mod folding {
         rest.as_chunks().0.iter().fold(first, |folded, next| fold(folded, block(next)))
     }
 
-    /// The remainder of 16 bytes: to 12, to 8, and by Barrett's reduction to 4.
+    /// The remainder of 16 bytes, by Hensel's division, which begins at the low end: modulo x^128 they are the polynomial
+    /// times a quotient, which is their product with the polynomial's inverse there. That multiple is longer than the bytes
+    /// by what the quotient's last 32 bits give from x^128 on, and this is the remainder.
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse4.1")]
     fn reduce(bytes: __m128i) -> u32 {
-        let by = _mm_set_epi64x(FOLD.1, FOLD.0);
-        let low = _mm_set_epi32(0, 0, 0, -1);
-        let twelve = _mm_xor_si128(_mm_clmulepi64_si128(bytes, by, 0x10), _mm_srli_si128(bytes, 8));
-        let by = _mm_set_epi64x(0, FOLD_64);
-        let product = _mm_clmulepi64_si128(_mm_and_si128(twelve, low), by, 0x00);
-        let eight = _mm_xor_si128(product, _mm_srli_si128(twelve, 4));
-        let by = _mm_set_epi64x(QUOTIENT, POLYNOMIAL);
-        let quotient = _mm_clmulepi64_si128(_mm_and_si128(eight, low), by, 0x10);
-        let product = _mm_clmulepi64_si128(_mm_and_si128(quotient, low), by, 0x00);
-        _mm_extract_epi32(_mm_xor_si128(product, eight), 1) as u32
+        let inverse = _mm_set_epi64x(INVERSE.1, INVERSE.0);
+        let carried = _mm_srli_si128(_mm_clmulepi64_si128(bytes, inverse, 0x00), 8);
+        let crossed =
+            _mm_xor_si128(_mm_clmulepi64_si128(bytes, inverse, 0x01), _mm_clmulepi64_si128(bytes, inverse, 0x10));
+        let quotient = _mm_srli_epi64(_mm_xor_si128(carried, crossed), 32);
+        let product = _mm_clmulepi64_si128(quotient, _mm_set_epi64x(0, POLYNOMIAL), 0x00);
+        _mm_extract_epi32(product, 1) as u32
     }
 }
 

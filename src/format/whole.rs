@@ -75,8 +75,15 @@ impl<'a> Here<'a> {
         let header = self.header(sums)?;
         let payload = self.bytes[BATCH_HEADER_BYTES..].get(..header.payload_bytes)?;
         let is_valid = self.seed.checksum_by(sums, self.position, payload) == header.payload_checksum
-            && (are_plain(header.count, payload) || check_records(&header, payload).is_ok());
+            && (are_plain(header.count, payload) || self.has_valid_records(payload));
         is_valid.then_some(header)
+    }
+
+    /// Reads the header once more: the one in hand would have to stand in memory for this.
+    #[inline(never)]
+    fn has_valid_records(&self, payload: &[u8]) -> bool {
+        let header = self.bytes.first_chunk().map(BatchHeader::fields);
+        header.is_some_and(|header| check_records(&header, payload).is_ok())
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use memmap2::MmapRaw;
 
@@ -207,6 +207,28 @@ impl RegionReader {
         Ok(())
     }
 
+    /// Takes the whole pages within a range out of the map. Whoever touches them has them back as they were.
+    #[cfg(target_os = "linux")]
+    pub(super) fn let_go(&self, range: std::ops::Range<usize>) -> std::io::Result<()> {
+        let Backing::Mapped { map } = &self.shared.memory.backing else { return Ok(()) };
+        let start = range.start.next_multiple_of(PAGE_BYTES);
+        let bytes = (range.end / PAGE_BYTES * PAGE_BYTES).saturating_sub(start);
+        // SAFETY: the mapping is a shared one of a file (`OsFile` makes no other), so that what was written through it is in
+        // the kernel's own pages, and these are what is found there again.
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, bytes) }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere there is no such advice")]
+    pub(super) fn let_go(&self, _range: std::ops::Range<usize>) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// The same for who doesn't keep the memory alive.
+    pub(super) fn weak(&self) -> WeakReader {
+        WeakReader { shared: Arc::downgrade(&self.shared) }
+    }
+
     /// Whether no writer and no other reader is left. If so, `bytes` has everything that was ever published.
     #[cfg(feature = "testing")]
     pub(crate) fn is_alone(&self) -> bool {
@@ -214,6 +236,18 @@ impl RegionReader {
         // The count is a relaxed load; the writer published before it let go.
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         alone
+    }
+}
+
+/// A reader that doesn't keep the memory alive.
+#[derive(Default)]
+pub(super) struct WeakReader {
+    shared: Weak<Shared>,
+}
+
+impl WeakReader {
+    pub(super) fn get(&self) -> Option<RegionReader> {
+        self.shared.upgrade().map(|shared| RegionReader { shared })
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod abreast;
 mod ahead;
+mod dirtied;
 pub(crate) mod latch;
 mod map;
 mod mark;
@@ -23,6 +24,7 @@ mod os;
 mod region;
 mod replace;
 mod reserve;
+mod reserving;
 mod runner;
 #[cfg(feature = "testing")]
 pub mod sim;

@@ -18,6 +18,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::dirtied::Dirtied;
+use super::reserving;
 use super::syncs::Syncs;
 use super::{Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
@@ -77,7 +79,8 @@ impl OsDir {
     }
 
     fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: options.open(self.at(path))?, limit: AtomicU64::new(0), syncs: Syncs::default() }))
+        let file = options.open(self.at(path))?;
+        Ok(Arc::new(OsFile { file, limit: AtomicU64::new(0), syncs: Syncs::default(), dirtied: Dirtied::default() }))
     }
 }
 
@@ -229,6 +232,7 @@ struct OsFile {
     /// What `RLIMIT_FSIZE` was when the file was last about to grow beyond it.
     limit: AtomicU64,
     syncs: Syncs,
+    dirtied: Dirtied,
 }
 
 impl OsFile {
@@ -266,6 +270,7 @@ impl File for OsFile {
     fn sync(&self) -> io::Result<()> {
         // Covers the length: a changed length is data that a later read needs, unlike the times. Covers what was
         // written through a map: those are the same pages.
+        self.dirtied.let_go();
         self.syncs.one(|| self.file.sync_data())
     }
 
@@ -305,88 +310,15 @@ impl File for OsFile {
         // bytes writes all of the piece.
         #[cfg(target_os = "linux")]
         map.advise(memmap2::Advice::Random)?;
-        Ok(Memory::mapped(map).split(published, published))
+        let (writer, reader) = Memory::mapped(map).split(published, published);
+        self.dirtied.through(&reader);
+        Ok((writer, reader))
     }
 
     fn map_read(&self, len: usize) -> io::Result<RegionReader> {
         let map = MmapOptions::new().len(len).map_raw_read_only(&self.file)?;
         // The writer has nothing to write (`published` is all there is) and ends here.
         Ok(Memory::mapped(map).split(len, len).1)
-    }
-}
-
-/// Reserving blocks, so that a write through a map finds its block there.
-#[cfg(target_os = "linux")]
-mod reserving {
-    use std::fs::File;
-    use std::io;
-    use std::os::unix::fs::FileExt;
-    use std::path::Path;
-
-    use rustix::fs::{FallocateFlags, fallocate, fstatfs, statfs};
-    use rustix::io::{Errno, retry_on_intr};
-
-    // From linux/magic.h; the name is shared by ext2, ext3 and ext4.
-    const EXT4_SUPER_MAGIC: i64 = 0xEF53;
-    const XFS_SUPER_MAGIC: i64 = 0x5846_5342;
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
-
-    /// Whether `extend` takes the blocks for good there: neither compression nor a server far away can ask for others
-    /// later, and copy-on-write only for those that a copy by reflink shares, on XFS. False for what can't be asked.
-    pub(super) fn is_known(root: &Path) -> bool {
-        statfs(root).is_ok_and(|system| is_reserving(magic(&system)))
-    }
-
-    fn is_reserving(magic: i64) -> bool {
-        matches!(magic, EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | TMPFS_MAGIC)
-    }
-
-    // The field's type differs from one architecture to the next.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    fn magic(system: &rustix::fs::StatFs) -> i64 {
-        system.f_type as i64
-    }
-
-    pub(super) fn extend(file: &File, from: u64, to: u64) -> io::Result<()> {
-        match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), from, to - from)) {
-            Err(Errno::OPNOTSUPP) => without_fallocate(file, from, to),
-            done => Ok(done?),
-        }
-    }
-
-    /// `is_known` promised blocks by the file system's name, but ext2 and ext3 bear the name of ext4 and can't
-    /// `fallocate`: there only written zeros take their blocks.
-    fn without_fallocate(file: &File, from: u64, to: u64) -> io::Result<()> {
-        if fstatfs(file).is_ok_and(|system| is_reserving(magic(&system))) {
-            write_zeros(file, from, to)
-        } else {
-            file.set_len(to)
-        }
-    }
-
-    pub(super) fn write_zeros(file: &File, mut from: u64, to: u64) -> io::Result<()> {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        while from < to {
-            let n = usize::try_from(to - from).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            file.write_all_at(&ZEROS[..n], from)?;
-            from += n as u64;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod reserving {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    pub(super) fn is_known(_root: &Path) -> bool {
-        false
-    }
-
-    pub(super) fn extend(file: &File, _from: u64, to: u64) -> io::Result<()> {
-        file.set_len(to)
     }
 }
 
@@ -499,7 +431,7 @@ mod tests {
     fn a_file_whose_sync_has_failed_is_not_synced_again() -> io::Result<()> {
         let (temp, _) = dir();
         let file = fs::File::create(temp.path().join("a"))?;
-        let file = OsFile { file, limit: AtomicU64::new(0), syncs: Syncs::default() };
+        let file = OsFile { file, limit: AtomicU64::new(0), syncs: Syncs::default(), dirtied: Dirtied::default() };
         file.sync()?;
         file.syncs.one(|| Err(io::Error::other("lost"))).expect_err("fails");
         file.sync().expect_err("the kernel would say that all is well");

@@ -48,7 +48,7 @@ fn run(cli: &Cli) -> Outcome {
     outcome
 }
 
-fn carry_out(context: &open::Context, command: &Command) -> Outcome {
+fn carry_out(context: &open::Context<'_>, command: &Command) -> Outcome {
     match command {
         Command::Init => topic::init(context),
         Command::Topic { command } => topic::run(context, command),

@@ -37,7 +37,7 @@ fn options_table(options: &TopicOptions) -> String {
     for (name, value) in [
         ("durability", words::durability(options.get_durability()).to_owned()),
         ("segment bytes", size(options.get_segment_bytes_max())),
-        ("segment age", age(options.get_segment_age().or_else(|| retention.age))),
+        ("segment age", age(options.get_segment_age().or(retention.age))),
         ("retention age", age(retention.age)),
         ("retention bytes", bytes(retention.bytes)),
         ("unsynced bytes max", size(options.get_unsynced_bytes_max())),

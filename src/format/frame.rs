@@ -22,6 +22,8 @@ pub(crate) struct Frames {
     pub(crate) entries: Vec<Entry>,
     /// The position behind the last good frame.
     pub(crate) ends: usize,
+    /// Whether the last good frame has entries that count.
+    pub(crate) open_ended: bool,
     pub(crate) rest: Rest,
 }
 
@@ -71,17 +73,18 @@ pub(crate) fn read_frames(bytes: &[u8], seed: Seed) -> Result<Frames, DecodeErro
     if bytes.len() < HEADER_BYTES {
         return Err(DecodeError::Short { found: bytes.len() as u64, expected: HEADER_BYTES as u64 });
     }
-    let (mut entries, mut ends) = (Vec::new(), HEADER_BYTES);
+    let (mut entries, mut ends, mut open_ended) = (Vec::new(), HEADER_BYTES, false);
     loop {
         if bytes[ends..].iter().all(|&byte| byte == 0) {
-            return Ok(Frames { entries, ends, rest: Rest::Clean });
+            return Ok(Frames { entries, ends, open_ended, rest: Rest::Clean });
         }
+        let before = entries.len();
         match take_frame(bytes, ends, seed, &mut entries) {
-            Ok(next) => ends = next,
+            Ok(next) => (ends, open_ended) = (next, entries.len() > before),
             Err(unsupported @ DecodeError::Unsupported { .. }) => return Err(unsupported),
             Err(error) => {
                 let rest = judge(bytes, ends, error, seed, SEARCH_BYTES_MAX);
-                return Ok(Frames { entries, ends, rest });
+                return Ok(Frames { entries, ends, open_ended, rest });
             }
         }
     }
@@ -228,11 +231,14 @@ mod tests {
     #[test]
     fn frames_come_back_with_zeros_behind_them_or_nothing() {
         let (mut bytes, ends) = synced();
-        let expected = Frames { entries: entries(), ends: ends[2], rest: Rest::Clean };
+        let expected = Frames { entries: entries(), ends: ends[2], open_ended: true, rest: Rest::Clean };
         assert_eq!(read(&bytes), expected);
         bytes.extend([0; 4096]);
         assert_eq!(read(&bytes), expected);
-        assert_eq!(read(&HISTORY.encode(TIME)), Frames { entries: vec![], ends: 96, rest: Rest::Clean });
+        assert_eq!(
+            read(&HISTORY.encode(TIME)),
+            Frames { entries: vec![], ends: 96, open_ended: false, rest: Rest::Clean }
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ fn assert_golden_frames(name: &str, identity: &Identity, entries: &[Entry]) {
     let frames = crate::format::frame::Frames {
         entries: entries.to_vec(),
         ends: *ends.last().expect("has frames"),
+        open_ended: entries.last() != Some(&Entry::End),
         rest: Rest::Clean,
     };
     assert_eq!(read_frames(&bytes, identity.seed()), Ok(frames));

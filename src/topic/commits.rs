@@ -96,8 +96,9 @@ impl Commits {
         topic: &TopicName,
         harden: bool,
     ) -> Result<(Commits, Result<()>)> {
-        let Judged { groups, torn, position } = read(&shared.seam, shared.store, dir, creation, shared.read_only)?;
-        let mut commits = Commits::new(shared, dir, creation, topic, groups, position);
+        let judged = read(&shared.seam, shared.store, dir, creation, shared.read_only)?;
+        let torn = judged.torn;
+        let mut commits = Commits::new(shared, dir, creation, topic, judged);
         // Before anybody builds on it.
         let hardened = if (torn || harden) && !shared.read_only { commits.rewrite() } else { Ok(()) };
         Ok((commits, hardened))
@@ -129,19 +130,14 @@ impl Commits {
         let missed = |commits: &BTreeMap<u32, Commit>| (0..partitions).filter(|n| !commits.contains_key(n)).collect();
         let without = groups.iter().map(|(group, commits)| (group.clone(), missed(commits)));
         let without = without.filter(|(_, missed): &(_, Vec<u32>)| !missed.is_empty()).collect();
-        let commits = Commits::new(shared, dir, creation, topic, groups, HEADER_BYTES as u64);
+        let told = Judged { groups, torn: false, position: HEADER_BYTES as u64, open_ended: false };
+        let commits = Commits::new(shared, dir, creation, topic, told);
         Ok(Salvaged { commits, older, without, lost_bytes: salvage.lost_bytes })
     }
 
-    /// What a file said up to `position`, all of it synced.
-    fn new(
-        shared: &Arc<Shared>,
-        dir: &Path,
-        creation: Epoch,
-        topic: &TopicName,
-        groups: Groups,
-        position: u64,
-    ) -> Commits {
+    /// What a file said up to its last good frame, all of it synced.
+    fn new(shared: &Arc<Shared>, dir: &Path, creation: Epoch, topic: &TopicName, told: Judged) -> Commits {
+        let Judged { groups, position, open_ended, .. } = told;
         Commits {
             shared: shared.clone(),
             topic: topic.clone(),
@@ -153,7 +149,7 @@ impl Commits {
             position,
             synced: position,
             compact_at: COMPACT_BYTES_MIN,
-            open_ended: false,
+            open_ended,
             headroom: Headroom::default(),
             latch: Latch::default(),
         }
@@ -224,6 +220,7 @@ impl Commits {
         self.append(&Entry::Forget { group: group.clone(), time })?;
         self.sync()?;
         self.groups.remove(group);
+        self.look_soon();
         Ok(())
     }
 
@@ -301,15 +298,19 @@ impl Commits {
         Ok(())
     }
 
-    /// Whether so much was appended that it may be worth compacting. Costs nothing.
+    /// Whether so much was appended since the last look, or a group forgotten, that it may be worth compacting. Costs nothing.
     pub(super) fn has_grown(&self) -> bool {
         self.position >= self.compact_at
     }
 
-    /// Whether most of the file no longer counts. That is a walk over all of it, so the next look is one for as many bytes
-    /// more.
+    /// Lets the next look be one also if nothing is appended: less counts, or what was worth it couldn't be done.
+    pub(super) fn look_soon(&mut self) {
+        self.compact_at = 0;
+    }
+
+    /// Whether most of the file no longer counts. That is a walk over all that does, so it is one only if the file has grown.
     pub(super) fn is_worth_compacting(&mut self) -> bool {
-        self.live_if_worth_compacting().is_some()
+        self.has_grown() && self.live_if_worth_compacting().is_some()
     }
 
     /// What it would be then.
@@ -406,6 +407,8 @@ struct Judged {
     torn: bool,
     /// Behind the last good frame.
     position: u64,
+    /// Whether that one isn't an [`Entry::End`]: a close had no room for it, or there was none.
+    open_ended: bool,
 }
 
 /// Reads the file of a topic; `beside` another process, which may be appending to it.
@@ -437,7 +440,7 @@ fn judged(identity: &Identity, bytes: &[u8], shown: &Path) -> Result<Judged> {
         Rest::Damaged { position, error } => return Err(corrupt("commits", error, position)),
     };
     let groups = groups_of(frames.entries).map_err(|error| corrupt("commits", error, HEADER_BYTES))?;
-    Ok(Judged { groups, torn, position: frames.ends as u64 })
+    Ok(Judged { groups, torn, position: frames.ends as u64, open_ended: frames.open_ended })
 }
 
 fn groups_of(entries: Vec<Entry>) -> Result<Groups, DecodeError> {

@@ -569,7 +569,10 @@ impl Topic {
         let synced = if sync && self.options().sync_interval.is_some() { self.sync() } else { Ok(()) };
         let logs = (0..self.partitions()).map(|number| self.maintain_log(number, age_now));
         let maintained = first_error(logs.map(|done| done.map(|log| each(&log))));
-        synced.and(maintained).and(self.compact_commits())
+        let compacted = self.compact_commits().inspect_err(|_| {
+            self.inner.commits.lock().as_mut().map(Commits::look_soon);
+        });
+        synced.and(maintained).and(compacted)
     }
 
     fn maintain_log(&self, number: u32, age_now: Option<Timestamp>) -> Result<MaintainedLog> {

@@ -16,6 +16,7 @@ mod append_and_read;
 mod bad_input;
 mod beside;
 mod bystanders;
+mod commits_file;
 mod crash;
 mod damage;
 mod dumping;

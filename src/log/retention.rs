@@ -177,6 +177,7 @@ impl Log {
         if !history.is_worth_compacting(&evidence) {
             return Ok(());
         }
+        let _alone = self.alone_with_names()?;
         history.rewrite(&evidence, &self.latch).inspect_err(|_| self.owner.signal.notify())
     }
 

@@ -16,12 +16,15 @@ use crate::offset::Offset;
 use crate::place::Place;
 use crate::segment::SegmentId;
 use crate::threads::atomic::{AtomicU64, Ordering};
+use crate::threads::{Mutex, MutexGuard};
 
 /// Who syncs, and how far it has come.
 #[derive(Debug, Default)]
 pub(super) struct SyncState {
     leader: Leader,
     synced_bytes: AtomicU64,
+    /// Held by who syncs the directory.
+    names: Mutex<()>,
 }
 
 impl SyncState {
@@ -139,6 +142,9 @@ impl Log {
         let job = self.job(&self.appender.lock(), cover);
         self.carry_out(&job)?;
         let mut appender = self.appender.lock();
+        // What was closed may be another process's by now, and nothing is written behind a failed sync: no seal either.
+        self.owner.check()?;
+        self.latched()?;
         self.publish(&mut appender, &job);
         // The records are durable, whatever becomes of the seals: they wait for the next sync, and a close insists.
         let _sealed_later = self.seal_rolled(&mut appender, &job);
@@ -202,9 +208,17 @@ impl Log {
 
     fn sync_dir(&self) -> Result<()> {
         let (dir, shown) = (&self.home.dir, self.home.shown(&self.home.dir));
+        let _alone = self.alone_with_names()?;
         // First: for want of open files no sync has failed, and the next one makes up for it.
         let sync = self.home.seam.dir.open_dir(dir).at("open", &shown)?;
         sync().at("sync", &shown).inspect_err(|_| self.latch_down(&shown))
+    }
+
+    /// Taken, and held until a failure has latched, by who syncs the directory: each opens it anew, and the kernel tells of
+    /// a failure once, so that a sync behind or beside one that failed would answer well. Behind all other locks.
+    pub(super) fn alone_with_names(&self) -> Result<MutexGuard<'_, ()>> {
+        let alone = self.sync.names.lock();
+        self.latched().map(|()| alone)
     }
 
     fn sync_segment(&self, id: SegmentId, file: &dyn File) -> Result<()> {
@@ -248,5 +262,106 @@ impl Log {
     pub(crate) fn has_unsynced(&self, bytes: u64) -> bool {
         let written = self.appender.lock().written_bytes;
         self.sync.unsynced_bytes(written) >= bytes.max(1)
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::io::sim::{Operation, SimDisk};
+    use crate::{AppendOptions, Durability, Store, StoreOptions, TopicOptions};
+
+    const DIR: &str = "topics/orders@1/0";
+
+    /// A partition whose one record, and the name of its segment, wait for their sync.
+    fn written() -> (SimDisk, Store, Arc<Log>) {
+        let disk = SimDisk::new(7);
+        let store = StoreOptions::new().seam(disk.seam()).create("/sim").expect("creates");
+        let topic = store.create_topic("orders", TopicOptions::new()).expect("creates");
+        topic.append_with("v", AppendOptions::new().durability(Durability::Written)).expect("appends");
+        let log = topic.log(0).expect("is there");
+        (disk, store, log)
+    }
+
+    /// Does something, once, as the partition's directory is about to be synced.
+    fn at_sync_dir(disk: &SimDisk, act: impl FnOnce() + Send + 'static) {
+        let mut act = Some(act);
+        disk.on_operation(Box::new(move |operation: &Operation| {
+            if operation.name == "sync_dir" && operation.path.ends_with(DIR) {
+                act.take().into_iter().for_each(|act| act());
+            }
+        }));
+    }
+
+    #[test]
+    fn a_lead_over_which_the_latch_falls_publishes_nothing() {
+        let (disk, _store, log) = written();
+        let other = log.clone();
+        at_sync_dir(&disk, move || other.latch_down(&other.home.dir));
+        let error = log.sync().expect_err("may rest on what was lost");
+        assert!(matches!(error, Error::Latched { .. }), "{error}");
+        assert_eq!(log.durable_end(), Offset::ZERO);
+    }
+
+    #[test]
+    fn a_lead_that_outlives_the_close_writes_nothing() {
+        let (disk, _store, log) = written();
+        let mut appender = log.appender.lock();
+        log.retire_writer(&mut appender);
+        drop(appender);
+        let other = log.clone();
+        at_sync_dir(&disk, move || other.owner.closed());
+        let lines = log.history.lock().position();
+        let error = log.sync().expect_err("is closed");
+        assert!(matches!(error, Error::Closed), "{error}");
+        assert_eq!(log.history.lock().position(), lines);
+    }
+
+    #[test]
+    fn nobody_syncs_the_directory_beside_one_whose_sync_fails() {
+        let (disk, _store, log) = written();
+        let before = disk.count("sync_dir");
+        let alone = log.alone_with_names().expect("nothing failed");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| log.sync());
+            // Until it ends, which it can't; and so for a while.
+            for _ in 0..200 {
+                if other.is_finished() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            log.latch_down(&log.home.dir);
+            drop(alone);
+            let error = other.join().expect("ends").expect_err("would answer well");
+            assert!(matches!(error, Error::Latched { .. }), "{error}");
+        });
+        assert_eq!(disk.count("sync_dir"), before);
+    }
+
+    #[test]
+    fn whoever_syncs_the_directory_is_alone_with_it() {
+        let (disk, store, log) = written();
+        let (syncs, alone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (other, counted) = (log.clone(), (syncs.clone(), alone.clone()));
+        disk.on_operation(Box::new(move |operation: &Operation| {
+            if operation.name == "sync_dir" && operation.path.ends_with(DIR) {
+                counted.0.fetch_add(1, Ordering::Relaxed);
+                counted.1.fetch_add(usize::from(other.sync.names.try_lock().is_none()), Ordering::Relaxed);
+            }
+        }));
+        log.sync().expect("syncs");
+        let replaced = disk.count("rename");
+        while disk.count("rename") == replaced {
+            let topic = store.topic("orders").expect("is there");
+            (0..100).for_each(|_| _ = topic.append("v").expect("appends"));
+            (log.start().get() + 1..log.end().get()).for_each(|to| log.trim(Offset::new(to)).expect("trims"));
+            store.maintain().expect("maintains");
+        }
+        let [syncs, alone] = [syncs, alone].map(|count| count.load(Ordering::Relaxed));
+        assert!(syncs >= 2 && alone == syncs, "{alone} of {syncs}");
     }
 }

@@ -131,7 +131,7 @@ impl Appender {
 impl Log {
     /// Appends the records as one batch.
     pub(crate) fn append(&self, records: &[Record<'_>], durability: Durability) -> Result<Ack> {
-        let Written { base, end, epoch, woke } = self.write(records)?;
+        let Written { base, end, epoch, woke } = self.write(records).inspect_err(|_| self.woke_in_vain())?;
         if woke {
             self.woke();
         }

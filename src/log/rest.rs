@@ -22,15 +22,31 @@ impl Log {
         }
     }
 
+    /// The same behind an append that failed, which may have opened them before it did.
+    #[cold]
+    pub(super) fn woke_in_vain(&self) {
+        let mut appender = self.appender.lock();
+        let woke = self.is_awake(&appender) && !std::mem::replace(&mut appender.noted, true);
+        drop(appender);
+        if woke {
+            self.woke();
+        }
+    }
+
+    /// Whether it is one that can rest: after a failed sync the reopen closes its files, and its next append says that it
+    /// is there.
+    fn is_awake(&self, appender: &Appender) -> bool {
+        appender.writer.is_some() && self.owner.lives() && !self.latch.is_down()
+    }
+
     /// Syncs what isn't, and closes the files. The next append opens them again.
     fn rest(&self) -> Result<()> {
         // Most of it without the lock that appenders need.
         let synced = self.sync();
         let mut appender = self.appender.lock();
         let rested = synced.and_then(|()| self.rest_under(&mut appender));
-        // One that can't now is asked again with the next. After a failed sync the reopen closes its files, and its next
-        // append says that it is there.
-        let stays = appender.writer.is_some() && self.owner.lives() && !self.latch.is_down();
+        // One that can't now is asked again with the next.
+        let stays = self.is_awake(&appender);
         appender.noted = stays;
         if stays {
             self.owner.awake.stayed_open(self.me.clone());

@@ -312,6 +312,25 @@ fn full_segments_that_wait_for_their_sync_keep_few_files_open() {
 }
 
 #[test]
+fn appends_that_find_no_room_keep_no_files_open() {
+    both_ways(|mapping| {
+        let turns = Turns::new(mapping, TopicOptions::new().partitions(6));
+        let partitions = turns.partitions();
+        let before = turns.disk.open_files();
+        append_in_turn(&partitions, 0..1);
+        turns.disk.set_capacity(Some(0));
+        for partition in &partitions {
+            let error = refused(partition.append_with(&[7; 40_000], written()));
+            assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+            assert_eq!(turns.disk.open_files() - before, 2, "of the one that is awake");
+        }
+        turns.disk.set_capacity(None);
+        append_in_turn(&partitions, 1..2);
+        assert!(partitions.iter().all(|partition| all(partition) == numbered("v", 0..2)));
+    });
+}
+
+#[test]
 fn how_many_are_awake_is_checked() {
     let disk = SimDisk::new(3);
     type Opens = fn(StoreOptions) -> Result<(), Error>;

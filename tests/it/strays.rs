@@ -1,6 +1,6 @@
 //! Files in a partition's directory that are no part of its log.
 
-use epochlog::testing::{Fault, Image};
+use epochlog::testing::{Fault, Image, SimDisk};
 use epochlog::{Error, Mapping, Offset, TopicOptions};
 
 use crate::support::*;
@@ -161,4 +161,32 @@ fn a_long_tail_is_copied_whole() {
     let long = world.store().topic("long").expect("is there").partition(0).expect("opens");
     assert_eq!(long.end(), Offset::new(251));
     assert!(all(&long)[1..].iter().all(|read| *read == value));
+}
+
+#[test]
+fn a_foreign_segment_behind_a_torn_one_is_met_before_anything_is_cut() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        let partition = world.partition();
+        world.topic("others").append("elsewhere").expect("appends");
+        while partition.segments().len() < 2 {
+            scribble(&partition, "v", 1);
+        }
+        drop(partition);
+        let [(first, _), (second, _)] = segments(&world).try_into().expect("there are two");
+        world.go_down(Image::after_kill);
+        tear(&world.disk, &first);
+        let foreign = world.disk.read(last_segment(&world.disk, "topics/others@2/0"));
+        world.disk.write(&second, foreign);
+        let partition_of = |disk: &SimDisk| {
+            let mut files = tree(disk);
+            files.retain(|path, _| path.starts_with(DIR));
+            files
+        };
+        let before = partition_of(&world.disk);
+        world.open();
+        let error = refused(world.topic_or_error());
+        assert!(error.to_string().contains("belongs to"), "{error}");
+        assert!(partition_of(&world.disk) == before, "something was changed");
+    });
 }

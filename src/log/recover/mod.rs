@@ -190,8 +190,12 @@ impl<'a> Plan<'a> {
         let mut behind_cut = false;
         for (i, one) in examined.iter().enumerate() {
             let row = decide(one.facts(durable_end, i + 1 < examined.len()));
-            let (label, decision) =
-                if behind_cut { ("tail-rolled-torn", Decision::Drop) } else { (row.label, row.decision) };
+            // What belongs elsewhere is never moved, and once the history is replaced nobody would know that it was named.
+            let (label, decision) = match row.decision {
+                Decision::Foreign => (row.label, row.decision),
+                _ if behind_cut => ("tail-rolled-torn", Decision::Drop),
+                decision => (row.label, decision),
+            };
             if let Some(error) = refusal(home, one, decision) {
                 return Err(error);
             }

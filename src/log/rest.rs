@@ -59,7 +59,12 @@ impl Log {
         self.latched()?;
         let unsynced = self.sync.unsynced_bytes(appender.written_bytes) > 0;
         if unsynced || !appender.rolled.is_empty() || appender.created > appender.created_synced {
-            self.sync_under(appender)?;
+            // For the append that woke another one.
+            self.sync_for_append(appender)?;
+        }
+        if !appender.rolled.is_empty() {
+            // Their seals find no room, and their files are open until they do.
+            return Ok(());
         }
         // Seals that came behind that sync would keep the history's file open.
         let mut history = self.history.lock();

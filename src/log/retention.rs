@@ -92,7 +92,11 @@ impl Log {
             if self.bytes() <= limit.saturating_add(limit / 2) {
                 return Ok(());
             }
-            self.sync_under(appender)?;
+            self.sync_for_append(appender)?;
+            if has_rolled_below(appender, start) {
+                // For want of room for its seal.
+                return Ok(());
+            }
         }
         let recorded = {
             let mut history = self.history.lock();

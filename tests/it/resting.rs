@@ -331,6 +331,26 @@ fn appends_that_find_no_room_keep_no_files_open() {
 }
 
 #[test]
+fn an_append_that_lets_another_partition_rest_asks_for_no_reserve() {
+    both_ways(|mapping| {
+        let turns = Turns::new(mapping, of(3));
+        let [first, second, third] = turns.partitions().try_into().expect("there are three");
+        let before = turns.disk.open_files();
+        while first.segments().len() < 2 {
+            scribble(&first, "v", 1);
+        }
+        let full = Fault::of("write").on("orders@1/0/history").kind(std::io::ErrorKind::StorageFull);
+        turns.disk.fail(full.forever());
+        scribble(&second, "w", 1);
+        assert!(turns.disk.files().iter().any(|file| file.ends_with("RESERVE")));
+        assert!(turns.disk.open_files() - before > 4, "the first stays awake");
+        turns.disk.heal();
+        scribble(&third, "x", 1);
+        assert_eq!(turns.disk.open_files() - before, 2, "the third is awake");
+    });
+}
+
+#[test]
 fn how_many_are_awake_is_checked() {
     let disk = SimDisk::new(3);
     type Opens = fn(StoreOptions) -> Result<(), Error>;

@@ -57,6 +57,34 @@ fn what_is_only_written_is_synced_rather_than_kept_beyond_half_as_much_again() {
 }
 
 #[test]
+fn an_append_that_rolls_asks_for_no_reserve_to_keep_the_limit() {
+    const LIMIT: u64 = 20 << 10;
+    both_ways(|mapping| {
+        let begin = || {
+            let world = world(mapping);
+            let orders = with(&world, small().retention_bytes(LIMIT));
+            (world, orders)
+        };
+        let append = |orders: &Partition| drop(orders.append_with(&[7; 100], written()).expect("appends"));
+        let (_world, orders) = begin();
+        while orders.start() == Offset::ZERO {
+            append(&orders);
+        }
+        let appends = orders.end().get();
+        let (world, orders) = begin();
+        (1..appends).for_each(|_| append(&orders));
+        // The seals, behind the line that says that the next segment begins.
+        let full = Fault::of("write").on("history").nth(2).kind(std::io::ErrorKind::StorageFull);
+        world.disk.fail(full);
+        append(&orders);
+        assert_eq!(orders.start(), Offset::ZERO, "nothing may go whose seal isn't told");
+        assert!(world.disk.files().iter().any(|file| file.ends_with("RESERVE")));
+        (0..100).for_each(|_| append(&orders));
+        assert!(orders.start() > Offset::ZERO);
+    });
+}
+
+#[test]
 fn what_is_older_than_the_age_goes_by_whole_segments_and_the_newest_stays() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -79,14 +79,14 @@ impl Shared {
         if self.read_only { Err(Error::ReadOnly { path: self.seam.dir.root().to_path_buf() }) } else { Ok(()) }
     }
 
-    /// Where a partition is; `found` by this session, and not made by it.
-    fn home(&self, dir: &Path, creation: Epoch, partition: u32, found: bool) -> Arc<Home> {
+    /// Where a partition is; whether what it says may live in the page cache alone.
+    fn home(&self, dir: &Path, creation: Epoch, partition: u32, unclean: bool) -> Arc<Home> {
         Arc::new(Home {
             seam: self.seam.clone(),
             mapped: self.mapped,
             runner: self.runner.clone(),
             read_only: self.read_only,
-            unclean: self.unclean && found,
+            unclean,
             was_open: self.was_open,
             cache: self.cache.clone(),
             reserve: self.reserve.clone(),
@@ -140,6 +140,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Slot {
     log: OnceLock<Arc<Log>>,
+    /// Whether an open has failed: a sync of it may have, so that what it wrote can't be taken for durable.
+    failed: AtomicBool,
 }
 
 impl Topic {
@@ -430,13 +432,18 @@ impl Topic {
         if let Some(log) = slot.log.get() {
             return Ok(log.clone());
         }
-        let home = self.inner.shared.home(&self.inner.dir, self.epoch(), number, number < self.inner.found);
+        let shared = &self.inner.shared;
+        let unclean = (shared.unclean && number < self.inner.found) || slot.failed.load(Ordering::Acquire);
+        let home = shared.home(&self.inner.dir, self.epoch(), number, unclean);
         let log = if home.read_only {
             Log::open_read_only(&home, &self.inner.owner).map_err(|error| self.explain(error))
         } else {
             Log::open(&home, &self.inner.owner)
         };
-        let log = log.map_err(|error| error.of(self.name(), Some(number)))?;
+        let log = log.map_err(|error| {
+            slot.failed.store(true, Ordering::Release);
+            error.of(self.name(), Some(number))
+        })?;
         Ok(slot.log.get_or_init(|| log).clone())
     }
 

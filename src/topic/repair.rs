@@ -85,7 +85,7 @@ impl TopicRepair {
     }
 
     fn plan_partition(&mut self, number: u32, on_damage: OnDamage, steps: &mut Vec<RepairStep>) -> Result<()> {
-        let home = self.shared.home(&self.dir, self.creation, number, true);
+        let home = self.shared.home(&self.dir, self.creation, number, self.shared.unclean);
         let shown = self.shared.shown(&home.dir);
         match self.shared.seam.dir.list(&home.dir) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

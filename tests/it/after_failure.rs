@@ -57,6 +57,25 @@ fn nothing_more_is_written_to_a_partition_whose_sync_failed() {
 }
 
 #[test]
+fn a_history_whose_name_an_open_could_not_sync_is_written_anew_by_the_next() {
+    both_ways(|mapping| {
+        let mut world = world(mapping);
+        fill(&world.partition(), "v", 10);
+        world.close();
+        let history = "topics/orders@1/0/history";
+        let torn = [world.disk.read(history), vec![7; 20]].concat();
+        world.disk.write(history, torn);
+        world.open();
+        // The first is of the segments' names.
+        world.disk.fail(Fault::of("sync_dir").on("orders@1/0").nth(2));
+        assert!(matches!(refused(world.topic_or_error()), Error::Io { operation: "sync", .. }));
+        let renamed = world.disk.count("rename");
+        assert_eq!(all(&reopened(&world)), numbered("v", 0..10));
+        assert_eq!(world.disk.count("rename") - renamed, 1);
+    });
+}
+
+#[test]
 fn a_latched_partition_keeps_no_topic_from_being_deleted_and_no_commit_from_being_made() {
     both_ways(|mapping| {
         let world = world(mapping);

@@ -77,7 +77,6 @@ impl Site {
             runner: Arc::default(),
             read_only: true,
             unclean: false,
-            was_open: false,
             cache: Arc::new(Cache::new(1)),
             reserve: Reserve::new(&self.seam.dir, RESERVE, 0),
             dir: topic.path.join(partition.to_string()),

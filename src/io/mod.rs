@@ -152,12 +152,7 @@ pub trait Dir: Send + Sync + fmt::Debug {
 }
 
 /// A kernel lock; dropping it releases it.
-pub trait Lock: Send + Sync + fmt::Debug {
-    /// Whether this process has held it before: what it has mapped then may still be read.
-    fn was_held(&self) -> bool {
-        false
-    }
-}
+pub trait Lock: Send + Sync + fmt::Debug {}
 
 /// An open file. Positions are bytes from its beginning.
 // Asking a file for its length is a call that can fail; nobody asks whether it is empty.

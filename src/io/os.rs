@@ -4,7 +4,6 @@
 //! could differ from the kernel's, but for the failed syncs, which the kernel forgets. Made by the store when it opens;
 //! everything above holds it as a `Seam`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -23,7 +22,6 @@ use super::reserving;
 use super::syncs::Syncs;
 use super::{Access, Clock, Dir, DirSync, Entropy, Entry, File, Kind, Lock, Memory, RegionReader, RegionWriter};
 use crate::offset::Timestamp;
-use crate::threads::Mutex;
 
 /// So many syncs of different files are on their way together: 2.4 times as many a second as one by one, on a disk of a
 /// virtual machine; 32 would be 3.4 times as many.
@@ -149,8 +147,7 @@ impl Dir for OsDir {
             let lock = OsLock::of(fs::OpenOptions::new().read(true).write(true).open(&path)?);
             match lock.file.try_lock() {
                 Ok(()) if looks == 0 || is_at(&lock.file, &path)? => {
-                    let was_held = was_held(&dir.file)?;
-                    return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir, was_held })));
+                    return Ok(Some(Box::new(OsLocks { _file: lock, _dir: dir })));
                 }
                 // Replaced since it was opened.
                 Ok(()) => looks -= 1,
@@ -185,21 +182,9 @@ const LOOKS_AT_LOCK: u32 = 16;
 struct OsLocks {
     _file: OsLock,
     _dir: OsLock,
-    was_held: bool,
 }
 
-impl Lock for OsLocks {
-    fn was_held(&self) -> bool {
-        self.was_held
-    }
-}
-
-/// Notes that this process holds the lock on a directory; says whether it has done so before.
-fn was_held(dir: &fs::File) -> io::Result<bool> {
-    static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
-    let identity = dir.metadata()?;
-    Ok(!HELD.lock().insert((identity.dev(), identity.ino())))
-}
+impl Lock for OsLocks {}
 
 impl OsLock {
     fn of(file: fs::File) -> OsLock {

@@ -193,7 +193,7 @@ impl Log {
         if !evidence.is_closed() {
             // Before anything is cut: it keeps the partition closed, and all as it is.
             nothing_foreign(home, &evidence)?;
-            let (after, told) = recover::recover(home, owner, &mut history, &evidence, Known::of(home))?;
+            let (after, told) = recover::recover(home, owner, &mut history, &evidence, Known::default())?;
             (recovered, report) = (Some(after), Some(told));
         } else if home.unclean {
             // What was read may live in the page cache alone, also in pages that a failed sync has marked clean: no later one

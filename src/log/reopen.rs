@@ -49,7 +49,7 @@ impl Log {
     fn known(&self, evidence: &Evidence) -> Known {
         let had = self.view().lineage.epochs().len();
         let cut = evidence.lineage.epochs().iter().skip(had).map(|begun| begun.start).min().unwrap_or(Offset::MAX);
-        Known { durable_end: self.durable_end().min(cut), end: self.end().min(cut), is_read: true }
+        Known { durable_end: self.durable_end().min(cut), end: self.end().min(cut), is_held: true }
     }
 
     fn take_over(&self, appender: &mut Appender, history: History, view: LogView, end: Offset) {
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!((HEADER_BYTES + index.len() * INDEX_ENTRY_BYTES) as u64, cut);
     }
 
-    /// Records outlive their store, and with it the lock: the next session of the same process may find them mapped.
+    /// Records outlive their store, and with it the lock: the next session, also of another process, may find them mapped.
     #[test]
     fn what_records_of_an_earlier_session_show_is_not_cut_by_a_recovery() {
         let temp = tempfile::tempdir().expect("makes a directory");

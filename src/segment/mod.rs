@@ -50,8 +50,6 @@ pub(crate) struct Home {
     pub(crate) read_only: bool,
     /// Whether the store wasn't closed cleanly before, so that nothing that is read may be taken for synced.
     pub(crate) unclean: bool,
-    /// Whether this process had the store open before: what was read then may still be mapped.
-    pub(crate) was_open: bool,
     pub(crate) cache: Arc<Cache>,
     /// Room for what has to work on a full disk.
     pub(crate) reserve: Arc<Reserve>,

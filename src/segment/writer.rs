@@ -390,7 +390,6 @@ mod tests {
             runner: Arc::new(Runner::default()),
             read_only,
             unclean: false,
-            was_open: false,
             cache: Arc::new(Cache::new(2)),
             dir: std::path::PathBuf::new(),
             store: SEGMENT.store,

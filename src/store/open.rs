@@ -119,7 +119,6 @@ impl StoreOptions {
             runner: Arc::default(),
             read_only: lock.is_none(),
             unclean: !file.clean,
-            was_open: lock.as_ref().is_some_and(|lock| lock.was_held()),
             cache: Arc::new(Cache::new(OPEN_SEGMENTS_MAX)),
             awake: Arc::new(Awake::new(self.open_partitions_max)),
             recovered: Arc::default(),

@@ -147,7 +147,7 @@ impl StoreOptions {
             let nothing = StoreFile { id: [0; 16], next_number: 0, clean: false };
             return Ok(Repair { seam, file: nothing, retold: false, topics: Vec::new(), plan, _lock: lock });
         };
-        let shared = shared(&seam, &file, lock.was_held());
+        let shared = shared(&seam, &file);
         if let Some(step) = of_another_store(&shared)? {
             plan.steps.push(step);
             return Ok(Repair { seam, file, retold: false, topics: Vec::new(), plan, _lock: lock });
@@ -218,13 +218,12 @@ fn no_reserve(seam: &Seam) -> Arc<Reserve> {
     Reserve::new(&seam.dir, RESERVE, 0)
 }
 
-fn shared(seam: &Seam, file: &StoreFile, was_open: bool) -> Arc<Shared> {
+fn shared(seam: &Seam, file: &StoreFile) -> Arc<Shared> {
     Arc::new(Shared {
         mapped: false,
         runner: Arc::default(),
         read_only: true,
         unclean: !file.clean,
-        was_open,
         cache: Arc::new(Cache::new(1)),
         awake: Arc::new(Awake::new(1)),
         recovered: Arc::default(),
@@ -238,7 +237,7 @@ fn shared(seam: &Seam, file: &StoreFile, was_open: bool) -> Arc<Shared> {
 /// Tells `STORE` anew; `None` if that can't be done, and then nothing can.
 fn tell_store(seam: &Seam, problem: Error, plan: &mut RepairPlan) -> Result<Option<StoreFile>> {
     let nobody = StoreFile { id: [0; 16], next_number: 0, clean: false };
-    let shared = shared(seam, &nobody, false);
+    let shared = shared(seam, &nobody);
     let own = identity_in(seam, Path::new(STORE))?.filter(|identity| identity.kind == FileKind::Store);
     let (ids, seen) = look_into_topics(&shared)?;
     let greatest = next_number(seam, &nobody)?.max(seen);

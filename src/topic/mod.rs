@@ -56,8 +56,6 @@ pub(crate) struct Shared {
     pub(crate) read_only: bool,
     /// Whether the store wasn't closed cleanly before, so that nothing may be taken for synced.
     pub(crate) unclean: bool,
-    /// Whether this process had the store open before: what was read then may still be mapped.
-    pub(crate) was_open: bool,
     pub(crate) cache: Arc<Cache>,
     /// The partitions whose files are open for appending.
     pub(crate) awake: Arc<Awake>,
@@ -87,7 +85,6 @@ impl Shared {
             runner: self.runner.clone(),
             read_only: self.read_only,
             unclean,
-            was_open: self.was_open,
             cache: self.cache.clone(),
             reserve: self.reserve.clone(),
             dir: dir.join(partition.to_string()),

@@ -1215,7 +1215,7 @@ fn the_background_thread_syncs_commits_by_interval() {
 }
 
 #[test]
-fn after_a_recovery_no_file_is_longer_than_its_segment() {
+fn a_recovery_gives_back_what_was_reserved_and_nothing_that_was_published() {
     both_ways(|mapping| {
         let mut world = world(mapping);
         world.store().create_topic("orders", TopicOptions::new()).expect("creates");
@@ -1223,10 +1223,11 @@ fn after_a_recovery_no_file_is_longer_than_its_segment() {
         scribble(&world.partition(), "v", 2000);
         world.kill();
         let partition = world.partition();
-        let logs = world.disk.files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "log"));
-        let lengths: Vec<u64> = logs.map(|path| world.disk.read(path).len() as u64).collect();
-        assert_eq!(lengths.len(), 2, "what was only written was copied");
-        assert_eq!(lengths.iter().sum::<u64>(), partition.bytes());
+        let logs = segments(&world).into_iter().map(|(path, _)| world.disk.read(path));
+        let [first, copy] = logs.collect::<Vec<_>>().try_into().expect("what was only written was copied");
+        assert_eq!(partition.segments().iter().map(|one| one.bytes).collect::<Vec<_>>()[1], copy.len() as u64);
+        // A process whose sync failed may have lent out all of the first.
+        assert!(first.len() > copy.len() && first.ends_with(b"v2009"));
         assert_eq!(all(&partition), numbered("v", 0..2010));
     });
 }

@@ -60,7 +60,8 @@ pub struct Finding {
     pub cut_at: Option<Offset>,
     /// The bytes that were discarded and weren't zero.
     pub cut_bytes: u64,
-    /// The bytes that were copied into a new segment, because they weren't known to be durable.
+    /// The bytes that were copied into a new segment, because they weren't known to be durable. Where they stood they stay
+    /// as well, and take room until that segment goes: somebody may still read them there.
     pub copied_bytes: u64,
     /// Where the discarded bytes were copied to, or the file was moved. If that failed, a file that is no part of the log
     /// stays where it is, and the next open tries again.
@@ -90,15 +91,8 @@ pub(super) struct Known {
     pub(super) durable_end: Offset,
     /// Everything below was published.
     pub(super) end: Offset,
-    /// Whether readers may hold the files, so that none is cut, not even behind its seal.
-    pub(super) is_read: bool,
-}
-
-impl Known {
-    /// By a process that opens it.
-    pub(super) fn of(home: &Home) -> Known {
-        Known { is_read: home.was_open, ..Known::default() }
-    }
+    /// Whether a writer may hold the files and what is reserved in them, so that none is cut, not even behind its end.
+    pub(super) is_held: bool,
 }
 
 /// Recovers the partition; gives what its history says afterwards.
@@ -116,15 +110,17 @@ pub(super) fn recover(
     for step in &plan.steps {
         let carry_out = || rewrite::carry_out(home, step, plan.durable_end, known);
         let (kept, finding) = home.reserve.with_room(carry_out)?;
-        long.extend(rewrite::sealed_short(step, &kept, finding.as_ref()));
+        long.extend(rewrite::sealed_in_place(home, step.examined, &kept));
         segments.extend(kept);
         findings.extend(finding);
     }
     let recovered = plan.recovered(owner, evidence, home.now(), segments)?;
     home.seam.dir.sync(&home.dir).at("sync", &home.shown(&home.dir))?;
     history.rewrite(&recovered, &Latch::default())?;
-    if !known.is_read {
-        long.into_iter().for_each(|file| rewrite::give_back(home, file));
+    if !known.is_held {
+        for (path, end) in long {
+            let _stays_long = rewrite::give_back(home, &path, end);
+        }
     }
     let report = PartitionRecovery { findings, ..PartitionRecovery::nothing(home, owner, plan.end) };
     Ok((recovered, report))

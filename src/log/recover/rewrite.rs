@@ -34,8 +34,8 @@ pub(super) fn carry_out(
     let path = home.segment_path(one.recorded.id);
     let mut finding = Finding::new(step.label, home.shown(&path));
     if one.told == Told::Sealed {
-        if !known.is_read {
-            keep_sealed(home, step, &path)?;
+        if let (false, Decision::Trim, Some(sealed)) = (known.is_held, step.decision, one.recorded.seal) {
+            give_back(home, &path, sealed.bytes)?;
         }
         return Ok((vec![one.recorded], is_worth_telling(step).then_some(finding)));
     }
@@ -67,38 +67,30 @@ fn is_worth_telling(step: &Step<'_>) -> bool {
     !matches!(step.decision, Decision::Keep | Decision::Trim)
 }
 
-/// A sealed segment stays as it is, except for space behind its end. What else stands there may be all that is left of an
-/// end that was too long to be kept aside.
-fn keep_sealed(home: &Home, step: &Step<'_>, path: &Path) -> Result<()> {
-    let (Decision::Trim, Some(sealed)) = (step.decision, step.examined.recorded.seal) else { return Ok(()) };
-    let shown = home.shown(path);
-    let file = home.seam.dir.open(path, Access::Write).at("open", &shown)?;
-    if !is_unused(&file, sealed.bytes).at("read", &shown)? {
-        return Ok(());
-    }
-    file.set_len(sealed.bytes).at("cut the unused end of", &shown)
+/// A file that was sealed where it is, and where its last whole batch ends, which may be behind the seal.
+pub(super) fn sealed_in_place(home: &Home, one: &Examined, kept: &[Recorded]) -> Option<(PathBuf, u64)> {
+    let scan = one.scan.as_ref().filter(|_| one.told == Told::Rolled)?;
+    let is_kept = kept.iter().any(|kept| kept.id == one.recorded.id);
+    is_kept.then(|| (home.segment_path(one.recorded.id), scan.run.position as u64))
 }
 
-/// Whether nothing but zeros stands behind the seal. What no segment is long enough for isn't looked at, nor cut.
+/// Gives back the space that is reserved behind an end. What was published there stays, also behind a seal: another process
+/// may have lent it out, whose sync failed and whose lock is gone.
+pub(super) fn give_back(home: &Home, path: &Path, end: u64) -> Result<()> {
+    let shown = home.shown(path);
+    let file = home.seam.dir.open(path, Access::Write).at("open", &shown)?;
+    if !is_unused(&file, end).at("read", &shown)? {
+        return Ok(());
+    }
+    file.set_len(end).at("cut the unused end of", &shown)
+}
+
+/// Whether the file goes on there, with nothing but zeros. What no segment is long enough for isn't looked at, nor cut.
 fn is_unused(file: &Arc<dyn File>, from: u64) -> std::io::Result<bool> {
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let mut window = Window::new(file.clone(), len);
-    Ok(window.len() == len && only_zeros(&mut window, from)?)
-}
-
-/// A file that was sealed in place, and where, if what it holds behind that is zero, or stands elsewhere as a whole.
-pub(super) fn sealed_short(step: &Step<'_>, kept: &[Recorded], finding: Option<&Finding>) -> Option<(SegmentId, u64)> {
-    let one = step.examined;
-    let seal = kept.iter().find(|kept| kept.id == one.recorded.id)?.seal?;
-    let is_elsewhere = finding.is_none_or(|finding| finding.cut_bytes <= ASIDE_BYTES_MAX);
-    (one.told == Told::Rolled && is_elsewhere).then_some((one.recorded.id, seal.bytes))
-}
-
-/// Gives back what such a file holds behind its seal, once the history tells of that.
-pub(super) fn give_back(home: &Home, (id, bytes): (SegmentId, u64)) {
-    let file = home.seam.dir.open(&home.segment_path(id), Access::Write);
-    let _stays_long = file.and_then(|file| file.set_len(bytes));
+    Ok(from < len && window.len() == len && only_zeros(&mut window, from)?)
 }
 
 /// Copies what is cut, unless it is all zeros; says how much that was and where it went.

@@ -81,7 +81,7 @@ impl PartitionRepair {
             }
             (Fate::Recover(decision), _) => {
                 let step = Step { examined: &found.one, label: "", decision };
-                carry_out(&self.home, &step, self.durable_end, Known::of(&self.home)).map(|(kept, _)| kept)
+                carry_out(&self.home, &step, self.durable_end, Known::default()).map(|(kept, _)| kept)
             }
         }
     }

@@ -115,7 +115,7 @@ impl Identity {
     }
 
     /// `segment of store 00..., topic epoch 7.9f..., partition 0, epoch 8.1c..., base offset 100`.
-    fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let store: String = self.store.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut words = format!("{} of store {store}", self.kind.name());
         if self.creation != NO_EPOCH {

@@ -14,7 +14,7 @@ use crate::io::Access;
 use crate::offset::Epoch;
 use crate::options::TopicOptions;
 use crate::segment::missing;
-use crate::topic::{check_commits, creation_elsewhere, partitions_there, read_header};
+use crate::topic::{check_commits, creation_told, partitions_there, read_header};
 
 pub(super) fn verify(verifier: &mut Verifier<'_>, topic: &TopicDir) {
     let whose = Whose { topic: Some(topic.name.to_string()), partition: None };
@@ -54,7 +54,7 @@ type Described = (Epoch, Result<TopicOptions>);
 pub(super) fn read_topic(site: &Site, topic: &TopicDir) -> Result<Described> {
     match read_header(&site.seam, site.store, &topic.path, &topic.name, topic.number) {
         Ok((creation, options)) => Ok((creation, Ok(options))),
-        Err(error) => match creation_elsewhere(&site.seam, site.store, &topic.path, topic.number) {
+        Err(error) => match creation_told(&site.seam, site.store, &topic.path, topic.number) {
             Ok(Some(creation)) => Ok((creation, Err(error))),
             _ => Err(error),
         },

@@ -122,6 +122,13 @@ pub(super) fn salvage(shared: &Shared, dir: &Path, name: &TopicName, creation: E
     }))
 }
 
+/// The error of a header that tells of another creation epoch than the topic's other files.
+pub(super) fn of_another(shared: &Shared, dir: &Path, found: Epoch, creation: Epoch) -> Error {
+    let in_words = |creation| identity(shared.store, creation).in_words();
+    let error = DecodeError::Foreign { found: in_words(found), expected: in_words(creation) };
+    error.at(header_of(FileKind::Topic), &shared.shown(&dir.join(TOPIC)), Some(Position::new(0)), None)
+}
+
 fn foreign(shown: &Path, found: &TopicName, expected: &TopicName) -> Error {
     Error::from(Box::new(crate::error::Corruption {
         damage: Damage::Foreign { found: format!("topic `{found}`"), expected: format!("topic `{expected}`") },

@@ -29,7 +29,7 @@ use build::build;
 pub(crate) use catalog::{Catalog, duplicate, list};
 pub(crate) use commits::{Commit, Commits, check_commits, check_metadata};
 pub use describe::{CommitDescription, EpochDescription, GroupDescription, SegmentDescription};
-pub(crate) use dirs::{creation_elsewhere, identity_in, partitions_there};
+pub(crate) use dirs::{creation_told, identity_in, partitions_there};
 pub(crate) use header::read_complete as read_header;
 pub use partition::Partition;
 pub(crate) use partitioner::Partitioner;

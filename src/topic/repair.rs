@@ -1,16 +1,16 @@
 //! Puts one topic right: its header, its commits, and then its partitions.
 //!
-//! Invariant: planning writes nothing, and what is wrong with one file keeps no other from being looked at. A header is
-//! told anew only if another file of the topic tells the whole creation epoch: it is never drawn again, since every file
-//! and every place is bound to it. A group keeps the last commit that is whole, and never loses one without its being
-//! said. Planned and applied by `store::repair`.
+//! Invariant: planning writes nothing, and what is wrong with one file keeps no other from being looked at. The creation
+//! epoch is that of most files of the topic, and a header that is of another is told anew like a damaged one: it is never
+//! drawn again, since every file and every place is bound to it. A group keeps the last commit that is whole, and never
+//! loses one without its being said. Planned and applied by `store::repair`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::commits::{Commits, Salvaged};
-use super::dirs::{creation_elsewhere, partitions_there, uncounted};
+use super::dirs::{creation_told, partitions_there, uncounted};
 use super::{Shared, header};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{COMMITS, TOPIC, TOPICS, topic_dir};
@@ -21,6 +21,7 @@ use crate::options::TopicOptions;
 use crate::segment::missing;
 
 const NO_IDENTITY: &str = "no file tells which creation epoch it had; delete the topic, or restore its directory";
+const DISPUTED: &str = "move those of another copy of the store out of it, and repair again; or restore the directory";
 const NO_PARTITION: &str = "its records are gone; restore the directory from a backup, or delete the topic";
 const LATER_VERSION: &str = "a later version wrote it; repair it with that one";
 const NOT_TOLD: &str = "what is left of it makes no sense; restore the directory from a backup, or delete the topic";
@@ -144,19 +145,29 @@ fn plan_header(
     steps: &mut Vec<RepairStep>,
 ) -> Result<Option<(Epoch, TopicOptions, bool)>> {
     let (seam, store) = (&shared.seam, shared.store);
-    let (creation, error) = match header::read(seam, store, dir, name, number) {
-        Ok((creation, options)) => match uncounted(seam, dir, options.partitions)? {
+    let read = match header::read(seam, store, dir, name, number) {
+        Err(error) if !matches!(error, Error::Corrupt(_)) => return left(error, name, None, steps).map(|()| None),
+        read => read,
+    };
+    let creation = match creation_told(seam, store, dir, number) {
+        Ok(Some(creation)) => creation,
+        Ok(None) => {
+            steps.extend(read.err().map(|error| refused(name, None, error, NO_IDENTITY)));
+            return Ok(None);
+        }
+        Err(error @ Error::Corrupt(_)) => {
+            steps.push(refused(name, None, error, DISPUTED));
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let error = match read {
+        Ok((found, _)) if found != creation => header::of_another(shared, dir, found, creation),
+        Ok((_, options)) => match uncounted(seam, dir, options.partitions)? {
             None => return Ok(Some((creation, options, false))),
-            Some(error) => (creation, error),
+            Some(error) => error,
         },
-        Err(error @ Error::Corrupt(_)) => match creation_elsewhere(seam, store, dir, number)? {
-            Some(creation) => (creation, error),
-            None => {
-                steps.push(refused(name, None, error, NO_IDENTITY));
-                return Ok(None);
-            }
-        },
-        Err(error) => return left(error, name, None, steps).map(|()| None),
+        Err(error) => error,
     };
     match tell_header(shared, dir, name, creation, error) {
         Ok((options, step)) => {

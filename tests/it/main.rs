@@ -40,6 +40,7 @@ mod readers;
 mod reopen;
 mod repair;
 mod repair_alone;
+mod repair_copies;
 mod repair_crash;
 mod repair_plans;
 mod resting;

@@ -79,7 +79,7 @@ fn every_damage_is_produced_and_its_message_compared() {
 
 #[test]
 fn every_refusal_of_repair_is_produced_and_compared() {
-    let tests = read("tests/it/repair.rs") + &read("tests/it/repair_alone.rs");
+    let tests = ["repair", "repair_alone", "repair_copies"].map(|name| read(&format!("tests/it/{name}.rs"))).concat();
     let mut refusals = 0;
     for file in ["src/topic/repair.rs", "src/store/repair.rs"] {
         for rest in read(file).split(": &str =").skip(1) {
@@ -88,7 +88,7 @@ fn every_refusal_of_repair_is_produced_and_compared() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 9);
+    assert_eq!(refusals, 10);
 }
 
 #[test]

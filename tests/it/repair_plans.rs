@@ -2,6 +2,8 @@
 //! nothing about what recovery does by itself.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use epochlog::testing::Fault;
 use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport, TopicOptions};
@@ -323,4 +325,40 @@ fn with_a_line_of_the_history_gone_too_a_segment_whose_line_is_whole_is_missed_b
     let planned = plan(&world, OnDamage::Keep);
     let problems: Vec<String> = planned.plan().steps.iter().map(|step| step.problem.to_string()).collect();
     assert!(problems.iter().any(|problem| problem.contains(&second)), "{base}: {problems:?}");
+}
+
+/// How many files are open at most while something is done.
+fn most_open_files<T>(world: &World, act: impl FnOnce() -> T) -> (usize, T) {
+    let (most, disk) = (Arc::new(AtomicUsize::new(0)), world.disk.clone());
+    let seen = most.clone();
+    world.disk.on_operation(Box::new(move |_| _ = seen.fetch_max(disk.open_files(), Ordering::SeqCst)));
+    let done = act();
+    world.disk.on_operation(Box::new(|_| {}));
+    (most.load(Ordering::SeqCst), done)
+}
+
+#[test]
+fn a_repair_of_many_segments_keeps_few_files_open() {
+    let harms: [fn(&World); 2] = [
+        |world| world.disk.remove(HISTORY),
+        |world| segments(world).iter().for_each(|(path, _)| world.disk.flip(path, 40 * 8)),
+    ];
+    both_ways(|mapping| {
+        for harm in harms {
+            let mut world = world(mapping);
+            let orders = world.store().create_topic("orders", small().segment_bytes_max(1024)).expect("creates");
+            scribble(&orders.partition(0).expect("is there"), "v", 800);
+            drop(orders);
+            world.close();
+            assert!(segments(&world).len() > 40);
+            harm(&world);
+            let (most, planned) = most_open_files(&world, || plan(&world, OnDamage::Keep));
+            assert!(most < 10, "{most} files are open while the plan is made");
+            assert!(!planned.plan().is_empty());
+            let (most, _) = most_open_files(&world, || planned.apply().expect("repairs"));
+            assert!(most < 10, "{most} files are open while it is carried out");
+            world.open();
+            assert_eq!(all(&world.partition()), numbered("v", 0..800));
+        }
+    });
 }

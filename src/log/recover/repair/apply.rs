@@ -1,8 +1,8 @@
 //! Carries a plan out for one partition.
 //!
 //! Invariant: the order of the writes. Originals are copied and synced first; then segments are written anew under names
-//! that don't count yet, or replaced by the same batches behind a right header; the history is replaced in one step; only
-//! then are files moved away. What an interruption leaves is what it was, or what it is to be.
+//! that don't count yet, or replaced by the same batches behind a right header, segment by segment; the history is replaced
+//! in one step; only then are files moved away. What an interruption leaves is what it was, or what it is to be.
 
 use std::sync::Arc;
 
@@ -36,14 +36,15 @@ impl PartitionRepair {
     /// Does it; gives the epoch that begins, if records may have been lost.
     pub(crate) fn apply(mut self, epochs: &dyn Epochs, aside: &mut Aside) -> Result<Option<Epoch>> {
         self.keep_originals(aside)?;
-        for &k in &self.headless {
-            if self.found[k].fate != Fate::Drop {
+        let mut kept = Vec::new();
+        for k in 0..self.found.len() {
+            // One after another: there may be more of them than a process may have open files.
+            self.found[k].one.file = self.file_of(&self.found[k].one)?;
+            if self.headless.binary_search(&k).is_ok() && self.found[k].fate != Fate::Drop {
                 write_header(&self.home, &self.found[k])?;
             }
-        }
-        let mut kept = Vec::new();
-        for found in &self.found {
-            kept.extend(self.keep(found)?);
+            kept.extend(self.keep(&self.found[k])?);
+            self.found[k].one.file = None;
         }
         let (evidence, begun) = self.repaired(epochs, kept)?;
         let dir = self.home.shown(&self.home.dir);

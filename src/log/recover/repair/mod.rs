@@ -214,10 +214,8 @@ impl PartitionRepair {
             if one.is_unsupported() {
                 return Err(one.problem(&shown));
             }
-            if recorded.seal.is_some() && headless.is_none() {
-                // A partition may have more sealed segments than a process may have open files.
-                one.file = None;
-            }
+            // A partition may have more segments than a process may have open files.
+            one.file = None;
             self.durable_end = self.durable_end.max(one.durable_end);
             self.found.push(Found { one, headless, damage: Vec::new(), fate: Fate::Recover(Decision::Keep) });
         }
@@ -301,9 +299,7 @@ impl PartitionRepair {
         if self.found[k].one.told == Told::Sealed {
             self.found[k].one.file = self.file_of(&self.found[k].one)?;
             let end = self.decide_sealed(k, on_damage)?;
-            if self.cut.is_none() && !self.headless.contains(&k) {
-                self.found[k].one.file = None;
-            }
+            self.found[k].one.file = None;
             return Ok(end);
         }
         let one = &self.found[k].one;
@@ -451,11 +447,11 @@ impl PartitionRepair {
     /// The offset behind the last whole batch of a segment without a seal, also behind damage.
     fn behind(&self, one: &Examined) -> Result<Offset> {
         let id = one.recorded.id;
-        let (Header::Valid | Header::Bad, None, Some(file)) = (one.header, one.recorded.seal, &one.file) else {
+        let (Header::Valid | Header::Bad, None, Some(file)) = (one.header, one.recorded.seal, self.file_of(one)?)
+        else {
             return Ok(one.good_end);
         };
-        let (seed, window) =
-            (self.home.identity(FileKind::Segment, id).seed(), Window::new(file.clone(), one.file_bytes));
+        let (seed, window) = (self.home.identity(FileKind::Segment, id).seed(), Window::new(file, one.file_bytes));
         let mut walk = Walk::new(window, seed, id.base, None, self.evidence.lineage.cut_of(id.epoch));
         let mut end = one.good_end;
         while let Some(step) = walk.next().at("read", &self.home.shown(&self.home.segment_path(id)))? {

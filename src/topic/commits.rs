@@ -5,7 +5,7 @@
 //! commit at its first record for every group that has begun, before anybody sees it. What was read back after a crash is
 //! written anew before anything is built on it. Used by `consumer`; it lives here because a delete takes its lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,14 +45,17 @@ pub(crate) struct Commit {
 
 type Groups = BTreeMap<GroupName, BTreeMap<u32, Commit>>;
 
+/// So many are enough to say: there may be as many as groups times partitions.
+const MISSED_LISTED_MAX: usize = 8;
+
 /// What can be told of commits that are damaged or gone.
 pub(super) struct Salvaged {
     /// For each group and partition the last one that is whole.
     pub(super) commits: Commits,
     /// Groups that may have had a later one in some partition.
-    pub(super) older: Vec<GroupName>,
-    /// Groups that have none in these partitions, and may have had one.
-    pub(super) without: Vec<(GroupName, Vec<u32>)>,
+    pub(super) older: BTreeSet<GroupName>,
+    /// Groups that have none in so many partitions, and may have had one; with the first of these.
+    pub(super) without: BTreeMap<GroupName, (usize, Vec<u32>)>,
     pub(super) lost_bytes: usize,
 }
 
@@ -127,9 +130,12 @@ impl Commits {
         let is_older = |group: &GroupName, commits: &BTreeMap<u32, Commit>| commits.keys().any(|n| !is_sure(group, n));
         let older = groups.iter().filter(|(group, commits)| is_older(group, commits));
         let older = older.map(|(group, _)| group.clone()).collect();
-        let missed = |commits: &BTreeMap<u32, Commit>| (0..partitions).filter(|n| !commits.contains_key(n)).collect();
+        let missed = |commits: &BTreeMap<u32, Commit>| {
+            let first = (0..partitions).filter(|n| !commits.contains_key(n)).take(MISSED_LISTED_MAX).collect();
+            (partitions as usize - commits.range(..partitions).count(), first)
+        };
         let without = groups.iter().map(|(group, commits)| (group.clone(), missed(commits)));
-        let without = without.filter(|(_, missed): &(_, Vec<u32>)| !missed.is_empty()).collect();
+        let without = without.filter(|(_, (missed, _))| *missed > 0).collect();
         let told = Judged { groups, torn: false, position: HEADER_BYTES as u64, open_ended: false };
         let commits = Commits::new(shared, dir, creation, topic, told);
         Ok(Salvaged { commits, older, without, lost_bytes: salvage.lost_bytes })

@@ -234,23 +234,22 @@ fn commits_note(salvaged: &Salvaged) -> String {
         if names.is_empty() { "none".to_string() } else { names.join(", ") }
     };
     let quoted = |group: &GroupName| format!("`{group}`");
-    let is_sure = |group: &&GroupName| !older.contains(group) && without.iter().all(|(name, _)| name != *group);
+    let is_sure = |group: &&GroupName| !older.contains(*group) && !without.contains_key(*group);
     format!(
         "{lost_bytes} bytes are lost; groups that go on at their last commit: {}; at one that may be older, so that they \
          read records again: {}; without one in some partitions, where they begin as their start policy says: {}; any \
          other group is lost, and begins where its start policy says",
         list(&mut commits.groups().keys().filter(is_sure).map(quoted)),
         list(&mut older.iter().map(quoted)),
-        list(&mut without.iter().map(|(group, missed)| format!("`{group}` ({})", numbers(missed))))
+        list(&mut without.iter().map(|(group, (missed, first))| format!("`{group}` ({})", numbers(*missed, first))))
     )
 }
 
-/// Some of them; a topic may have very many partitions.
-fn numbers(partitions: &[u32]) -> String {
-    const LISTED_MAX: usize = 8;
-    let mut listed: Vec<String> = partitions.iter().take(LISTED_MAX).map(u32::to_string).collect();
-    if partitions.len() > LISTED_MAX {
-        listed.push(format!("and {} more", partitions.len() - LISTED_MAX));
+/// So many partitions, of which these are the first.
+fn numbers(count: usize, first: &[u32]) -> String {
+    let mut listed: Vec<String> = first.iter().map(u32::to_string).collect();
+    if count > first.len() {
+        listed.push(format!("and {} more", count - first.len()));
     }
     listed.join(", ")
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use epochlog::testing::Fault;
-use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport, TopicOptions};
+use epochlog::{Error, Mapping, Offset, OnDamage, Remedy, RepairReport, Start, TopicOptions};
 
 use crate::repair::{HISTORY, RECORDS, at_rest, damage, goes_on_at, killed, plan, position_of, repair, segments, told};
 use crate::support::*;
@@ -185,6 +185,21 @@ fn commits_that_cannot_be_opened_are_not_gone() {
         let error = refused(options(&world.disk, world.mapping).repair("/sim", OnDamage::Keep));
         assert!(matches!(error, Error::Io { operation: "open", .. }), "{error:?}");
     }
+}
+
+#[test]
+fn of_many_partitions_without_a_commit_the_first_are_named_and_the_others_counted() {
+    let mut world = world(Mapping::Never);
+    let orders = world.store().create_topic("orders", small().partitions(20)).expect("creates");
+    let mut consumer = orders.consumer("late").partitions(&[3]).open().expect("opens");
+    consumer.seek(3, Start::Earliest).expect("seeks");
+    consumer.commit().expect("commits");
+    drop((orders, consumer));
+    world.close();
+    world.disk.flip(COMMITS, 20 * 8);
+    let planned = plan(&world, OnDamage::Keep);
+    let note = planned.plan().steps[0].note.clone().expect("says who");
+    assert!(note.contains("policy says: `late` (0, 1, 2, 4, 5, 6, 7, 8, and 11 more); any"), "{note}");
 }
 
 #[test]

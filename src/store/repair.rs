@@ -174,7 +174,8 @@ impl Repair {
     ///
     /// # Errors
     ///
-    /// [`Error::StorageFull`], [`Error::Io`]: each topic is as it was or as it is to be; plan again.
+    /// [`Error::StorageFull`], [`Error::Io`]: each partition, each file of commits and each header of a topic is as it was or
+    /// as it is to be, some the one and some the other; plan again.
     pub fn apply(self) -> Result<RepairReport> {
         let mut report = RepairReport { plan: self.plan, ..RepairReport::default() };
         if report.plan.is_empty() {

@@ -301,6 +301,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error and everything that caused it, in one line: its `Display` alone leaves out what the operating system said.
+    ///
+    /// ```
+    /// use epochlog::Error;
+    ///
+    /// let source = std::io::Error::other("no such device");
+    /// let error = Error::Io { operation: "read", path: "a.log".into(), source };
+    /// assert_eq!(error.in_one_line(), format!("{error}: no such device"));
+    /// ```
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |&cause| cause.source());
+        causes.fold(self.to_string(), |told, cause| format!("{told}: {cause}"))
+    }
+
     /// Adds the offsets that can't be read because of it, where it doesn't say so itself.
     pub(crate) fn with_offsets(mut self, offsets: Range<Offset>) -> Error {
         if let Error::Corrupt(corruption) = &mut self {

@@ -59,7 +59,7 @@ impl Topic {
             Err(error) if matches!(error, Error::TopicDeleted { .. } | Error::Closed) || is_want_of_files(&error) => {
                 return Err(error);
             }
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.in_one_line())),
         };
         let metadata = commit.metadata.as_deref().map(<[u8]>::to_vec);
         Ok(CommitDescription { place: commit.place, time: commit.time, metadata, lag, problem })

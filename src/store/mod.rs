@@ -425,7 +425,7 @@ impl Inner {
         let emptied = self.deleted().and_then(|deleted| self.unlink(&deleted));
         self.shared.reserve.keep();
         let result = maintained.and(emptied);
-        let error = result.as_ref().err().map(ToString::to_string);
+        let error = result.as_ref().err().map(Error::in_one_line);
         *self.last_maintenance.lock() = Some(LastMaintenance { done: done.clone(), error });
         result.map(|()| done)
     }

@@ -18,7 +18,7 @@ pub(super) fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &
     for name in catalog.names() {
         match catalog.get(shared, &name, |number| Topic::load(shared, &name, number)) {
             Ok(topic) => topics.push(topic),
-            Err(error) => report.failed.push(Unrecovered { topic: name, partition: None, error: error.to_string() }),
+            Err(error) => report.failed.push(Unrecovered { topic: name, partition: None, error: error.in_one_line() }),
         }
     }
     let partitions: Vec<_> = topics.iter().flat_map(|topic| (0..topic.partitions()).map(move |n| (topic, n))).collect();
@@ -39,7 +39,7 @@ pub(super) fn recover_all(shared: &Arc<Shared>, catalog: &mut Catalog, report: &
 impl RecoveryReport {
     fn take(&mut self, topic: &Topic, partition: Option<u32>, done: Result<()>) {
         if let Err(error) = done {
-            self.failed.push(Unrecovered { topic: topic.name().clone(), partition, error: error.to_string() });
+            self.failed.push(Unrecovered { topic: topic.name().clone(), partition, error: error.in_one_line() });
         }
     }
 }

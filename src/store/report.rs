@@ -27,7 +27,8 @@ pub struct Unrecovered {
     pub topic: TopicName,
     /// The partition, unless it is the topic itself, or its commits.
     pub partition: Option<u32>,
-    /// The message of the error that `Store::topic` gave for it, or `Topic::partition`, or whoever asks for a commit.
+    /// The message of the error that `Store::topic` gave for it, or `Topic::partition`, or whoever asks for a commit, with
+    /// its causes.
     pub error: String,
 }
 
@@ -99,7 +100,7 @@ impl Maintenance {
 pub struct LastMaintenance {
     /// What it did.
     pub done: Maintenance,
-    /// The message of the first error that it met; everything else was done all the same.
+    /// The message of the first error that it met, with its causes; everything else was done all the same.
     pub error: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use epochlog::testing::Fault;
+use epochlog::testing::{Fault, Image};
 use epochlog::{
     Damage, Epoch, Error, Expired, GroupName, Latched, Mapping, Offset, Record, Start, Store, TopicName, TopicOptions,
 };
@@ -450,4 +450,30 @@ fn what_was_passed_over_and_what_was_maintained_is_told_in_a_line() {
     (late.segments_removed, late.bytes_removed, late.retention_suspended) = (2, 8192, true);
     let rest = "; retention by age is suspended: the wall clock has run ahead";
     assert_eq!(late.to_string(), format!("segments rolled: 0, removed: 2 (8192 bytes){rest}"));
+}
+
+#[test]
+fn where_only_the_words_of_an_error_are_kept_they_say_what_the_system_said() {
+    let mut world = world(Mapping::Never);
+    fill(&world.partition(), "v", 10);
+    let mut consumer = world.topic("orders").consumer("billing").open().expect("opens");
+    consumer.poll(AT_ONCE).expect("polls");
+    consumer.commit().expect("commits");
+    drop(consumer);
+    world.go_down(Image::after_kill);
+    world.disk.fail(Fault::of("read").on(".log").forever());
+    world.open();
+    let error = refused(world.topic_or_error());
+    let told = error.in_one_line();
+    assert_eq!(told, format!("{error}: {}", error.source().expect("has a cause")));
+    // Each is an error of its own, of another operation.
+    let words = |told: &str| told.trim_end_matches(char::is_numeric).to_string();
+    assert_eq!(words(&world.store().recovery().failed[0].error), words(&told));
+    let group = world.topic("orders").group("billing").expect("is there");
+    assert_eq!(group.commits[0].problem.as_deref().map(words), Some(words(&told)));
+    world.disk.heal();
+    world.disk.fail(Fault::of("list").on("trash"));
+    let told = refused(world.store().maintain()).in_one_line();
+    assert!(told.starts_with("cannot list `/sim/trash`: "), "{told}");
+    assert_eq!(world.store().last_maintenance().and_then(|last| last.error), Some(told));
 }

@@ -79,11 +79,6 @@ pub(crate) fn report_refusal(error: &epochlog::Error) {
     causes(error).for_each(|cause| say(&format!("caused by: {cause}")));
 }
 
-/// The same in one line.
-pub(crate) fn in_one_line(error: &epochlog::Error) -> String {
-    causes(error).fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
-}
-
 fn causes(error: &epochlog::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
 }

@@ -36,7 +36,7 @@ fn list(context: &Context<'_>, named: Option<&str>) -> Outcome {
             Err(error) => {
                 damaged = true;
                 rows.add_row([name.as_str(), "refuses to open", "-", "-", "-", "-"]);
-                objects.push(json!({ "topic": name, "problem": error.to_string() }));
+                objects.push(json!({ "topic": name, "problem": error.in_one_line() }));
                 report_refusal(&error);
                 continue;
             }

@@ -121,7 +121,7 @@ fn step(step: &RepairStep, gone: &[PathBuf]) -> Value {
         "partition": step.partition,
         "path": corruption.map(|corruption| corruption.path.display().to_string()),
         "position": corruption.and_then(|corruption| corruption.position).map(epochlog::Position::get),
-        "message": step.problem.to_string(),
+        "message": step.problem.in_one_line(),
         "remedy": remedy,
         "offset": at,
         "lost_start": step.lost.as_ref().map(|lost| lost.start.get()),

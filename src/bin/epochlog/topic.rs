@@ -121,7 +121,7 @@ fn list(context: &Context<'_>) -> Outcome {
             Err(error) => {
                 damaged = true;
                 rows.add_row([name.as_str(), "refuses to open", "-", "-", "-"]);
-                objects.push(json!({ "topic": name.as_str(), "problem": error.to_string() }));
+                objects.push(json!({ "topic": name.as_str(), "problem": error.in_one_line() }));
                 report_refusal(&error);
             }
         }
@@ -148,8 +148,8 @@ fn delete(context: &Context<'_>, name: &str) -> Outcome {
         )?,
         Err(error) => tell(
             context,
-            &format!("deleted topic `{name}`, which could not be opened: {error}"),
-            &json!({ "deleted": name, "problem": error.to_string() }),
+            &format!("deleted topic `{name}`, which could not be opened: {}", error.in_one_line()),
+            &json!({ "deleted": name, "problem": error.in_one_line() }),
         )?,
     }
     close(store)

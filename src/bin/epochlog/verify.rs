@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
 use crate::bytes::{count, counted, size};
-use crate::failure::{Failure, Outcome, in_one_line};
+use crate::failure::{Failure, Outcome};
 use crate::open::Context;
 use crate::output;
 
@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context<'_>, args: &VerifyArgs) -> Outcome {
 fn tell(found: &Verification, seconds: f64) -> String {
     let mut told = String::new();
     for damaged in &found.damage {
-        told += &format!("damaged: {}{}\n", whose(damaged), in_one_line(&damaged.error));
+        told += &format!("damaged: {}{}\n", whose(damaged), damaged.error.in_one_line());
     }
     if found.damage_unlisted > 0 {
         told += &format!("damaged: and {} more\n", count(found.damage_unlisted));
@@ -103,6 +103,6 @@ fn damage_json(damaged: &Damaged) -> Value {
         "position": corruption.and_then(|corruption| corruption.position).map(epochlog::Position::get),
         "start": offsets.map(|offsets| offsets.start.get()),
         "end": offsets.map(|offsets| offsets.end.get()),
-        "message": in_one_line(&damaged.error),
+        "message": damaged.error.in_one_line(),
     })
 }

@@ -105,7 +105,7 @@ impl fmt::Display for RepairStep {
             (Some(topic), None) => write!(f, "topic `{topic}`: ")?,
             (None, _) => {}
         }
-        write!(f, "{}\n  {}", self.problem, self.remedy)?;
+        write!(f, "{}\n  {}", self.problem.in_one_line(), self.remedy)?;
         if let Some(lost) = &self.lost {
             write!(f, "; lost: offsets {}..{}", lost.start, lost.end)?;
         }
@@ -133,6 +133,10 @@ mod tests {
         assert_eq!(step.to_string(), format!("{problem}\n  tell it anew"));
         step.topic = Some(TopicName::new("orders").expect("is a name"));
         assert_eq!(step.to_string(), format!("topic `orders`: {problem}\n  tell it anew"));
+        let source = std::io::Error::other("is a directory");
+        step.problem = Error::Io { operation: "read", path: "a.log".into(), source };
+        assert!(step.to_string().contains("cannot read `a.log`: is a directory\n"), "{step}");
+        step.problem = Error::Closed;
         (step.partition, step.lost, step.bytes) = (Some(3), Some(Offset::new(5)..Offset::new(9)), 70);
         (step.files, step.note) = (vec!["a.log".into()], Some("it is old".into()));
         let costs = "tell it anew; lost: offsets 5..9; 70 bytes to the quarantine\n  original: `a.log`\n  it is old";

@@ -276,13 +276,14 @@ impl Reader {
         self.place
     }
 
-    /// How many records lie between here and the end. Those that retention has removed aren't among them. It is a number
-    /// also where the topic was deleted, the store closed, or what it stands behind was cut: that is for a read to say.
+    /// How many records lie between here and the end of what it may see. Those that retention has removed aren't among
+    /// them. It is a number also where the topic was deleted, the store closed, or what it stands behind was cut: that is
+    /// for a read to say.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.log.look();
         let next = self.place.next().max(self.log.start());
-        self.log.end().since(next)
+        self.log.visible_end(self.visibility).since(next)
     }
 
     /// Goes on somewhere else.

@@ -97,7 +97,7 @@ impl Index {
 
     /// Between which entries an offset's batch stands. Nothing but a guess.
     pub(crate) fn stretch(&self, base: Offset, offset: Offset) -> Stretch {
-        let behind = self.search(self.guess(base, offset), at_or_before(base, offset));
+        let (behind, _) = self.search(self.guess(base, offset), at_or_before(base, offset));
         let border = |entry: IndexEntry| (base.plus(u64::from(entry.relative)), entry.position as usize);
         let before = behind.checked_sub(1).and_then(|i| self.trusted(i)).map_or((base, HEADER_BYTES), border);
         Stretch { from: before, to: self.trusted(behind).map(border) }
@@ -126,9 +126,10 @@ impl Index {
     /// The last entry that meets a condition which holds up to some entry and not from there on. Looks at the checksums of
     /// that entry and the next alone, and so knows that it is the one, whatever the others say.
     fn last_where(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> Result<Option<Floor>, Wrong> {
-        let behind = self.search(guess, &holds);
+        let (behind, len) = self.search(guess, &holds);
         let mut next = None;
-        if behind < self.len() {
+        // Not what has been added since: that may meet the condition, too.
+        if behind < len {
             next = self.entry(behind).ok();
             if next.as_ref().map_or(!self.is_live(), &holds) {
                 return Err(Wrong);
@@ -139,9 +140,9 @@ impl Index {
         Ok(Some(Floor { entry, next }))
     }
 
-    /// The first entry that doesn't meet such a condition, or their number. Searches outwards from a guess in doubling
-    /// steps, then by halves, and believes every entry.
-    fn search(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> usize {
+    /// The first entry that doesn't meet such a condition, or their number; and their number. Searches outwards from a guess
+    /// in doubling steps, then by halves, and believes every entry.
+    fn search(&self, guess: usize, holds: impl Fn(&IndexEntry) -> bool) -> (usize, usize) {
         let len = self.len();
         let (mut low, mut high, mut at, mut step) = (0, len, guess, 1);
         while low < high {
@@ -157,7 +158,7 @@ impl Index {
             };
             step *= 2;
         }
-        low
+        (low, len)
     }
 }
 
@@ -361,6 +362,31 @@ mod tests {
         writer.spare(bytes.len()).copy_from_slice(&bytes);
         writer.publish(bytes.len());
         Index::Stored { source: Source::Mapped(reader), seed, live: false }
+    }
+
+    #[test]
+    fn an_entry_that_is_added_during_a_search_is_none_of_it() {
+        let (all, seed) = (entries(20), crate::format::fixtures::INDEX.seed());
+        let capacity = HEADER_BYTES + all.len() * INDEX_ENTRY_BYTES;
+        let (mut writer, reader) = crate::io::Memory::heap(capacity).split(HEADER_BYTES, capacity);
+        let mut left = all.iter();
+        let mut add = |count| {
+            for entry in left.by_ref().take(count) {
+                let at = writer.published();
+                writer.spare(INDEX_ENTRY_BYTES).copy_from_slice(&entry.encode(seed, at as u64));
+                writer.publish(INDEX_ENTRY_BYTES);
+            }
+        };
+        add(10);
+        let index = Index::active(Source::Mapped(reader), seed);
+        let added = std::cell::Cell::new(1);
+        let add = std::cell::RefCell::new(add);
+        let of_all = |_: &IndexEntry| {
+            (add.borrow_mut())(added.take());
+            true
+        };
+        let found = index.last_where(9, of_all).ok().flatten().expect("is no reason to build it anew");
+        assert_eq!((found.entry.position, index.len()), (all[9].position, 11));
     }
 
     #[test]

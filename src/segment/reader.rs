@@ -466,8 +466,9 @@ fn store_index(segment: &Segment, index: &Index) -> io::Result<usize> {
     }
     let path = home.index_path(segment.id);
     remove_if_there(&*home.seam.dir, &path)?;
-    let written = home.seam.dir.create(&path).and_then(|file| write_all_at(&*file, &bytes, 0));
-    if let Err(error) = written {
+    // If there is one by now, another reader has just stored it.
+    let file = home.seam.dir.create(&path)?;
+    if let Err(error) = write_all_at(&*file, &bytes, 0) {
         let _a_part_of_it = home.seam.dir.remove_file(&path);
         return Err(error);
     }

@@ -71,7 +71,9 @@ fn a_reader_of_durable_records_sees_no_other() {
         scribble(&orders, "v", 2);
         let mut safe = orders.read_from(Start::Earliest).expect("begins").visibility(Visibility::Durable);
         let mut soon = orders.read_from(Start::Earliest).expect("begins");
+        assert_eq!((safe.lag(), soon.lag()), (3, 5));
         assert_eq!((drain(&mut safe).len(), drain(&mut soon).len()), (3, 5));
+        assert_eq!((safe.lag(), soon.lag()), (0, 0));
         assert!(safe.poll(Duration::from_millis(1)).expect("polls").is_empty());
         let waiting = std::thread::spawn(move || values(&safe.poll(Duration::from_secs(60)).expect("polls")));
         orders.sync().expect("syncs");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::threads::{Condvar, Mutex};
 
-use super::Inner;
+use super::{Inner, unless_deleted};
 use crate::error::{IoContext, Result, first_error};
 use crate::io::Runner;
 use crate::log::Log;
@@ -65,14 +65,15 @@ impl Drop for Background {
 }
 
 fn run(inner: &Weak<Inner>, stop: &(Mutex<bool>, Condvar)) {
-    let (mut maintained, mut synced) = (Instant::now(), Synced::new());
+    let (mut maintained, mut ticks) = (Instant::now(), Ticks::new());
     loop {
         let Some(inner) = inner.upgrade() else { return };
-        let pause = inner.tick(&mut synced);
+        let pause = inner.tick(&mut ticks);
         if maintained.elapsed() >= MAINTAIN_EVERY {
             // What has an interval is synced when that is over. Errors are told by `Store::last_maintenance`, and those of
             // one topic met again by whoever uses it.
-            let _met_again = inner.maintain(false);
+            let met = std::mem::replace(&mut ticks.met, Ok(()));
+            let _met_again = inner.maintain(false, met);
             maintained = Instant::now();
         }
         drop(inner);
@@ -86,25 +87,37 @@ fn run(inner: &Weak<Inner>, stop: &(Mutex<bool>, Condvar)) {
     }
 }
 
-/// When each topic with an interval was last synced for it, or first seen.
-type Synced = HashMap<Epoch, Instant>;
+/// What one tick leaves to the next.
+struct Ticks {
+    /// When each topic with an interval was last synced for it, or first seen.
+    synced: HashMap<Epoch, Instant>,
+    /// The first error since `maintain` told of one.
+    met: Result<()>,
+}
+
+impl Ticks {
+    fn new() -> Ticks {
+        Ticks { synced: HashMap::new(), met: Ok(()) }
+    }
+}
 
 impl Inner {
     /// Syncs what waits for it: topics whose interval is over, their commits too; of the others segments that were rolled,
     /// and partitions near their cap. Gives how long it is until the next interval is over.
-    fn tick(&self, synced: &mut Synced) -> Duration {
+    fn tick(&self, ticks: &mut Ticks) -> Duration {
         let topics = self.catalog.lock().loaded();
-        let before = std::mem::take(synced);
+        let before = std::mem::take(&mut ticks.synced);
         let mut pause = LOOK_EVERY;
         for topic in topics {
             let interval = topic.options().sync_interval;
             let last = before.get(&topic.epoch()).copied().unwrap_or_else(Instant::now);
             let is_due = interval.is_some_and(|interval| last.elapsed() >= interval);
             let last = if is_due { Instant::now() } else { last };
-            // A failed sync latches the partition or the commits, and whoever writes there is told.
-            let _latched = if is_due { topic.sync() } else { sync_gathered(&topic) };
+            // A sync that failed latches, and whoever writes there is told; of one that couldn't begin only this tells.
+            let done = unless_deleted(if is_due { topic.sync() } else { sync_gathered(&topic) });
+            ticks.met = std::mem::replace(&mut ticks.met, Ok(())).and(done);
             if let Some(interval) = interval {
-                synced.insert(topic.epoch(), last);
+                ticks.synced.insert(topic.epoch(), last);
                 pause = pause.min(interval.saturating_sub(last.elapsed()));
             }
         }
@@ -117,4 +130,31 @@ fn sync_gathered(topic: &Topic) -> Result<()> {
     let due_from = topic.options().unsynced_bytes_max / 2;
     let sync = |log: Arc<Log>| if log.has_unsynced(due_from) { log.sync() } else { log.sync_rolled() };
     first_error(topic.opened().into_iter().map(sync))
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::io::sim::{Fault, SimDisk};
+    use crate::{Durability, StoreOptions, TopicOptions};
+
+    #[test]
+    fn a_sync_by_interval_that_could_not_begin_is_told_of_with_the_maintenance() {
+        let disk = SimDisk::new(7);
+        let store = StoreOptions::new().seam(disk.seam()).create("/sim").expect("creates");
+        let options = TopicOptions::new().durability(Durability::Written).sync_interval(Duration::from_millis(1));
+        let topic = store.create_topic("orders", options).expect("creates");
+        topic.append("v").expect("appends");
+        let (inner, mut ticks) = (&store.inner, Ticks::new());
+        inner.tick(&mut ticks);
+        disk.fail(Fault::of("open_dir").on("orders@1/0").kind(std::io::ErrorKind::PermissionDenied));
+        while ticks.met.is_ok() {
+            inner.tick(&mut ticks);
+        }
+        inner.maintain(false, ticks.met).expect_err("met an error");
+        let told = store.last_maintenance().and_then(|last| last.error).expect("tells of it");
+        assert!(told.contains("orders@1/0"), "{told}");
+        store.maintain().expect("syncs it now");
+        assert_eq!(store.last_maintenance().and_then(|last| last.error), None);
+    }
 }

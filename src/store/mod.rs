@@ -271,7 +271,7 @@ impl Store {
     /// The first error met; everything else was done all the same. [`Error::ReadOnly`], [`Error::Closed`].
     pub fn maintain(&self) -> Result<Maintenance> {
         self.inner.writable()?;
-        self.inner.maintain(true)
+        self.inner.maintain(true, Ok(()))
     }
 
     /// How the last [`maintain`](Store::maintain) went, the host's or the background thread's, which has nobody else to tell
@@ -406,8 +406,8 @@ impl Inner {
         may_expire(self.opened_at, now).then_some(now.0)
     }
 
-    /// With or without the sync of topics that have an interval.
-    fn maintain(&self, sync: bool) -> Result<Maintenance> {
+    /// With or without the sync of topics that have an interval. What was met since the last is told with it.
+    fn maintain(&self, sync: bool, met: Result<()>) -> Result<Maintenance> {
         let _maintaining = self.maintaining.lock();
         self.check()?;
         let topics: Vec<Result<Topic>> = {
@@ -424,7 +424,7 @@ impl Inner {
         }));
         let emptied = self.deleted().and_then(|deleted| self.unlink(&deleted));
         self.shared.reserve.keep();
-        let result = maintained.and(emptied);
+        let result = met.and(maintained).and(emptied);
         let error = result.as_ref().err().map(Error::in_one_line);
         *self.last_maintenance.lock() = Some(LastMaintenance { done: done.clone(), error });
         result.map(|()| done)

@@ -65,7 +65,7 @@ fn an_append_that_rolls_asks_for_no_reserve_to_keep_the_limit() {
             let orders = with(&world, small().retention_bytes(LIMIT));
             (world, orders)
         };
-        let append = |orders: &Partition| drop(orders.append_with(&[7; 100], written()).expect("appends"));
+        let append = |orders: &Partition| _ = orders.append_with(&[7; 100], written()).expect("appends");
         let (_world, orders) = begin();
         while orders.start() == Offset::ZERO {
             append(&orders);

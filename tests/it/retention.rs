@@ -462,7 +462,7 @@ fn what_was_done_beside_an_error_is_told_with_it() {
         fill(&good, "v", 1);
         let error = refused(world.store().maintain());
         let told = world.store().last_maintenance().expect("was maintained");
-        assert_eq!(told.error, Some(error.in_one_line()));
+        assert_eq!(told.error, Some(error.to_string()));
         assert!(told.done.segments_removed > 0 && good.start() > Offset::ZERO, "{told}");
         let story = told.to_string();
         assert!(story.contains("; failed: partition 0 of `a` refuses writes since sync of `"), "{story}");

@@ -285,7 +285,7 @@ impl Consumer {
         (0..self.assigned.len()).try_fold(0_u64, |sum, i| {
             let place = self.reader(i)?.place();
             self.assigned[i].log().admit(place, Origin::Caller)?;
-            Ok(sum + self.reader(i)?.lag())
+            Ok(sum.saturating_add(self.reader(i)?.lag()))
         })
     }
 

@@ -274,3 +274,12 @@ fn the_demo_ends_with_commands_as_a_shell_takes_them() {
     let told = run(demo, b"").ok();
     assert!(told.out.contains(&format!("   export EPOCHLOG_DATA='{}'\n", dir.display())), "{told:?}");
 }
+
+#[test]
+fn a_dump_prints_no_control_character_of_a_header() {
+    let data = store();
+    data.run("topic create orders").ok();
+    data.run_with("produce orders --header \x1b[31m=\x1b[0m", b"v\n").ok();
+    let dumped = data.run("segment dump orders 0 --records").ok();
+    assert!(dumped.out.ends_with("  \\x1b[31m=`\\x1b[0m`  `v`\n"), "{dumped:?}");
+}

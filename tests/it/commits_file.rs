@@ -31,7 +31,7 @@ fn an_end_that_a_close_left_unsaid_is_said_by_the_next() {
         assert_eq!(world.topic("orders").groups().expect("is whole").len(), 1);
         let written = world.disk.count("write");
         world.close();
-        assert_eq!(world.disk.read(COMMITS)[last + 1..].iter().any(|&byte| byte != 0), true);
+        assert!(world.disk.read(COMMITS)[last + 1..].iter().any(|&byte| byte != 0));
         assert!(is_said_by_now || world.disk.count("write") - written < 3, "nothing is said twice");
     }
     world.disk.flip(COMMITS, last as u64 * 8);

@@ -60,7 +60,7 @@ fn list(context: &Context<'_>, named: Option<&str>) -> Outcome {
 /// How many records the group has still to read. Nobody knows where the place of one of its commits is refused: it
 /// stands there, and what the others have left to read would look like progress.
 fn lag(group: &GroupDescription) -> Option<u64> {
-    group.commits.iter().map(|commit| commit.lag).sum()
+    group.commits.iter().try_fold(0_u64, |sum, commit| Some(sum.saturating_add(commit.lag?)))
 }
 
 fn shown_lag(lag: Option<u64>) -> String {

@@ -122,7 +122,7 @@ fn tell_record(record: &RecordDescription, out: &mut dyn Write) -> Outcome {
         write!(out, "  key `{}`", key.escape_ascii())?;
     }
     for (name, value) in &record.headers {
-        write!(out, "  {name}=`{}`", value.escape_ascii())?;
+        write!(out, "  {}=`{}`", name.as_bytes().escape_ascii(), value.escape_ascii())?;
     }
     match &record.value {
         Some(value) => writeln!(out, "  `{}`", value.escape_ascii())?,

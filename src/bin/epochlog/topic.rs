@@ -86,13 +86,13 @@ fn create(context: &Context<'_>, args: &CreateArgs) -> Outcome {
 /// How many records and bytes a topic holds.
 pub(crate) fn contents(topic: &Topic) -> Result<(u64, u64), Error> {
     let partitions = (0..topic.partitions()).map(|number| topic.partition(number));
-    let mut sums = (0, 0);
+    let (mut records, mut bytes) = (0_u64, 0_u64);
     for partition in partitions {
         let partition = partition?;
-        sums.0 += partition.end().since(partition.start());
-        sums.1 += partition.bytes();
+        records = records.saturating_add(partition.end().since(partition.start()));
+        bytes = bytes.saturating_add(partition.bytes());
     }
-    Ok(sums)
+    Ok((records, bytes))
 }
 
 fn list(context: &Context<'_>) -> Outcome {

@@ -134,9 +134,31 @@ fn sync_gathered(topic: &Topic) -> Result<()> {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
-    use crate::io::sim::{Fault, SimDisk};
+    use crate::io::sim::{Fault, Operation, SimDisk};
     use crate::{Durability, StoreOptions, TopicOptions};
+
+    #[test]
+    fn a_delete_that_unlinks_keeps_nobody_waiting_but_a_close() {
+        let disk = SimDisk::new(7);
+        let store = StoreOptions::new().seam(disk.seam()).create("/sim").expect("creates");
+        let topic = store.create_topic("orders", TopicOptions::new()).expect("creates");
+        topic.append("v").expect("appends");
+        let (inner, unlinked) = (Arc::downgrade(&store.inner), Arc::new(AtomicUsize::new(0)));
+        let count = unlinked.clone();
+        disk.on_operation(Box::new(move |operation: &Operation| {
+            if operation.name == "remove_file" && operation.path.starts_with("trash") {
+                let inner = inner.upgrade().expect("is open");
+                assert!(inner.catalog.try_lock().is_some(), "whoever wants a topic waits");
+                assert!(inner.unlinking.try_write().is_none(), "a close may give the lock away");
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        store.delete_topic("orders").expect("deletes");
+        assert!(unlinked.load(Ordering::Relaxed) > 3, "a segment, its index, the history, the commits, the header");
+    }
 
     #[test]
     fn a_sync_by_interval_that_could_not_begin_is_told_of_with_the_maintenance() {

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::threads::Mutex;
+use crate::threads::{Mutex, MutexGuard, RwLock};
 
 pub(crate) use identity::{missing_store, read as read_identity};
 pub use repair::{Repair, RepairPlan, RepairReport};
@@ -83,6 +83,8 @@ struct Inner {
     background: Mutex<Option<Background>>,
     /// Held while `maintain` is at work: the lock isn't given away before.
     maintaining: Mutex<()>,
+    /// Held by deletes that unlink: the same.
+    unlinking: RwLock<()>,
     last_maintenance: Mutex<Option<LastMaintenance>>,
 }
 
@@ -259,7 +261,7 @@ impl Store {
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let name = TopicName::new(name)?;
         self.inner.writable()?;
-        self.inner.delete(&mut self.inner.catalog.lock(), &name)
+        self.inner.delete(self.inner.catalog.lock(), &name)
     }
 
     /// Does what time asks for: syncs by interval and of full segments, rolls by age, retention, compaction of commits and
@@ -359,7 +361,8 @@ impl Inner {
         sync().at("sync", &shown).inspect_err(|_| self.latch.fall("sync", &shown))
     }
 
-    fn delete(&self, catalog: &mut Catalog, name: &TopicName) -> Result<()> {
+    /// Whoever works with other topics waits for the syncs, and not for what is unlinked behind them.
+    fn delete(&self, mut catalog: MutexGuard<'_, Catalog>, name: &TopicName) -> Result<()> {
         self.check()?;
         self.latched()?;
         let numbers = catalog.numbers(name);
@@ -367,7 +370,7 @@ impl Inner {
             return Err(Error::TopicNotFound { topic: name.clone() });
         }
         let (sync_topics, sync_trash) = (self.open_dir(TOPICS)?, self.open_dir(TRASH)?);
-        let all_renamed = numbers.iter().try_for_each(|&number| self.rename_one(catalog, name, number));
+        let all_renamed = numbers.iter().try_for_each(|&number| self.rename_one(&mut catalog, name, number));
         let left = catalog.numbers(name);
         if left == numbers {
             return all_renamed;
@@ -375,6 +378,8 @@ impl Inner {
         // Of several directories of one name those that were renamed are gone, also if another couldn't be.
         self.sync_dir(TOPICS, sync_topics)?;
         self.sync_dir(TRASH, sync_trash)?;
+        let _close_waits = self.unlinking.read();
+        drop(catalog);
         for number in numbers.into_iter().filter(|number| !left.contains(number)) {
             let trash = Path::new(TRASH).join(topic_dir(name, number));
             // Nothing of it is visible any more; what can't be unlinked now is unlinked by `maintain`.
@@ -459,6 +464,7 @@ impl Inner {
         // Another thread may be emptying the trash, where the next process that opens the store puts something.
         drop(self.maintaining.lock());
         let catalog = self.catalog.lock();
+        drop(self.unlinking.write());
         let closed = first_error(catalog.loaded().iter().map(Topic::close));
         let mut result = closed.and_then(|()| self.latched());
         if !self.shared.read_only && result.is_ok() && self.recovery.failed.is_empty() {

@@ -8,7 +8,7 @@ use crate::threads::atomic::AtomicBool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::threads::Mutex;
+use crate::threads::{Mutex, RwLock};
 
 use super::background::Background;
 use super::identity::{self, STORE_NEW, StoreFile, missing_store};
@@ -141,6 +141,7 @@ impl StoreOptions {
             opened_at: (seam.clock.now(), seam.clock.monotonic_ms()),
             background: Mutex::new(None),
             maintaining: Mutex::new(()),
+            unlinking: RwLock::new(()),
             last_maintenance: Mutex::new(None),
         });
         if self.background && !inner.shared.read_only {

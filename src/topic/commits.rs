@@ -73,6 +73,8 @@ pub(crate) struct Commits {
     synced: u64,
     /// From here on it is looked whether the file is worth compacting, once.
     compact_at: u64,
+    /// Whether `maintain` looks also below that.
+    look_due: bool,
     /// Whether something was said behind which no [`Entry::End`] stands.
     open_ended: bool,
     headroom: Headroom,
@@ -155,6 +157,7 @@ impl Commits {
             position,
             synced: position,
             compact_at: COMPACT_BYTES_MIN,
+            look_due: false,
             open_ended,
             headroom: Headroom::default(),
             latch: Latch::default(),
@@ -304,19 +307,21 @@ impl Commits {
         Ok(())
     }
 
-    /// Whether so much was appended since the last look, or a group forgotten, that it may be worth compacting. Costs nothing.
+    /// Whether so much was appended since the last look that it may be worth compacting. Costs nothing.
     pub(super) fn has_grown(&self) -> bool {
         self.position >= self.compact_at
     }
 
-    /// Lets the next look be one also if nothing is appended: less counts, or what was worth it couldn't be done.
+    /// Lets `maintain` look though the file hasn't grown: less counts, or what was worth it couldn't be done. No commit does:
+    /// that would be a walk for each beside groups that come and go.
     pub(super) fn look_soon(&mut self) {
-        self.compact_at = 0;
+        self.look_due = true;
     }
 
-    /// Whether most of the file no longer counts. That is a walk over all that does, so it is one only if the file has grown.
+    /// Whether most of the file no longer counts. That is a walk over all that does, so it is one only where that may be.
     pub(super) fn is_worth_compacting(&mut self) -> bool {
-        self.has_grown() && self.live_if_worth_compacting().is_some()
+        let is_due = std::mem::take(&mut self.look_due) || self.has_grown();
+        is_due && self.live_if_worth_compacting().is_some()
     }
 
     /// What it would be then.

@@ -9,11 +9,13 @@ const COMMITS: &str = "topics/orders@1/commits";
 
 /// Commits with much metadata in so many groups, which all count.
 fn commit_in_groups(topic: &Topic, groups: usize) {
-    for n in 0..groups {
-        let mut consumer = topic.consumer(&format!("g{n}")).open().expect("opens");
-        consumer.seek(0, Start::Earliest).expect("seeks");
-        consumer.commit_with_metadata(&[7; 4000]).expect("commits");
-    }
+    (0..groups).for_each(|n| commit_in(topic, n));
+}
+
+fn commit_in(topic: &Topic, group: usize) {
+    let mut consumer = topic.consumer(&format!("g{group}")).open().expect("opens");
+    consumer.seek(0, Start::Earliest).expect("seeks");
+    consumer.commit_with_metadata(&[7; 4000]).expect("commits");
 }
 
 #[test]
@@ -48,6 +50,8 @@ fn commits_are_compacted_once_groups_are_forgotten_or_what_failed_can_be_done() 
     store.maintain().expect("all of them count");
     (0..60).for_each(|n| topic.delete_group(&format!("g{n}")).expect("deletes"));
     let replaced = world.disk.count("rename");
+    commit_in(&topic, 69);
+    assert_eq!(world.disk.count("rename"), replaced, "no commit looks for that");
     world.disk.fail(Fault::of("rename").on(format!("{COMMITS}.new")));
     refused(store.maintain());
     assert_eq!(world.disk.count("rename"), replaced + 1);
